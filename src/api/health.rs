@@ -1,0 +1,108 @@
+//! Whether the node lives, is ready, and what it carries.
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::Api;
+use crate::backplane::Link;
+use crate::http::{Answer, html, json as answer};
+
+impl Api {
+    /// Totals of the cluster as last known.
+    pub(super) fn health(&self) -> Answer {
+        let totals = self.node.totals();
+        let cluster = totals.cluster();
+        let uptime = (self.node.clock().now() - totals.started_at()) / 1_000;
+        let mut body = json!({
+            "status": "healthy",
+            "uptime": uptime,
+            "active_users": cluster.users,
+            "total_connections": cluster.sockets,
+            "total_events_routed": cluster.routed,
+            "nodes": cluster.nodes,
+            "node_id": self.node.id.to_string(),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        if cluster.stale || self.node.link() != Link::Up {
+            body["stale"] = true.into();
+        }
+        answer(StatusCode::OK, &body)
+    }
+
+    pub(super) fn health_redis(&self) -> Answer {
+        if self.node.backplane_kind() != "redis" {
+            let body = json!({"status": "not configured", "detail": "this node works alone"});
+            return answer(StatusCode::OK, &body);
+        }
+        let (code, status, detail) = match self.node.link() {
+            Link::Up => (StatusCode::OK, "healthy", "commands and listening work"),
+            Link::Away => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unhealthy",
+                "redis is away",
+            ),
+            Link::Never => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unhealthy",
+                "redis has not been reached since the start",
+            ),
+        };
+        answer(code, &json!({"status": status, "detail": detail}))
+    }
+
+    /// This node's sockets.
+    pub(super) fn socket_health(&self) -> Answer {
+        let body = json!({"status": "healthy", "connections": self.node.socket_count()});
+        answer(StatusCode::OK, &body)
+    }
+
+    /// The process answers: no more than that.
+    pub(super) fn alive(&self) -> Answer {
+        answer(StatusCode::OK, &json!({"status": "alive"}))
+    }
+
+    /// Ready from the first connection to the backplane until the node stops; also while it is away
+    /// later, because sockets stay and cursors move.
+    pub(super) fn ready(&self) -> Answer {
+        let (code, status, detail) = if self.node.is_stopping() {
+            (StatusCode::SERVICE_UNAVAILABLE, "stopping", "")
+        } else if self.node.link() == Link::Never {
+            let detail = "the backplane has not been reached since the start";
+            (StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
+        } else {
+            (StatusCode::OK, "ready", "")
+        };
+        answer(code, &json!({"status": status, "detail": detail}))
+    }
+
+    /// For balancers that take a node out on 404.
+    pub(super) fn balancer(&self) -> Answer {
+        if self.node.is_stopping() {
+            answer(StatusCode::NOT_FOUND, &json!({"status": "stopping"}))
+        } else {
+            answer(StatusCode::OK, &json!({"status": "ready"}))
+        }
+    }
+
+    /// What this is and where to go from here.
+    pub(super) fn card(&self, page: bool) -> Answer {
+        if page {
+            return html(include_str!("card.html"));
+        }
+        let body = json!({
+            "service": self.config.service,
+            "version": env!("CARGO_PKG_VERSION"),
+            "environment": self.config.environment,
+            "node_id": self.node.id.to_string(),
+            "backplane": self.node.backplane_kind(),
+            "links": {
+                "pairing": "/api/v1/ws/session/{session_id}?user_id=&username=",
+                "pairing_page": "/pairing.html",
+                "session_state": "/api/v1/session/{session_id}/state",
+                "health": "/health",
+                "ready": "/readyz",
+            },
+        });
+        answer(StatusCode::OK, &body)
+    }
+}

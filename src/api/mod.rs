@@ -1,0 +1,198 @@
+//! REST, health and pages. One file per area; [`PATHS`] is the table.
+
+mod health;
+mod sessions;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError};
+use hyper::body::Body;
+use hyper::header::{ACCEPT, ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use crate::backplane::Error;
+use crate::http::{Answer, Problem, empty, html};
+use crate::node::Node;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub service: String,
+    pub environment: String,
+    pub body_timeout: std::time::Duration,
+}
+
+pub struct Api {
+    node: Arc<Node>,
+    config: Config,
+}
+
+/// A path and what can be done there.
+pub struct Path {
+    pub path: &'static str,
+    methods: &'static [(Method, Endpoint)],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Card,
+    Health,
+    HealthRedis,
+    SocketHealth,
+    Alive,
+    Ready,
+    Balancer,
+    PairingPage,
+    CreateSession,
+    SessionState,
+    EndSession,
+}
+
+const fn at(path: &'static str, methods: &'static [(Method, Endpoint)]) -> Path {
+    Path { path, methods }
+}
+
+/// Every path of the node but the doors.
+pub const PATHS: &[Path] = &[
+    at("/", &[(Method::GET, Endpoint::Card)]),
+    at("/health", &[(Method::GET, Endpoint::Health)]),
+    at("/health/redis", &[(Method::GET, Endpoint::HealthRedis)]),
+    at("/ws/health", &[(Method::GET, Endpoint::SocketHealth)]),
+    at("/livez", &[(Method::GET, Endpoint::Alive)]),
+    at("/readyz", &[(Method::GET, Endpoint::Ready)]),
+    at("/lb", &[(Method::GET, Endpoint::Balancer)]),
+    at("/pairing.html", &[(Method::GET, Endpoint::PairingPage)]),
+    at(
+        "/api/v1/session",
+        &[(Method::POST, Endpoint::CreateSession)],
+    ),
+    at(
+        "/api/v1/session/{session_id}",
+        &[(Method::DELETE, Endpoint::EndSession)],
+    ),
+    at(
+        "/api/v1/session/{session_id}/state",
+        &[(Method::GET, Endpoint::SessionState)],
+    ),
+];
+
+impl Api {
+    pub fn new(node: Arc<Node>, config: Config) -> Arc<Self> {
+        Arc::new(Self { node, config })
+    }
+
+    /// Answers a request for `path`; `session` is the path's session id where it has one.
+    pub async fn call<B>(&self, path: &Path, session: &str, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // HEAD is GET without a body, which hyper leaves out by itself.
+        let method = match *request.method() {
+            Method::HEAD => &Method::GET,
+            ref method => method,
+        };
+        let Some((_, endpoint)) = path.methods.iter().find(|(known, _)| known == method) else {
+            return path.method_not_allowed();
+        };
+        let wants_page = request
+            .headers()
+            .get(ACCEPT)
+            .and_then(|accept| accept.to_str().ok())
+            .is_some_and(|accept| accept.contains("text/html"));
+        let answer = match endpoint {
+            Endpoint::Card => Ok(self.card(wants_page)),
+            Endpoint::Health => Ok(self.health()),
+            Endpoint::HealthRedis => Ok(self.health_redis()),
+            Endpoint::SocketHealth => Ok(self.socket_health()),
+            Endpoint::Alive => Ok(self.alive()),
+            Endpoint::Ready => Ok(self.ready()),
+            Endpoint::Balancer => Ok(self.balancer()),
+            Endpoint::PairingPage => Ok(html(include_str!("pairing.html"))),
+            Endpoint::SessionState => self.session_state(session).await,
+            Endpoint::EndSession => self.end_session(session).await,
+            Endpoint::CreateSession => match self.body(request).await {
+                Ok(body) => self.create_session(&body).await,
+                Err(problem) => Err(problem),
+            },
+        };
+        answer.unwrap_or_else(|problem| problem.answer())
+    }
+
+    /// The whole body, which the listener's limit keeps small.
+    async fn body<B>(&self, request: Request<B>) -> Result<Bytes, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let body = tokio::time::timeout(self.config.body_timeout, request.into_body().collect());
+        match body.await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => {
+                let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+                if error.is::<LengthLimitError>() {
+                    Err(too_large())
+                } else {
+                    let detail = "the body ended too early";
+                    Err(Problem::new(StatusCode::BAD_REQUEST, "bad_frame", detail))
+                }
+            }
+            Err(_) => {
+                let detail = "the body did not come in time";
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
+            }
+        }
+    }
+}
+
+impl Path {
+    fn method_not_allowed(&self) -> Answer {
+        let allowed: Vec<&str> = self
+            .methods
+            .iter()
+            .map(|(known, _)| known.as_str())
+            .collect();
+        let allowed = allowed.join(", ");
+        let detail = format!("right here is {allowed}");
+        let mut answer = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail).answer();
+        if let Ok(allow) = HeaderValue::from_str(&allowed) {
+            answer.headers_mut().insert(ALLOW, allow);
+        }
+        answer
+    }
+}
+
+/// The answer to a body beyond MAX_BODY_BYTES.
+pub fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        "the body is larger than MAX_BODY_BYTES",
+    )
+}
+
+/// The answer for a path that is not in the table.
+pub fn not_found(path: &str) -> Answer {
+    let detail = format!("there is nothing at {path}; / lists what there is");
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail).answer()
+}
+
+fn problem(error: &Error) -> Problem {
+    match error {
+        Error::Missing => Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such session",
+        ),
+        Error::Ended => Problem::new(StatusCode::GONE, "ended", "the session has ended"),
+        Error::Unavailable(_) | Error::Stale { .. } => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "backplane_unavailable",
+            "the node cannot reach its cluster now; try again",
+        ),
+    }
+}
+
+fn no_content() -> Answer {
+    empty(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,141 @@
+//! Sessions over REST: made from a match, looked at, ended.
+
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Api, no_content, problem};
+use crate::backplane::Created;
+use crate::domain::Cursor;
+use crate::domain::sessions::Match;
+use crate::http::{Answer, Problem, json as answer};
+use crate::ids::SessionId;
+
+/// A match event; `event_type` and what else it may carry is ignored.
+#[derive(Deserialize)]
+struct MatchBody {
+    session_id: String,
+    users: Vec<String>,
+    #[serde(default)]
+    question_id: String,
+    #[serde(default)]
+    difficulty: String,
+    #[serde(default)]
+    topic: String,
+}
+
+#[derive(Serialize)]
+struct StateOut<'a> {
+    session_id: &'a str,
+    question_id: &'a str,
+    code: &'a str,
+    language: &'a str,
+    users: Vec<UserOut<'a>>,
+    user_count: u64,
+    created_at: &'a str,
+    version: u64,
+    position: Option<String>,
+}
+
+#[derive(Serialize)]
+struct UserOut<'a> {
+    user_id: &'a str,
+    username: &'a str,
+    cursor: Option<CursorOut>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CursorOut {
+    line_number: u32,
+    column: u32,
+}
+
+impl From<Cursor> for CursorOut {
+    fn from(cursor: Cursor) -> Self {
+        Self {
+            line_number: cursor.line,
+            column: cursor.column,
+        }
+    }
+}
+
+impl Api {
+    pub(super) async fn session_state(&self, session: &str) -> Result<Answer, Problem> {
+        let session = parse(session)?;
+        let view = self.node.view(&session).await.map_err(|e| problem(&e))?;
+        let state = StateOut {
+            session_id: view.session.as_str(),
+            question_id: &view.question_id,
+            code: &view.code,
+            language: &view.language,
+            users: view
+                .users
+                .iter()
+                .map(|present| UserOut {
+                    user_id: present.user.as_str(),
+                    username: &present.name,
+                    cursor: present.cursor.map(CursorOut::from),
+                })
+                .collect(),
+            user_count: view.user_count,
+            created_at: &view.created_at,
+            version: view.version,
+            position: view.position.map(|position| position.to_string()),
+        };
+        Ok(answer(StatusCode::OK, &state))
+    }
+
+    pub(super) async fn end_session(&self, session: &str) -> Result<Answer, Problem> {
+        let session = parse(session)?;
+        self.node.end(&session).await.map_err(|e| problem(&e))?;
+        Ok(no_content())
+    }
+
+    pub(super) async fn create_session(&self, body: &[u8]) -> Result<Answer, Problem> {
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let body: MatchBody = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let field = error.path().to_string();
+            Problem {
+                field: (field != ".").then(|| field.into()),
+                ..Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "bad_field",
+                    format!("the body is no match event: {}", error.inner()),
+                )
+            }
+        })?;
+        let found = Match::checked(
+            &body.session_id,
+            &body.users,
+            body.question_id,
+            body.difficulty,
+            body.topic,
+        )
+        .map_err(|reject| Problem {
+            field: reject.field.map(Into::into),
+            ..Problem::new(
+                StatusCode::BAD_REQUEST,
+                reject.code.as_str(),
+                reject.message,
+            )
+        })?;
+        let (status, said) = match self.node.open(&found).await.map_err(|e| problem(&e))? {
+            Created::New => (StatusCode::CREATED, "created"),
+            Created::Existing => (StatusCode::OK, "exists"),
+            Created::Ended => return Err(problem(&crate::backplane::Error::Ended)),
+        };
+        let session = found.session.as_str();
+        Ok(answer(
+            status,
+            &json!({"session_id": session, "status": said}),
+        ))
+    }
+}
+
+fn parse(session: &str) -> Result<SessionId, Problem> {
+    SessionId::parse(session).map_err(|error| Problem {
+        field: Some("session_id".into()),
+        ..Problem::new(StatusCode::BAD_REQUEST, "bad_field", error.to_string())
+    })
+}

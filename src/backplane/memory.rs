@@ -1,0 +1,410 @@
+//! The backplane of a single node: everything in this process, the same promises as on Redis.
+//!
+//! The map's shard lock makes a commit atomic and keeps what is heard in order. Nothing survives
+//! the process.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{
+    Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
+    Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
+};
+use crate::clock::{Clock, Millis};
+use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
+
+pub struct Memory {
+    rooms: Rooms,
+    ear: Arc<dyn Ear>,
+    keep: Keep,
+    clock: Clock,
+    link: watch::Sender<Link>,
+    sweeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+type Rooms = Arc<DashMap<Room, Stored>>;
+
+/// One room. `epoch` is `None` while it is listened to but does not exist.
+#[derive(Default)]
+struct Stored {
+    epoch: Option<Epoch>,
+    seq: u64,
+    version: u64,
+    fields: Vec<(String, String)>,
+    members: HashMap<SocketId, Bytes>,
+    users: HashMap<UserId, u32>,
+    log: VecDeque<Envelope>,
+    chat: VecDeque<Bytes>,
+    once: HashMap<(UserId, String), (Committed, Millis)>,
+    expires: Option<Millis>,
+    listened: bool,
+}
+
+impl Memory {
+    pub fn new(keep: Keep, clock: Clock, ear: Arc<dyn Ear>) -> Self {
+        let rooms = Rooms::default();
+        let sweeper = tokio::spawn(sweep(rooms.clone(), clock.clone(), keep.log_ttl));
+        Self {
+            rooms,
+            ear,
+            keep,
+            clock,
+            link: watch::Sender::new(Link::Up),
+            sweeper: Mutex::new(Some(sweeper)),
+        }
+    }
+
+    /// Runs `act` on the room under its shard's lock, expired state taken away first. A room that
+    /// is nothing afterwards is forgotten.
+    fn with<T>(&self, room: &Room, act: impl FnOnce(&mut Stored) -> T) -> T {
+        match self.rooms.entry(room.clone()) {
+            Slot::Occupied(mut slot) => {
+                let stored = slot.get_mut();
+                stored.expire(self.clock.now());
+                let result = act(stored);
+                if stored.is_nothing() {
+                    slot.remove();
+                }
+                result
+            }
+            Slot::Vacant(slot) => {
+                let mut stored = Stored::default();
+                let result = act(&mut stored);
+                if !stored.is_nothing() {
+                    slot.insert(stored);
+                }
+                result
+            }
+        }
+    }
+
+    /// The next seq: into the log, and to the ear while the room is still locked, which keeps order.
+    fn append(
+        &self,
+        room: &Room,
+        stored: &mut Stored,
+        draft: Draft,
+        logged: Option<Bytes>,
+        version: Option<u64>,
+    ) -> Result<Position, Error> {
+        let epoch = stored.epoch.ok_or(Error::Missing)?;
+        stored.seq += 1;
+        let position = Position {
+            epoch,
+            seq: stored.seq,
+        };
+        let envelope = draft.into_envelope(room.clone(), Some(position), version);
+        let mut entry = envelope.clone();
+        if let Some(event) = logged {
+            entry.event = event;
+        }
+        stored.log.push_back(entry);
+        while stored.log.len() as u64 > self.keep.log_length {
+            stored.log.pop_front();
+        }
+        if stored.listened {
+            self.ear.heard(envelope);
+        }
+        Ok(position)
+    }
+}
+
+impl Stored {
+    fn is_nothing(&self) -> bool {
+        self.epoch.is_none() && !self.listened
+    }
+
+    fn expire(&mut self, now: Millis) {
+        if self.expires.is_some_and(|at| at <= now) {
+            *self = Self {
+                listened: self.listened,
+                ..Self::default()
+            };
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(known, _)| known == name)?;
+        Some(&found.1)
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        match self.fields.iter_mut().find(|(known, _)| known == name) {
+            Some(field) => field.1 = value,
+            None => self.fields.push((name.to_owned(), value)),
+        }
+    }
+
+    fn open(&self) -> Result<(), Error> {
+        match (self.epoch, self.field("ended")) {
+            (None, _) => Err(Error::Missing),
+            (_, Some(_)) => Err(Error::Ended),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, fields: Fields) {
+        self.epoch = Some(Epoch::random());
+        for (name, value) in fields {
+            self.set(name, value);
+        }
+    }
+
+    /// The users admitted by having come first, unless a match named them.
+    fn admit(&mut self, user: &UserId) {
+        if self.field("matched").is_some() {
+            return;
+        }
+        let mut admitted: Vec<String> =
+            serde_json::from_str(self.field("users").unwrap_or("[]")).unwrap_or_default();
+        if admitted.len() < MEMBERS_LISTED && !admitted.iter().any(|known| known == user.as_str()) {
+            admitted.push(user.to_string());
+            let list = serde_json::to_string(&admitted).expect("a list of strings is JSON");
+            self.set("users", list);
+        }
+    }
+}
+
+fn after(now: Millis, wait: Duration) -> Option<Millis> {
+    Some(now + wait.as_millis() as Millis)
+}
+
+/// Takes away what has expired and nobody asks for.
+async fn sweep(rooms: Rooms, clock: Clock, log_ttl: Duration) {
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        tick.tick().await;
+        let now = clock.now();
+        rooms.retain(|_, stored| {
+            stored.expire(now);
+            stored.once.retain(|_, (_, until)| *until > now);
+            let oldest = now - log_ttl.as_millis() as Millis;
+            while stored.log.front().is_some_and(|entry| entry.at < oldest) {
+                stored.log.pop_front();
+            }
+            !stored.is_nothing()
+        });
+    }
+}
+
+#[async_trait]
+impl Backplane for Memory {
+    async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
+        self.with(room, |stored| {
+            let now = self.clock.now();
+            stored.open()?;
+            if let Some(once) = &change.once
+                && let Some((first, until)) = stored.once.get(once)
+                && *until > now
+            {
+                return Ok(Committed {
+                    repeated: true,
+                    ..*first
+                });
+            }
+            let changes_text = change.text.is_some();
+            if let Some((text, base)) = change.text {
+                if base.is_some_and(|base| base != stored.version) {
+                    return Err(Error::Stale {
+                        version: stored.version,
+                    });
+                }
+                stored.version += 1;
+                stored.set("code", text);
+            }
+            for (name, value) in change.fields {
+                stored.set(name, value);
+            }
+            if let Some(line) = change.history {
+                stored.chat.push_back(line);
+                while stored.chat.len() as u64 > self.keep.chat_history {
+                    stored.chat.pop_front();
+                }
+            }
+            let version = stored.version;
+            let position = self.append(
+                room,
+                stored,
+                change.draft,
+                change.logged,
+                changes_text.then_some(version),
+            )?;
+            let committed = Committed {
+                position,
+                version,
+                repeated: false,
+            };
+            if let Some(once) = change.once {
+                let until = now + self.keep.idempotency.as_millis() as Millis;
+                stored.once.insert(once, (committed, until));
+            }
+            Ok(committed)
+        })
+    }
+
+    async fn announce(
+        &self,
+        room: &Room,
+        draft: Draft,
+        member: Option<(SocketId, Bytes)>,
+    ) -> Result<(), Error> {
+        self.with(room, |stored| {
+            if let Some((socket, record)) = member
+                && let Some(known) = stored.members.get_mut(&socket)
+            {
+                *known = record;
+            }
+            if stored.listened {
+                self.ear
+                    .heard(draft.into_envelope(room.clone(), None, None));
+            }
+            Ok(())
+        })
+    }
+
+    async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error> {
+        self.with(room, |stored| {
+            match (stored.open(), entry.create) {
+                (Err(Error::Missing), Some(fields)) => stored.begin(fields),
+                (result, _) => result?,
+            }
+            stored.expires = None;
+            if stored.members.contains_key(&entry.socket) {
+                return Ok(());
+            }
+            stored.members.insert(entry.socket, entry.member);
+            let sockets = stored.users.entry(entry.user.clone()).or_default();
+            *sockets += 1;
+            if *sockets == 1 {
+                stored.admit(&entry.user);
+                self.append(room, stored, entry.joined, None, None)?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn leave(&self, room: &Room, exit: Exit) -> Result<(), Error> {
+        self.with(room, |stored| {
+            if stored.members.remove(&exit.socket).is_none() {
+                return Ok(());
+            }
+            if let Some(sockets) = stored.users.get_mut(&exit.user) {
+                *sockets -= 1;
+                if *sockets == 0 {
+                    stored.users.remove(&exit.user);
+                    self.append(room, stored, exit.left, None, None)?;
+                }
+            }
+            if stored.members.is_empty() {
+                stored.expires = after(self.clock.now(), self.keep.session_grace);
+            }
+            Ok(())
+        })
+    }
+
+    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
+        Ok(self.with(room, |stored| match stored.open() {
+            Ok(()) => Created::Existing,
+            Err(Error::Ended) => Created::Ended,
+            Err(_) => {
+                stored.begin(fields);
+                stored.expires = after(self.clock.now(), self.keep.session_ttl);
+                Created::New
+            }
+        }))
+    }
+
+    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+        self.with(room, |stored| {
+            stored.open()?;
+            let now = self.clock.now();
+            self.append(room, stored, draft, None, None)?;
+            *stored = Stored {
+                epoch: stored.epoch,
+                seq: stored.seq,
+                fields: vec![("ended".to_owned(), now.to_string())],
+                expires: after(now, self.keep.ended_ttl),
+                listened: stored.listened,
+                ..Stored::default()
+            };
+            Ok(())
+        })
+    }
+
+    async fn standing(&self, room: &Room) -> Result<(), Error> {
+        self.with(room, |stored| stored.open())
+    }
+
+    async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error> {
+        Ok(self.with(room, |stored| {
+            let mut fields: HashMap<_, _> = stored.fields.iter().cloned().collect();
+            fields.insert("version".to_owned(), stored.version.to_string());
+            Snapshot {
+                epoch: stored.epoch,
+                seq: stored.seq,
+                fields,
+                members: stored
+                    .members
+                    .values()
+                    .take(MEMBERS_LISTED)
+                    .cloned()
+                    .collect(),
+                users: stored.users.len() as u64,
+                chat: stored.chat.iter().cloned().collect(),
+            }
+        }))
+    }
+
+    async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        Ok(self.with(room, |stored| {
+            if stored.epoch != Some(since.epoch) || since.seq > stored.seq {
+                return Replay::Gone;
+            }
+            let missed = (stored.seq - since.seq) as usize;
+            if missed > stored.log.len() {
+                return Replay::Gone;
+            }
+            let from = stored.log.len() - missed;
+            Replay::Events(stored.log.range(from..).cloned().collect())
+        }))
+    }
+
+    async fn listen(&self, room: &Room) -> Result<(), Error> {
+        self.with(room, |stored| stored.listened = true);
+        Ok(())
+    }
+
+    async fn unlisten(&self, room: &Room) {
+        self.with(room, |stored| stored.listened = false);
+    }
+
+    async fn beat(&self, _node: NodeId, report: &NodeReport) -> Result<Vec<NodeReport>, Error> {
+        Ok(vec![report.clone()])
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn close(&self) {
+        let sweeper = self.sweeper.lock().take();
+        if let Some(sweeper) = sweeper {
+            sweeper.abort();
+            // Aborted on purpose: the error says just that.
+            let _ = sweeper.await;
+        }
+    }
+}

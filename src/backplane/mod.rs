@@ -1,0 +1,255 @@
+//! State, order and delivery of rooms, shared by every node.
+//!
+//! One trait, two implementations, one contract: `memory` serves a single node with nothing else
+//! installed, `redis` makes many nodes one. State, log and publication are united because they must
+//! happen in one step: an event that was committed is in the state, in the log and on its way.
+//! The backplane knows no dialect and no meaning: fields and events are bytes to it.
+//!
+//! Promises, which the contract tests hold against both:
+//! - a commit is atomic; its `seq` is the room's next; listeners hear seqs of a room in order;
+//! - what is heard may be lost (a broken link) or doubled (a reconnect), never altered; the log
+//!   has it, up to its length and age;
+//! - after `listen` returns, everything published from then on is heard or reported as a gap;
+//! - nothing here blocks the one who hears: [`Ear`]s take what is given and return at once.
+
+mod envelope;
+pub mod memory;
+pub mod redis;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use envelope::{BadEnvelope, Draft, Envelope};
+
+use crate::clock::Millis;
+use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
+
+/// Members listed in a snapshot; their number is exact beyond it.
+pub const MEMBERS_LISTED: usize = 1_000;
+
+/// Who of a room hears an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Audience {
+    All,
+    /// All but one socket, as a rule the one it came from.
+    Except(SocketId),
+    /// Only these users' sockets.
+    Users(Vec<UserId>),
+}
+
+/// Fields of a room's state hash, by their documented names.
+pub type Fields = Vec<(&'static str, String)>;
+
+/// A durable event and what it does to its room.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub draft: Draft,
+    /// What the log keeps when that is not the event itself: large texts are in the state.
+    pub logged: Option<Bytes>,
+    pub fields: Fields,
+    /// A new text, and the version it was made from when the sender said so.
+    pub text: Option<(String, Option<u64>)>,
+    /// A line for the room's chat history.
+    pub history: Option<Bytes>,
+    /// The sender's own id for the command: a repeat changes nothing and gets the first answer.
+    pub once: Option<(UserId, String)>,
+}
+
+/// What a commit got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    pub position: Position,
+    /// The text's version after the commit.
+    pub version: u64,
+    /// True when the command had been committed before and nothing was done now.
+    pub repeated: bool,
+}
+
+/// A socket that comes into a room, or that is there and says so again.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub socket: SocketId,
+    pub user: UserId,
+    /// The member record, opaque here.
+    pub member: Bytes,
+    /// Published if this is the user's first socket in the room.
+    pub joined: Draft,
+    /// Initial fields if the room is made now; `None`: a missing room stays missing.
+    pub create: Option<Fields>,
+}
+
+/// A socket that goes.
+#[derive(Debug, Clone)]
+pub struct Exit {
+    pub socket: SocketId,
+    pub user: UserId,
+    /// Published if this was the user's last socket in the room.
+    pub left: Draft,
+}
+
+/// What a room was at one instant.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub epoch: Option<Epoch>,
+    pub seq: u64,
+    /// Every field of the state hash, `version` among them.
+    pub fields: HashMap<String, String>,
+    /// Member records, at most [`MEMBERS_LISTED`].
+    pub members: Vec<Bytes>,
+    /// Distinct users in the room.
+    pub users: u64,
+    /// Chat history, oldest first.
+    pub chat: Vec<Bytes>,
+}
+
+impl Snapshot {
+    /// Where the room was; `None` when there is no such room.
+    pub fn position(&self) -> Option<Position> {
+        self.epoch.map(|epoch| Position {
+            epoch,
+            seq: self.seq,
+        })
+    }
+
+    pub fn ended(&self) -> bool {
+        self.fields.contains_key("ended")
+    }
+}
+
+/// The log after a position.
+#[derive(Debug, Clone)]
+pub enum Replay {
+    /// Every event since, in order, without a hole.
+    Events(Vec<Envelope>),
+    /// The log does not reach back, or belongs to another epoch: take a snapshot.
+    Gone,
+}
+
+/// What `create` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    New,
+    Existing,
+    Ended,
+}
+
+/// One node of the cluster, as it last reported itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    pub node: String,
+    pub name: String,
+    pub version: String,
+    pub sockets: u64,
+    pub users: u64,
+    pub rooms: u64,
+    pub routed: u64,
+    pub started_at: Millis,
+}
+
+/// Why the backplane did not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the backplane is away: {0}")]
+    Unavailable(String),
+    #[error("the room does not exist")]
+    Missing,
+    #[error("the room has ended")]
+    Ended,
+    #[error("the text is at version {version}, not at the one the change was made from")]
+    Stale { version: u64 },
+}
+
+/// The link to the other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Not connected since the start.
+    Never,
+    Up,
+    Away,
+}
+
+/// Takes what a backplane hears. Calls come from the backplane's own tasks, must not block, and for
+/// one room come one after the other.
+pub trait Ear: Send + Sync + 'static {
+    fn heard(&self, envelope: Envelope);
+    /// Something of this room may have been missed: compare with the log.
+    fn gap(&self, room: Room);
+    /// The link came back after a loss, and listens again. Every room may have missed something.
+    fn resumed(&self);
+}
+
+/// How much a backplane keeps, and how long.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    pub log_length: u64,
+    pub log_ttl: Duration,
+    pub chat_history: u64,
+    pub idempotency: Duration,
+    pub session_grace: Duration,
+    pub session_ttl: Duration,
+    pub ended_ttl: Duration,
+}
+
+#[async_trait]
+pub trait Backplane: Send + Sync {
+    /// State, log and publication in one step. [`Error::Unavailable`] leaves open whether it was
+    /// done: repeat with `once` set.
+    async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error>;
+
+    /// Publishes without a seq and without a log, and replaces the socket's member record if the
+    /// socket is (still) a member. May be lost.
+    async fn announce(
+        &self,
+        room: &Room,
+        draft: Draft,
+        member: Option<(SocketId, Bytes)>,
+    ) -> Result<(), Error>;
+
+    /// Makes the socket a member; a repeat changes nothing. Commits `joined` with a user's first one.
+    async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error>;
+
+    /// Undoes `enter`; idempotent. Commits `left` with a user's last socket. When nobody is left the
+    /// room begins to expire.
+    async fn leave(&self, room: &Room, exit: Exit) -> Result<(), Error>;
+
+    /// Makes a room nobody is in yet; it expires when nobody comes.
+    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error>;
+
+    /// Ends the room for good: commits `draft`, drops everything but a marker that expires.
+    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error>;
+
+    /// Whether the room is there: `Missing` or `Ended` say why not.
+    async fn standing(&self, room: &Room) -> Result<(), Error>;
+
+    /// Everything at one instant; an empty snapshot when there is no such room.
+    async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error>;
+
+    /// The log after `since`, complete or not at all.
+    async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error>;
+
+    /// Hears the room from now on; returns when that is confirmed. Idempotent.
+    async fn listen(&self, room: &Room) -> Result<(), Error>;
+
+    /// Stops hearing the room. Idempotent; best effort.
+    async fn unlisten(&self, room: &Room);
+
+    /// Reports this node and reads the others' last reports, its own among them.
+    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Vec<NodeReport>, Error>;
+
+    /// Whether commands and listening work, as it changes.
+    fn link(&self) -> watch::Receiver<Link>;
+
+    /// `memory` or `redis`, for people and tests.
+    fn kind(&self) -> &'static str;
+
+    /// Leaves in order: nothing is heard after it returns.
+    async fn close(&self);
+}
+
+pub type SharedBackplane = Arc<dyn Backplane>;

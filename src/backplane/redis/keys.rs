@@ -1,0 +1,79 @@
+//! The names of a room's keys. All of a room's keys share its state key as hash tag and so one slot.
+
+use fred::bytes_utils::Str;
+use fred::types::Key;
+
+use crate::ids::{Room, UserId};
+
+/// Keys of one room: `session:abc`, `{session:abc}:log`, … with the prefix inside the tag.
+pub struct Keys {
+    state: String,
+}
+
+impl Keys {
+    pub fn of(prefix: &str, room: &Room) -> Self {
+        Self {
+            state: format!("{prefix}{room}"),
+        }
+    }
+
+    fn part(&self, name: &str) -> Key {
+        Key::from(Str::from(format!("{{{}}}:{name}", self.state)))
+    }
+
+    pub fn state(&self) -> Key {
+        Key::from(self.state.as_str())
+    }
+
+    pub fn log(&self) -> Key {
+        self.part("log")
+    }
+
+    pub fn chat(&self) -> Key {
+        self.part("chat")
+    }
+
+    pub fn members(&self) -> Key {
+        self.part("members")
+    }
+
+    pub fn users(&self) -> Key {
+        self.part("users")
+    }
+
+    pub fn channel(&self) -> Key {
+        self.part("events")
+    }
+
+    pub fn once(&self, user: &UserId, command: &str) -> Key {
+        self.part(&format!("idem:{user}:{command}"))
+    }
+}
+
+pub fn node(prefix: &str, node: &str) -> String {
+    format!("{prefix}node:{node}")
+}
+
+pub fn nodes(prefix: &str) -> String {
+    format!("{prefix}nodes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+
+    #[test]
+    fn a_rooms_keys_share_one_tag() {
+        let room = Room::Session(SessionId::parse("abc").unwrap());
+        let keys = Keys::of("eu-", &room);
+        assert_eq!(keys.state().as_str(), Some("eu-session:abc"));
+        assert_eq!(keys.log().as_str(), Some("{eu-session:abc}:log"));
+        assert_eq!(keys.channel().as_str(), Some("{eu-session:abc}:events"));
+        let user = UserId::parse("ann").unwrap();
+        assert_eq!(
+            keys.once(&user, "7").as_str(),
+            Some("{eu-session:abc}:idem:ann:7")
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! The listening link: which rooms are heard, and whether that is still true.
+//!
+//! The client library resubscribes nothing by itself and its own way of doing so is one giant command
+//! whose errors are only logged; so we keep the set of rooms and subscribe to each again, a few at a
+//! time, after every reconnect. Pub/sub is exempt from the library's check for unresponsive servers: a
+//! ping each second makes a dead one noticed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::clients::{Client, SubscriberClient};
+use fred::error::Error as RedisError;
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::Message;
+use fred::types::config::Server;
+use futures_util::{TryStreamExt, stream};
+use parking_lot::Mutex;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
+
+use super::keys::Keys;
+use crate::backplane::{Ear, Envelope, Link};
+use crate::ids::Room;
+use crate::telemetry::metrics::metrics;
+
+/// Subscriptions asked for at once after a reconnect.
+const PACE: usize = 256;
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+pub struct Listener {
+    subscriber: SubscriberClient,
+    rooms: Arc<Mutex<HashSet<Room>>>,
+    prefix: String,
+    link: watch::Sender<Link>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Listener {
+    pub fn start(
+        client: &Client,
+        subscriber: SubscriberClient,
+        prefix: String,
+        ear: Arc<dyn Ear>,
+    ) -> Self {
+        let link = watch::Sender::new(Link::Never);
+        let rooms = Arc::<Mutex<HashSet<Room>>>::default();
+        let warden = Warden {
+            client: client.clone(),
+            subscriber: subscriber.clone(),
+            prefix: prefix.clone(),
+            rooms: rooms.clone(),
+            link: link.clone(),
+            ear: ear.clone(),
+        };
+        // Taken before connecting, so that nothing said on connecting is missed.
+        let messages = subscriber.message_rx();
+        let events = Events {
+            commands: client.reconnect_rx(),
+            listening: subscriber.reconnect_rx(),
+            command_errors: client.error_rx(),
+            listening_errors: subscriber.error_rx(),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(hear(messages, prefix.clone(), ear));
+        tasks.spawn(warden.watch(events));
+        client.connect();
+        subscriber.connect();
+        Self {
+            subscriber,
+            rooms,
+            prefix,
+            link,
+            tasks: Mutex::new(tasks),
+        }
+    }
+
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    pub async fn listen(&self, room: &Room) -> Result<(), RedisError> {
+        self.rooms.lock().insert(room.clone());
+        let confirmed = self
+            .subscriber
+            .ssubscribe(channel(&self.prefix, room))
+            .await;
+        if confirmed.is_err() {
+            self.rooms.lock().remove(room);
+        }
+        confirmed
+    }
+
+    pub async fn unlisten(&self, room: &Room) {
+        self.rooms.lock().remove(room);
+        // A subscription that stays until the next reconnect costs little: its messages are ignored.
+        if let Err(error) = self
+            .subscriber
+            .sunsubscribe(channel(&self.prefix, room))
+            .await
+        {
+            tracing::debug!(%room, %error, "unsubscribe failed");
+        }
+    }
+
+    pub async fn close(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
+        // Nothing to be done about a Redis that is away when we leave.
+        let _ = self.subscriber.quit().await;
+    }
+}
+
+fn channel(prefix: &str, room: &Room) -> String {
+    let channel = Keys::of(prefix, room).channel();
+    channel.as_str().unwrap_or_default().to_owned()
+}
+
+/// The room of a channel: `{<prefix>session:abc}:events`.
+fn room(prefix: &str, channel: &str) -> Option<Room> {
+    let (tag, _) = channel.strip_prefix('{')?.split_once('}')?;
+    Room::parse(tag.strip_prefix(prefix)?)
+}
+
+/// Passes on what is heard. Never waits for the ear.
+async fn hear(mut messages: broadcast::Receiver<Message>, prefix: String, ear: Arc<dyn Ear>) {
+    loop {
+        match messages.recv().await {
+            Ok(message) => match message.value.as_bytes().map(Envelope::decode) {
+                Some(Ok(envelope)) => ear.heard(envelope),
+                Some(Err(error)) => {
+                    tracing::warn!(channel = %message.channel, %error, "unreadable event");
+                    if let Some(room) = room(&prefix, &message.channel) {
+                        ear.gap(room);
+                    }
+                }
+                None => tracing::warn!(channel = %message.channel, "an event without bytes"),
+            },
+            Err(RecvError::Lagged(lost)) => {
+                metrics().dropped("backplane_lagged", lost);
+                tracing::warn!(lost, "events came faster than they were taken");
+                ear.resumed();
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+struct Events {
+    commands: broadcast::Receiver<Server>,
+    listening: broadcast::Receiver<Server>,
+    command_errors: broadcast::Receiver<(RedisError, Option<Server>)>,
+    listening_errors: broadcast::Receiver<(RedisError, Option<Server>)>,
+}
+
+/// Decides whether the link is up, and brings it up again.
+struct Warden {
+    client: Client,
+    subscriber: SubscriberClient,
+    prefix: String,
+    rooms: Arc<Mutex<HashSet<Room>>>,
+    link: watch::Sender<Link>,
+    ear: Arc<dyn Ear>,
+}
+
+impl Warden {
+    async fn watch(self, mut events: Events) {
+        let mut ping = tokio::time::interval(PING_EVERY);
+        let mut stale = true;
+        loop {
+            tokio::select! {
+                _ = events.commands.recv() => stale = true,
+                _ = events.listening.recv() => stale = true,
+                error = events.command_errors.recv() => self.failed("commands", error),
+                error = events.listening_errors.recv() => self.failed("listening", error),
+                _ = ping.tick() => {}
+            }
+            let connected = self.client.is_connected() && self.subscriber.is_connected();
+            if !connected {
+                stale = true;
+                self.away();
+            } else if stale {
+                self.away();
+                stale = !self.restore().await;
+            } else if !self.answers().await {
+                stale = true;
+                self.away();
+            }
+        }
+    }
+
+    fn failed(
+        &self,
+        connection: &'static str,
+        error: Result<(RedisError, Option<Server>), RecvError>,
+    ) {
+        if let Ok((error, _)) = error {
+            tracing::warn!(connection, %error, "redis connection failed");
+        }
+    }
+
+    fn away(&self) {
+        let was_up = self.link.send_if_modified(|link| {
+            let was_up = *link == Link::Up;
+            if was_up {
+                *link = Link::Away;
+            }
+            was_up
+        });
+        if was_up {
+            metrics().backplane_connected(false);
+            tracing::warn!("redis is away");
+        }
+    }
+
+    async fn answers(&self) -> bool {
+        let (commands, listening) = tokio::join!(
+            self.client.ping::<()>(None),
+            self.subscriber.ping::<()>(None)
+        );
+        commands.is_ok() && listening.is_ok()
+    }
+
+    /// Subscribes to every room again and says so; false if Redis went away meanwhile.
+    async fn restore(&self) -> bool {
+        if !self.answers().await {
+            return false;
+        }
+        let rooms: Vec<String> = {
+            let rooms = self.rooms.lock();
+            rooms
+                .iter()
+                .map(|room| channel(&self.prefix, room))
+                .collect()
+        };
+        let count = rooms.len();
+        let subscribed = stream::iter(rooms.into_iter().map(Ok))
+            .try_for_each_concurrent(PACE, |room| self.subscriber.ssubscribe(room))
+            .await;
+        if let Err(error) = subscribed {
+            tracing::warn!(%error, "subscribing again failed");
+            return false;
+        }
+        let before = self.link.send_replace(Link::Up);
+        metrics().backplane_connected(true);
+        tracing::info!(rooms = count, "redis is connected");
+        if before == Link::Away {
+            metrics().backplane_reconnects();
+            self.ear.resumed();
+        }
+        true
+    }
+}

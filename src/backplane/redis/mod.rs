@@ -1,0 +1,484 @@
+//! The backplane on Redis: many nodes behave as one.
+//!
+//! Every operation is one Lua script on the keys of one room, so that it is atomic and works on a
+//! cluster. Commands and listening have a connection each; [`listener`] keeps the second one honest.
+//! A command never waits for a Redis that is away: it fails at once, or after the command timeout.
+
+mod keys;
+mod listener;
+mod scripts;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::clients::{Client, WithOptions};
+use fred::error::Error as RedisError;
+use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
+use fred::types::config::{
+    Config as FredConfig, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, TcpConfig,
+    UnresponsiveConfig,
+};
+use fred::types::{Builder, Expiration, Key, RespVersion, Value};
+use tokio::sync::watch;
+
+use self::keys::Keys;
+use self::listener::Listener;
+use self::scripts::{Script, Scripts};
+use super::{
+    Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
+    Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
+};
+use crate::ids::{Epoch, NodeId, Position, Room, SocketId};
+use crate::telemetry::metrics::metrics;
+
+/// How to reach Redis, and for how long to wait.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub url: String,
+    pub key_prefix: String,
+    pub command_timeout: Duration,
+    /// A report older than this is a node that is gone.
+    pub lease: Duration,
+}
+
+pub struct Redis {
+    client: Client,
+    commands: WithOptions<Client>,
+    scripts: Scripts,
+    listener: Listener,
+    config: Config,
+    keep: Keep,
+}
+
+/// Commands waiting for Redis beyond this fail at once.
+const MAX_WAITING_COMMANDS: usize = 65_536;
+/// Messages waiting for the relay beyond this are a gap in every room.
+const MAX_WAITING_MESSAGES: usize = 65_536;
+/// Silence of an asked server after which its connection is given up.
+const UNRESPONSIVE: Duration = Duration::from_secs(3);
+
+impl Redis {
+    /// Begins to connect, and goes on trying; [`Backplane::link`] tells when it works.
+    pub fn connect(config: &Config, keep: Keep, ear: Arc<dyn Ear>) -> Result<Self, Error> {
+        let config = config.clone();
+        let builder = builder(&config)?;
+        let client = builder.build().map_err(unavailable)?;
+        let subscriber = builder.build_subscriber_client().map_err(unavailable)?;
+        let commands = client.with_options(&Options {
+            fail_fast: true,
+            max_attempts: Some(1),
+            timeout: Some(config.command_timeout),
+            ..Options::default()
+        });
+        let listener = Listener::start(&client, subscriber, config.key_prefix.clone(), ear);
+        Ok(Self {
+            client,
+            commands,
+            scripts: Scripts::new(),
+            listener,
+            config,
+            keep,
+        })
+    }
+
+    fn keys(&self, room: &Room) -> Keys {
+        Keys::of(&self.config.key_prefix, room)
+    }
+
+    async fn run(
+        &self,
+        op: &'static str,
+        script: &Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Vec<Value>, Error> {
+        let started = std::time::Instant::now();
+        let answer = script.run(&self.commands, keys, args).await;
+        metrics().backplane_command(op, started.elapsed());
+        match answer {
+            Ok(Value::Array(parts)) => Ok(parts),
+            Ok(other) => Err(Error::Unavailable(format!(
+                "{op} answered {:?}, not a list",
+                other.kind()
+            ))),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// Runs a script whose answer begins with a word.
+    async fn ask(
+        &self,
+        op: &'static str,
+        script: &Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Vec<Value>, Error> {
+        let parts = self.run(op, script, keys, args).await?;
+        match parts.first().and_then(Value::as_str).as_deref() {
+            Some("missing") => Err(Error::Missing),
+            Some("ended") => Err(Error::Ended),
+            Some("stale") => Err(Error::Stale {
+                version: number(&parts, 1)?,
+            }),
+            _ => Ok(parts),
+        }
+    }
+
+    fn log_limits(&self) -> [Value; 2] {
+        [
+            int(self.keep.log_length),
+            int(self.keep.log_ttl.as_millis() as u64),
+        ]
+    }
+}
+
+/// Whether the URL can be used at all.
+pub fn check(config: &Config) -> Result<(), Error> {
+    builder(config).map(|_| ())
+}
+
+fn builder(config: &Config) -> Result<Builder, Error> {
+    let mut redis = FredConfig::from_url(&config.url).map_err(unavailable)?;
+    redis.version = RespVersion::RESP3;
+    // Away at the start: wait with backoff instead of giving up.
+    redis.fail_fast = false;
+    let mut builder = Builder::from_config(redis);
+    let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
+    policy.set_jitter(100);
+    builder
+        .set_policy(policy)
+        .set_performance_config(PerformanceConfig {
+            default_command_timeout: config.command_timeout,
+            broadcast_channel_capacity: MAX_WAITING_MESSAGES,
+            ..PerformanceConfig::default()
+        })
+        .set_connection_config(ConnectionConfig {
+            connection_timeout: Duration::from_secs(5),
+            internal_command_timeout: Duration::from_secs(5),
+            max_command_attempts: 1,
+            max_command_buffer_len: MAX_WAITING_COMMANDS,
+            unresponsive: UnresponsiveConfig {
+                max_timeout: Some(UNRESPONSIVE),
+                interval: Duration::from_millis(500),
+            },
+            tcp: TcpConfig {
+                nodelay: Some(true),
+                ..TcpConfig::default()
+            },
+            ..ConnectionConfig::default()
+        });
+    Ok(builder)
+}
+
+fn unavailable(error: RedisError) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+fn int(number: u64) -> Value {
+    Value::Integer(number as i64)
+}
+
+fn bin(bytes: impl Into<Bytes>) -> Value {
+    Value::Bytes(bytes.into())
+}
+
+fn text(text: impl Into<String>) -> Value {
+    Value::String(text.into().into())
+}
+
+fn none() -> Value {
+    Value::from_static_str("")
+}
+
+fn number(parts: &[Value], at: usize) -> Result<u64, Error> {
+    parts
+        .get(at)
+        .and_then(|value| match value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            other => other.as_str()?.parse().ok(),
+        })
+        .ok_or_else(|| Error::Unavailable(format!("a script's answer lacks a number at {at}")))
+}
+
+fn bytes(value: Value) -> Bytes {
+    match value {
+        Value::Bytes(bytes) => bytes,
+        Value::String(text) => text.into_inner(),
+        _ => Bytes::new(),
+    }
+}
+
+fn list(value: Value) -> Vec<Bytes> {
+    match value {
+        Value::Array(values) => values.into_iter().map(bytes).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn flat(args: &mut Vec<Value>, fields: Fields) {
+    for (name, value) in fields {
+        args.push(Value::from_static_str(name));
+        args.push(text(value));
+    }
+}
+
+#[async_trait]
+impl Backplane for Redis {
+    async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
+        let keys = self.keys(room);
+        let name = room.name();
+        let [length, ttl] = self.log_limits();
+        let rest = change.draft.rest(&name, None);
+        let logged = change
+            .logged
+            .map_or_else(none, |event| bin(change.draft.rest(&name, Some(&event))));
+        let mut named = vec![keys.state(), keys.log(), keys.channel(), keys.chat()];
+        if let Some((user, command)) = &change.once {
+            named.push(keys.once(user, command));
+        }
+        let mut args = vec![
+            bin(rest),
+            logged,
+            length,
+            ttl,
+            int(self.keep.idempotency.as_millis() as u64),
+            change.history.map_or_else(none, bin),
+            int(self.keep.chat_history),
+        ];
+        match change.text {
+            Some((code, base)) => args.extend([
+                Value::from_static_str("1"),
+                text(code),
+                base.map_or_else(none, int),
+            ]),
+            None => args.extend([none(), none(), none()]),
+        }
+        flat(&mut args, change.fields);
+        let parts = self
+            .ask("commit", &self.scripts.commit, named, args)
+            .await?;
+        Ok(Committed {
+            position: Position {
+                seq: number(&parts, 1)?,
+                epoch: Epoch(number(&parts, 2)?),
+            },
+            version: number(&parts, 3)?,
+            repeated: number(&parts, 4)? == 1,
+        })
+    }
+
+    async fn announce(
+        &self,
+        room: &Room,
+        draft: Draft,
+        member: Option<(SocketId, Bytes)>,
+    ) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let (socket, record) = match member {
+            Some((socket, record)) => (bin(socket.to_bytes().to_vec()), bin(record)),
+            None => (none(), none()),
+        };
+        let args = vec![bin(draft.unsequenced(&room.name())), socket, record];
+        let named = vec![keys.members(), keys.channel()];
+        self.ask("announce", &self.scripts.announce, named, args)
+            .await?;
+        Ok(())
+    }
+
+    async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let [length, ttl] = self.log_limits();
+        let mut args = vec![
+            bin(entry.socket.to_bytes().to_vec()),
+            bin(entry.member),
+            text(entry.user.as_str()),
+            bin(entry.joined.rest(&room.name(), None)),
+            length,
+            ttl,
+            int(Epoch::random().0),
+            Value::from_static_str(if entry.create.is_some() { "1" } else { "0" }),
+            int(MEMBERS_LISTED as u64),
+        ];
+        flat(&mut args, entry.create.unwrap_or_default());
+        let named = all(&keys);
+        self.ask("enter", &self.scripts.enter, named, args).await?;
+        Ok(())
+    }
+
+    async fn leave(&self, room: &Room, exit: Exit) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let [length, ttl] = self.log_limits();
+        let args = vec![
+            bin(exit.socket.to_bytes().to_vec()),
+            text(exit.user.as_str()),
+            bin(exit.left.rest(&room.name(), None)),
+            length,
+            ttl,
+            int(self.keep.session_grace.as_millis() as u64),
+        ];
+        self.ask("leave", &self.scripts.leave, all(&keys), args)
+            .await?;
+        Ok(())
+    }
+
+    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
+        let keys = self.keys(room);
+        let mut args = vec![
+            int(Epoch::random().0),
+            int(self.keep.session_ttl.as_millis() as u64),
+        ];
+        flat(&mut args, fields);
+        let named = vec![
+            keys.state(),
+            keys.log(),
+            keys.chat(),
+            keys.members(),
+            keys.users(),
+        ];
+        match self.ask("create", &self.scripts.create, named, args).await {
+            Ok(parts) if parts.first().and_then(Value::as_str).as_deref() == Some("new") => {
+                Ok(Created::New)
+            }
+            Ok(_) => Ok(Created::Existing),
+            Err(Error::Ended) => Ok(Created::Ended),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let args = vec![
+            bin(draft.rest(&room.name(), None)),
+            Value::Integer(draft.at),
+            int(self.keep.ended_ttl.as_millis() as u64),
+        ];
+        self.ask("end", &self.scripts.end, all(&keys), args).await?;
+        Ok(())
+    }
+
+    async fn standing(&self, room: &Room) -> Result<(), Error> {
+        let state = self.keys(room).state();
+        let fields: Vec<Option<String>> = self
+            .commands
+            .hmget(state, vec!["epoch", "ended"])
+            .await
+            .map_err(unavailable)?;
+        match fields.as_slice() {
+            [_, Some(_)] => Err(Error::Ended),
+            [Some(_), _] => Ok(()),
+            _ => Err(Error::Missing),
+        }
+    }
+
+    async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error> {
+        let keys = self.keys(room);
+        let named = vec![keys.state(), keys.members(), keys.users(), keys.chat()];
+        let args = vec![int(MEMBERS_LISTED as u64)];
+        let parts = self
+            .run("snapshot", &self.scripts.snapshot, named, args)
+            .await?;
+        let users = number(&parts, 2)?;
+        let mut parts = parts.into_iter();
+        let mut next = || parts.next().map(list).unwrap_or_default();
+        let mut state = next().into_iter();
+        let members = next();
+        let _users = next();
+        let chat = next();
+        let mut fields = HashMap::new();
+        while let (Some(name), Some(value)) = (state.next(), state.next()) {
+            let utf8 = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            fields.insert(utf8(&name), utf8(&value));
+        }
+        let counter = |name: &str| fields.get(name).and_then(|text| text.parse().ok());
+        Ok(Snapshot {
+            epoch: counter("epoch").map(Epoch),
+            seq: counter("seq").unwrap_or(0),
+            fields,
+            members,
+            users,
+            chat,
+        })
+    }
+
+    async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        let keys = self.keys(room);
+        let named = vec![keys.state(), keys.log()];
+        let args = vec![
+            int(since.epoch.0),
+            int(since.seq),
+            int(self.keep.log_length),
+        ];
+        let parts = self
+            .run("replay", &self.scripts.replay, named, args)
+            .await?;
+        let mut parts = parts.into_iter().map(bytes);
+        if parts.next().as_deref() != Some(b"ok") {
+            return Ok(Replay::Gone);
+        }
+        let events: Result<Vec<_>, _> = parts.map(|entry| Envelope::decode(&entry)).collect();
+        // A log this node cannot read is no use to it; the state is.
+        Ok(events.map_or(Replay::Gone, Replay::Events))
+    }
+
+    async fn listen(&self, room: &Room) -> Result<(), Error> {
+        self.listener.listen(room).await.map_err(unavailable)
+    }
+
+    async fn unlisten(&self, room: &Room) {
+        self.listener.unlisten(room).await;
+    }
+
+    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Vec<NodeReport>, Error> {
+        let prefix = &self.config.key_prefix;
+        let lease = self.config.lease.as_millis() as i64;
+        let packed =
+            rmp_serde::to_vec_named(report).expect("writing plain fields to memory cannot fail");
+        let report = self.commands.set(
+            keys::node(prefix, &node.to_string()),
+            bin(packed),
+            Some(Expiration::PX(lease)),
+            None,
+            false,
+        );
+        let _: () = report.await.map_err(unavailable)?;
+        let named = vec![Key::from(keys::nodes(prefix))];
+        let args = vec![text(node.to_string()), Value::Integer(lease)];
+        let alive = self.ask("beat", &self.scripts.beat, named, args).await?;
+        let mut reports = Vec::with_capacity(alive.len());
+        for id in alive.iter().skip(1).filter_map(Value::as_str) {
+            let report = self.commands.get(keys::node(prefix, &id));
+            let found: Option<Bytes> = report.await.map_err(unavailable)?;
+            // A report of another version, or one that ran out just now, is not counted.
+            reports.extend(found.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()));
+        }
+        Ok(reports)
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.listener.link()
+    }
+
+    fn kind(&self) -> &'static str {
+        "redis"
+    }
+
+    async fn close(&self) {
+        self.listener.close().await;
+        // Nothing to be done about a Redis that is away when we leave.
+        let _ = self.client.quit().await;
+    }
+}
+
+fn all(keys: &Keys) -> Vec<Key> {
+    vec![
+        keys.state(),
+        keys.log(),
+        keys.channel(),
+        keys.chat(),
+        keys.members(),
+        keys.users(),
+    ]
+}

@@ -1,0 +1,308 @@
+//! Settings: from flags, environment and `.env` to each part's own configuration.
+//!
+//! [`SETTINGS`] is the one list: name, default, what is right, what it is for. The README's table, `--help`,
+//! `check-config` and every error sentence come from it.
+
+mod parse;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::parse::{Bad, Given};
+pub use self::settings::{SETTINGS, Setting};
+use crate::backplane::{Keep, redis};
+use crate::domain::Limits;
+use crate::hub::Bounds;
+use crate::telemetry::{LogConfig, LogFormat};
+use crate::{api, node, transport};
+
+/// Everything the node is told, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: Vec<SocketAddr>,
+    pub metrics: Option<SocketAddr>,
+    pub log: LogConfig,
+    pub redis: Option<redis::Config>,
+    pub keep: Keep,
+    pub node: node::Config,
+    pub transport: transport::Config,
+    pub api: api::Config,
+    pub max_body_bytes: usize,
+    pub worker_threads: usize,
+    pub stop_timeout: Duration,
+}
+
+impl Config {
+    /// Reads every setting; all that are wrong are told at once.
+    pub fn read(given: &Given) -> Result<Self, Vec<Bad>> {
+        let mut bad = Vec::new();
+        let config = Reader {
+            given,
+            bad: &mut bad,
+        }
+        .config();
+        match config {
+            Some(config) if bad.is_empty() => Ok(config),
+            _ => Err(bad),
+        }
+    }
+}
+
+/// Reads on after a mistake, to find the others.
+struct Reader<'a> {
+    given: &'a Given,
+    bad: &'a mut Vec<Bad>,
+}
+
+impl Reader<'_> {
+    fn config(mut self) -> Option<Config> {
+        self.no_identity_yet();
+        let listen = self.listen();
+        let metrics = self.metrics();
+        let code_bytes = self.size("MAX_CODE_BYTES");
+        let handshake_timeout = self.seconds("HANDSHAKE_TIMEOUT");
+        let allowed_origins = self.origins();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let or_cores = |count: usize| if count == 0 { cores } else { count };
+        Some(Config {
+            listen: listen?,
+            metrics: metrics?,
+            log: self.log()?,
+            redis: self.redis()?,
+            keep: Keep {
+                log_length: self.whole("LOG_LENGTH"),
+                log_ttl: self.seconds("LOG_TTL"),
+                chat_history: self.whole("CHAT_HISTORY"),
+                idempotency: self.seconds("IDEMPOTENCY_TTL"),
+                session_grace: self.seconds("SESSION_GRACE"),
+                session_ttl: self.seconds("SESSION_TTL"),
+                ended_ttl: self.seconds("ENDED_TTL"),
+            },
+            node: node::Config {
+                name: self.node_name(),
+                limits: Limits {
+                    code_bytes,
+                    chat_bytes: self.size("MAX_CHAT_BYTES"),
+                },
+                leave_grace: self.seconds("LEAVE_GRACE"),
+                autocreate: self.flag("SESSION_AUTOCREATE"),
+                relay: node::relay::Config {
+                    workers: or_cores(self.size("RELAY_WORKERS")),
+                    queue: self.size("RELAY_QUEUE"),
+                },
+                beat_every: self.seconds("BEAT_INTERVAL"),
+            },
+            transport: transport::Config {
+                max_connections: self.size("MAX_CONNECTIONS"),
+                max_handshakes: self.size("MAX_HANDSHAKES"),
+                handshake_timeout,
+                heartbeat: self.seconds("HEARTBEAT_INTERVAL"),
+                close_timeout: self.seconds("CLOSE_TIMEOUT"),
+                max_frame_bytes: self.size("MAX_FRAME_BYTES"),
+                bad_frames: self.size("MAX_BAD_FRAMES"),
+                outbox: Bounds {
+                    messages: self.size("MESSAGE_QUEUE_SIZE"),
+                    bytes: self.size("OUTBOX_BYTES"),
+                },
+                allowed_origins,
+            },
+            api: api::Config {
+                service: self.text("APP_NAME"),
+                environment: self.text("ENVIRONMENT"),
+                body_timeout: handshake_timeout,
+            },
+            max_body_bytes: self.size("MAX_BODY_BYTES"),
+            worker_threads: or_cores(self.size("WORKER_THREADS")),
+            stop_timeout: self.seconds("STOP_TIMEOUT"),
+        })
+    }
+
+    fn text(&mut self, name: &'static str) -> String {
+        self.given.value(name).to_owned()
+    }
+
+    fn whole(&mut self, name: &'static str) -> u64 {
+        self.take(name, parse::whole).unwrap_or_default()
+    }
+
+    fn size(&mut self, name: &'static str) -> usize {
+        self.whole(name) as usize
+    }
+
+    fn seconds(&mut self, name: &'static str) -> Duration {
+        self.take(name, parse::seconds).unwrap_or_default()
+    }
+
+    fn flag(&mut self, name: &'static str) -> bool {
+        self.take(name, parse::flag).unwrap_or_default()
+    }
+
+    fn choice(&mut self, name: &'static str) -> Option<&'static str> {
+        self.take(name, parse::choice)
+    }
+
+    fn take<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&Setting, &str) -> Option<T>,
+    ) -> Option<T> {
+        let setting = self.given.setting(name);
+        let value = parse(setting, self.given.value(name));
+        if value.is_none() {
+            self.refuse(name, setting.right.to_string());
+        }
+        value
+    }
+
+    fn refuse(&mut self, name: &'static str, right: String) {
+        self.bad.push(Bad {
+            setting: name,
+            given: self.given.shown(name),
+            right,
+        });
+    }
+
+    /// Silently ignoring a secret would leave open what its owner believes closed.
+    fn no_identity_yet(&mut self) {
+        for name in ["JWT_SECRET", "JWKS_URL"] {
+            if !self.given.value(name).is_empty() {
+                let right = "nothing: this version has no token identity, only AUTH=open";
+                self.refuse(name, right.to_owned());
+            }
+        }
+        let _only_open = self.choice("AUTH");
+    }
+
+    fn listen(&mut self) -> Option<Vec<SocketAddr>> {
+        let port = self.whole("PORT");
+        let (name, list) = match self.given.value("LISTEN") {
+            "" => (
+                "HOST",
+                format!("{}:{port}", bracketed(self.given.value("HOST"))),
+            ),
+            list => ("LISTEN", list.to_owned()),
+        };
+        let mut addresses = Vec::new();
+        for entry in list.split(',').map(str::trim) {
+            match parse::address(entry) {
+                Some(address) => addresses.push(address),
+                None => {
+                    let right = self.given.setting(name).right.to_string();
+                    self.refuse(name, right);
+                    return None;
+                }
+            }
+        }
+        let public = addresses.iter().any(|address| !address.ip().is_loopback());
+        if public && !self.given.is_set("AUTH") {
+            self.refuse(
+                name,
+                "an address of this machine alone, such as 127.0.0.1: without identity anybody could be \
+                 anyone; say AUTH=open if that is meant"
+                    .to_owned(),
+            );
+            return None;
+        }
+        Some(addresses)
+    }
+
+    fn metrics(&mut self) -> Option<Option<SocketAddr>> {
+        let port = self.whole("METRICS_PORT");
+        if port == 0 {
+            return Some(None);
+        }
+        let host = match self.given.value("METRICS_HOST") {
+            "" => self.given.value("HOST"),
+            host => host,
+        };
+        let address = parse::address(&format!("{}:{port}", bracketed(host)));
+        if address.is_none() {
+            let right = self.given.setting("METRICS_HOST").right.to_string();
+            self.refuse("METRICS_HOST", right);
+        }
+        address.map(Some)
+    }
+
+    fn log(&mut self) -> Option<LogConfig> {
+        let debug = self.flag("DEBUG");
+        let level = self.choice("LOG_LEVEL")?;
+        let format = self.choice("LOG_FORMAT")?;
+        let level = match level {
+            _ if debug => tracing::Level::DEBUG,
+            "DEBUG" => tracing::Level::DEBUG,
+            "INFO" => tracing::Level::INFO,
+            "WARNING" => tracing::Level::WARN,
+            _ => tracing::Level::ERROR,
+        };
+        let format = match format {
+            _ if debug && !self.given.is_set("LOG_FORMAT") => LogFormat::Pretty,
+            "json" => LogFormat::Json,
+            "pretty" => LogFormat::Pretty,
+            _ => LogFormat::Line,
+        };
+        let file = self.text("LOG_FILE");
+        Some(LogConfig {
+            level,
+            format,
+            file: (!file.is_empty()).then(|| PathBuf::from(file)),
+            file_bytes: self.whole("LOG_FILE_BYTES"),
+            service: self.text("APP_NAME"),
+        })
+    }
+
+    fn redis(&mut self) -> Option<Option<redis::Config>> {
+        let url = self.text("REDIS_URL");
+        if url.is_empty() {
+            return Some(None);
+        }
+        let key_prefix = self.take("KEY_PREFIX", parse::prefix)?;
+        let config = redis::Config {
+            url,
+            key_prefix,
+            command_timeout: self.seconds("COMMAND_TIMEOUT"),
+            lease: self.seconds("LEASE"),
+        };
+        if !config.url.starts_with("redis://") || redis::check(&config).is_err() {
+            let right = self.given.setting("REDIS_URL").right.to_string();
+            self.refuse("REDIS_URL", right);
+            return None;
+        }
+        Some(Some(config))
+    }
+
+    fn origins(&mut self) -> Option<Vec<String>> {
+        let list = self.text("ALLOWED_ORIGINS");
+        if list == "*" {
+            return None;
+        }
+        let origins: Vec<String> = list.split(',').map(|o| o.trim().to_owned()).collect();
+        if !origins.iter().all(|origin| parse::is_origin(origin)) {
+            let right = self.given.setting("ALLOWED_ORIGINS").right.to_string();
+            self.refuse("ALLOWED_ORIGINS", right);
+        }
+        Some(origins)
+    }
+
+    fn node_name(&mut self) -> String {
+        match self.text("NODE_NAME") {
+            name if name.is_empty() => hostname::get()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_else(|_| "unknown".to_owned()),
+            name => name,
+        }
+    }
+}
+
+/// An IPv6 address in brackets, as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

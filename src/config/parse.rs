@@ -1,0 +1,180 @@
+//! From texts to values, and where the texts come from.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use super::settings::{Right, SETTINGS, Setting};
+
+/// A setting that is wrong, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bad {
+    pub setting: &'static str,
+    pub given: String,
+    pub right: String,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bad {
+            setting,
+            given,
+            right,
+        } = self;
+        write!(f, "{setting}: given {given:?}; right is {right}")
+    }
+}
+
+/// What was given for each setting: a flag wins over the environment, that over the default. An empty
+/// value is none.
+#[derive(Debug, Default)]
+pub struct Given {
+    values: HashMap<&'static str, (String, Source)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Flag,
+    Environment(&'static str),
+}
+
+impl Given {
+    pub fn collect(
+        flag: impl Fn(&'static str) -> Option<String>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let mut values = HashMap::new();
+        for setting in SETTINGS {
+            let given = |text: &String| !text.is_empty();
+            let from_flag = flag(setting.name)
+                .filter(given)
+                .map(|text| (text, Source::Flag));
+            let mut names = std::iter::once(&setting.name).chain(setting.aliases);
+            let found = from_flag.or_else(|| {
+                names.find_map(|name| {
+                    let text = environment(name).filter(given)?;
+                    Some((text, Source::Environment(name)))
+                })
+            });
+            if let Some(found) = found {
+                values.insert(setting.name, found);
+            }
+        }
+        Self { values }
+    }
+
+    pub fn setting(&self, name: &str) -> &'static Setting {
+        SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .expect("only names of the list are asked for")
+    }
+
+    pub fn value(&self, name: &str) -> &str {
+        match self.values.get(name) {
+            Some((text, _)) => text,
+            None => self.setting(name).default,
+        }
+    }
+
+    pub fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// The value as it may be shown.
+    pub fn shown(&self, name: &str) -> String {
+        let value = self.value(name);
+        if self.setting(name).secret {
+            masked(value)
+        } else {
+            value.to_owned()
+        }
+    }
+
+    /// Every setting with its value and where that is from, one a line.
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        for setting in SETTINGS {
+            let source = match self.values.get(setting.name) {
+                None => "default".to_owned(),
+                Some((_, Source::Flag)) => "flag".to_owned(),
+                Some((_, Source::Environment(name))) => format!("environment {name}"),
+            };
+            let value = self.shown(setting.name);
+            table.push_str(&format!("{}={value}  # {source}\n", setting.name));
+        }
+        table
+    }
+}
+
+/// A URL without its password; any other secret as stars.
+fn masked(value: &str) -> String {
+    if value.is_empty() {
+        return String::new();
+    }
+    let url = value.split_once("://").and_then(|(scheme, rest)| {
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        let user = rest.rsplit_once('@').map(|(login, _)| login);
+        let user = user.map(|login| login.split_once(':').map_or(login, |(user, _)| user));
+        // What follows a question mark may hold a password, too.
+        let host = host.split('?').next()?;
+        Some(match user {
+            Some(user) => format!("{scheme}://{user}:***@{host}"),
+            None => format!("{scheme}://{host}"),
+        })
+    });
+    url.unwrap_or_else(|| "***".to_owned())
+}
+
+pub fn whole(setting: &Setting, text: &str) -> Option<u64> {
+    let Right::Whole(_, least, most) = setting.right else {
+        return None;
+    };
+    let number = text.parse().ok()?;
+    (least..=most).contains(&number).then_some(number)
+}
+
+pub fn seconds(setting: &Setting, text: &str) -> Option<Duration> {
+    let Right::Seconds(least, most) = setting.right else {
+        return None;
+    };
+    let number: f64 = text.parse().ok()?;
+    (least..=most)
+        .contains(&number)
+        .then(|| Duration::from_secs_f64(number))
+}
+
+pub fn flag(_: &Setting, text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+pub fn choice(setting: &Setting, text: &str) -> Option<&'static str> {
+    let Right::Choice(words) = setting.right else {
+        return None;
+    };
+    words
+        .iter()
+        .find(|word| word.eq_ignore_ascii_case(text))
+        .copied()
+}
+
+pub fn prefix(_: &Setting, text: &str) -> Option<String> {
+    let fits = text.len() <= 64 && !text.contains(['{', '}']);
+    fits.then(|| text.to_owned())
+}
+
+pub fn address(text: &str) -> Option<SocketAddr> {
+    text.to_socket_addrs().ok()?.next()
+}
+
+pub fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ', '?', '#']))
+}

@@ -1,0 +1,358 @@
+//! The one list of settings.
+
+use std::fmt;
+
+/// One setting, as people meet it.
+pub struct Setting {
+    /// The environment variable; the flag is the same in lower case with dashes.
+    pub name: &'static str,
+    /// Older names for it, tried in order.
+    pub aliases: &'static [&'static str],
+    pub default: &'static str,
+    pub right: Right,
+    pub help: &'static str,
+    /// Its value is never shown.
+    pub secret: bool,
+}
+
+/// What a right value looks like.
+#[derive(Debug, Clone, Copy)]
+pub enum Right {
+    /// Unit, least, most.
+    Whole(&'static str, u64, u64),
+    /// Least and most seconds; parts of a second are fine.
+    Seconds(f64, f64),
+    Flag,
+    Choice(&'static [&'static str]),
+    Text(&'static str),
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Whole("", least, most) => write!(f, "{least} to {most}"),
+            Whole(unit, least, most) => write!(f, "{least} to {most} {unit}"),
+            Seconds(least, most) => write!(f, "{least} to {most} s"),
+            Flag => write!(f, "true or false"),
+            Choice(words) => write!(f, "{}", words.join(", ")),
+            Text(rule) => f.write_str(rule),
+        }
+    }
+}
+
+const fn setting(
+    name: &'static str,
+    default: &'static str,
+    right: Right,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        aliases: &[],
+        default,
+        right,
+        help,
+        secret: false,
+    }
+}
+
+const DAY: f64 = 86_400.0;
+const GIB: u64 = 1 << 30;
+
+use Right::{Choice, Flag, Seconds, Text, Whole};
+
+/// Every setting, in the order of the README's table.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        aliases: &["ENV"],
+        ..setting(
+            "ENVIRONMENT",
+            "development",
+            Text("any word"),
+            "Shown in the service card",
+        )
+    },
+    setting(
+        "APP_NAME",
+        "collabd",
+        Text("any word"),
+        "Service name in logs and the service card",
+    ),
+    setting(
+        "NODE_NAME",
+        "",
+        Text("any word; empty: the host's name"),
+        "This node's name for people",
+    ),
+    setting(
+        "HOST",
+        "127.0.0.1",
+        Text("an IP address or host name"),
+        "Address of the public listener",
+    ),
+    setting(
+        "PORT",
+        "8004",
+        Whole("", 1, 65_535),
+        "Port of the public listener",
+    ),
+    setting(
+        "LISTEN",
+        "",
+        Text("a list of address:port; empty: HOST and PORT"),
+        "Several listeners at once",
+    ),
+    setting(
+        "METRICS_HOST",
+        "",
+        Text("an IP address or host name; empty: HOST"),
+        "Address of the metrics listener",
+    ),
+    setting(
+        "METRICS_PORT",
+        "9464",
+        Whole("", 0, 65_535),
+        "Port of `/metrics`; 0 turns it off",
+    ),
+    setting(
+        "AUTH",
+        "open",
+        Choice(&["open"]),
+        "Who a socket is: `open` believes `user_id`. An address that others can reach needs it said explicitly",
+    ),
+    Setting {
+        aliases: &["JWT_SECRET_KEY"],
+        secret: true,
+        ..setting(
+            "JWT_SECRET",
+            "",
+            Text("nothing in this version"),
+            "Refused, so that nobody relies on it: tokens are not read yet",
+        )
+    },
+    setting(
+        "JWKS_URL",
+        "",
+        Text("nothing in this version"),
+        "Refused, so that nobody relies on it: tokens are not read yet",
+    ),
+    setting(
+        "ALLOWED_ORIGINS",
+        "*",
+        Text("`*`, or a list such as https://a.example,https://b.example"),
+        "Pages that may connect, by WebSocket and CORS",
+    ),
+    Setting {
+        secret: true,
+        ..setting(
+            "REDIS_URL",
+            "",
+            Text("redis://[user:password@]host[:port][/database]; empty: this node works alone"),
+            "Where nodes meet",
+        )
+    },
+    setting(
+        "KEY_PREFIX",
+        "",
+        Text("at most 64 characters, no braces"),
+        "In front of every key",
+    ),
+    setting(
+        "COMMAND_TIMEOUT",
+        "2",
+        Seconds(0.05, 60.0),
+        "Wait for Redis before a command counts as failed",
+    ),
+    setting(
+        "LEASE",
+        "10",
+        Seconds(1.0, 300.0),
+        "A node not heard of for this long is gone",
+    ),
+    setting(
+        "BEAT_INTERVAL",
+        "3",
+        Seconds(0.1, 100.0),
+        "How often a node says that it lives",
+    ),
+    setting(
+        "MAX_CONNECTIONS",
+        "50000",
+        Whole("sockets", 1, 1_000_000),
+        "Sockets of this node; more get 503 or 1013",
+    ),
+    setting(
+        "MAX_HANDSHAKES",
+        "4096",
+        Whole("connections", 1, 100_000),
+        "Connections that are not sockets yet; more wait in the kernel",
+    ),
+    setting(
+        "HANDSHAKE_TIMEOUT",
+        "10",
+        Seconds(0.1, 300.0),
+        "Time for a request's head, and for its body",
+    ),
+    setting(
+        "HEARTBEAT_INTERVAL",
+        "25",
+        Seconds(0.2, 3_600.0),
+        "Between pings; a socket silent for two is closed with 4408",
+    ),
+    setting(
+        "CLOSE_TIMEOUT",
+        "5",
+        Seconds(0.1, 60.0),
+        "Time for a peer to read the close frame",
+    ),
+    setting(
+        "MAX_FRAME_BYTES",
+        "1048576",
+        Whole("bytes", 1_024, GIB),
+        "One message; larger ones close with 1009",
+    ),
+    setting(
+        "MAX_CODE_BYTES",
+        "524288",
+        Whole("bytes", 1, GIB),
+        "A session's text; larger ones get `bad_field`",
+    ),
+    setting(
+        "MAX_CHAT_BYTES",
+        "8192",
+        Whole("bytes", 1, 1_048_576),
+        "A chat message; larger ones get `bad_field`",
+    ),
+    setting(
+        "MAX_BODY_BYTES",
+        "1048576",
+        Whole("bytes", 1_024, GIB),
+        "A request's body; larger ones get 413",
+    ),
+    setting(
+        "MAX_BAD_FRAMES",
+        "20",
+        Whole("frames", 1, 10_000),
+        "Bad frames of a socket in a minute; one more closes it with 4400",
+    ),
+    setting(
+        "MESSAGE_QUEUE_SIZE",
+        "256",
+        Whole("messages", 1, 1_000_000),
+        "Messages waiting for a slow socket; more close it with 4503",
+    ),
+    setting(
+        "OUTBOX_BYTES",
+        "1048576",
+        Whole("bytes", 1_024, GIB),
+        "Bytes waiting for a slow socket; more close it with 4503",
+    ),
+    setting(
+        "LEAVE_GRACE",
+        "5",
+        Seconds(0.0, 3_600.0),
+        "Time for a lost user to come back before the others are told",
+    ),
+    setting(
+        "SESSION_AUTOCREATE",
+        "true",
+        Flag,
+        "Whether a session is made by coming; otherwise 404",
+    ),
+    setting(
+        "SESSION_GRACE",
+        "300",
+        Seconds(0.1, 30.0 * DAY),
+        "Life of a session after its last socket",
+    ),
+    setting(
+        "SESSION_TTL",
+        "86400",
+        Seconds(1.0, 30.0 * DAY),
+        "Life of a session nobody has come to",
+    ),
+    setting(
+        "ENDED_TTL",
+        "86400",
+        Seconds(1.0, 30.0 * DAY),
+        "How long an ended session stays refused",
+    ),
+    setting(
+        "CHAT_HISTORY",
+        "100",
+        Whole("messages", 0, 10_000),
+        "Chat messages that greet a newcomer",
+    ),
+    setting(
+        "LOG_LENGTH",
+        "1000",
+        Whole("events", 1, 1_000_000),
+        "Events of a room kept to fill holes",
+    ),
+    setting(
+        "LOG_TTL",
+        "86400",
+        Seconds(1.0, 30.0 * DAY),
+        "How long they are kept",
+    ),
+    setting(
+        "IDEMPOTENCY_TTL",
+        "300",
+        Seconds(1.0, DAY),
+        "How long a command's id is remembered",
+    ),
+    setting(
+        "RELAY_WORKERS",
+        "0",
+        Whole("", 0, 256),
+        "Tasks that deliver; 0: one a core",
+    ),
+    setting(
+        "RELAY_QUEUE",
+        "16384",
+        Whole("events", 64, 1_048_576),
+        "Events waiting for a relay worker; more are read from the log",
+    ),
+    setting(
+        "WORKER_THREADS",
+        "0",
+        Whole("", 0, 1_024),
+        "Threads of the runtime; 0: one a core",
+    ),
+    setting(
+        "STOP_TIMEOUT",
+        "10",
+        Seconds(0.1, 600.0),
+        "Time to leave in order after SIGTERM",
+    ),
+    setting(
+        "DEBUG",
+        "false",
+        Flag,
+        "Level DEBUG, and pretty logs unless LOG_FORMAT is set",
+    ),
+    setting(
+        "LOG_LEVEL",
+        "INFO",
+        Choice(&["DEBUG", "INFO", "WARNING", "ERROR"]),
+        "What is logged; any case",
+    ),
+    setting(
+        "LOG_FORMAT",
+        "json",
+        Choice(&["json", "pretty", "line"]),
+        "How it is logged",
+    ),
+    setting(
+        "LOG_FILE",
+        "",
+        Text("a path; empty: standard output alone"),
+        "A copy of the log",
+    ),
+    setting(
+        "LOG_FILE_BYTES",
+        "104857600",
+        Whole("bytes", 1_024, 1 << 40),
+        "Size at which the file is renamed to `.1`",
+    ),
+];

@@ -1,0 +1,113 @@
+//! Wire protocols: text frames ⇄ commands, events and replies. No I/O, no state.
+//!
+//! The contract: [`Dialect::decode`] makes a command of a frame or says what is wrong with it;
+//! [`Dialect::encode`] writes an event and returns false when the dialect has no word for it. Encoding is
+//! pure: it may depend on the event alone, never on who hears it, so that a node encodes once for a whole
+//! room.
+
+mod pairing;
+
+use crate::clock::Millis;
+use crate::domain::sessions::View;
+use crate::domain::{Command, Event, Reject};
+use crate::ids::Position;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Pairing,
+}
+
+/// An event on its way to sockets.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    pub event: &'a Event,
+    pub at: Millis,
+    /// Durable events only.
+    pub seq: Option<u64>,
+    /// The text's version after the event, when it changed the text.
+    pub version: Option<u64>,
+}
+
+/// A command and the id its sender gave it.
+#[derive(Debug, PartialEq)]
+pub struct Incoming {
+    pub command: Command,
+    pub id: Option<String>,
+}
+
+/// A frame that is no command, with its id if that could be read.
+#[derive(Debug, PartialEq)]
+pub struct Refused {
+    pub reject: Reject,
+    pub id: Option<String>,
+}
+
+/// What is said to one socket alone.
+#[derive(Debug)]
+pub enum Reply<'a> {
+    /// The state of the session, on entering or when a socket has to start afresh.
+    Greeting(&'a View),
+    Pong {
+        position: Option<Position>,
+        id: Option<&'a str>,
+    },
+    /// A text change was taken.
+    TextAck {
+        version: u64,
+        seq: u64,
+        position: Option<Position>,
+        id: Option<&'a str>,
+    },
+    /// A durable command that carried an id was taken.
+    Ack {
+        seq: u64,
+        position: Option<Position>,
+        id: &'a str,
+    },
+    Rejected {
+        reject: &'a Reject,
+        id: Option<&'a str>,
+    },
+}
+
+impl Dialect {
+    /// For metrics: the door's name.
+    pub fn door(self) -> &'static str {
+        match self {
+            Dialect::Pairing => "pairing",
+        }
+    }
+
+    /// The number under which the hub keeps sockets that take the same bytes.
+    pub fn tongue(self) -> u8 {
+        match self {
+            Dialect::Pairing => 0,
+        }
+    }
+
+    pub fn of_tongue(tongue: u8) -> Option<Self> {
+        match tongue {
+            0 => Some(Dialect::Pairing),
+            _ => None,
+        }
+    }
+
+    pub fn decode(self, frame: &str) -> Result<Incoming, Refused> {
+        match self {
+            Dialect::Pairing => pairing::decode(frame),
+        }
+    }
+
+    /// Writes the event; false, and nothing written, when the dialect has no word for it.
+    pub fn encode(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
+        match self {
+            Dialect::Pairing => pairing::encode(delivery, out),
+        }
+    }
+
+    pub fn reply(self, reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
+        match self {
+            Dialect::Pairing => pairing::reply(reply, now, out),
+        }
+    }
+}

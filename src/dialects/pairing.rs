@@ -1,0 +1,411 @@
+//! The pairing dialect: flat JSON objects with a `type`, for sessions of people who program together.
+//!
+//! Two spellings of each command are taken (`chat` and `chat_message`, `cursor` and `cursor_move`, …),
+//! because clients of the service this replaces use both. Unknown fields are ignored, a `null` is a missing
+//! field.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Delivery, Incoming, Refused, Reply};
+use crate::clock::{Millis, rfc3339};
+use crate::domain::sessions::View;
+use crate::domain::{Code, Command, Cursor, Event, Reject, chat};
+use crate::ids::MAX_COMMAND_ID;
+
+/// Fields stay raw until it is known which of them the command needs; so an error can name its field.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    base_version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cursor: Option<&'a RawValue>,
+    #[serde(borrow)]
+    language: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireCursor {
+    line_number: u64,
+    column: u64,
+}
+
+const COMMANDS: &str = "code_change, code_update, cursor_move, cursor, language_change, language, chat, \
+                        chat_message or ping";
+
+pub fn decode(text: &str) -> Result<Incoming, Refused> {
+    let frame = parse(text).map_err(|reject| Refused { reject, id: None })?;
+    let id = command_id(frame.id).map_err(|reject| Refused { reject, id: None })?;
+    match command(&frame) {
+        Ok(command) => Ok(Incoming { command, id }),
+        Err(reject) => Err(Refused { reject, id }),
+    }
+}
+
+fn parse(text: &str) -> Result<Frame<'_>, Reject> {
+    // A list would be taken for a struct's fields in order.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Reject::new(
+            Code::BadFrame,
+            "a frame is one JSON object with a type",
+        ));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        Reject::new(
+            Code::BadFrame,
+            format!("a frame is one JSON object; this one is not: {error}"),
+        )
+    })
+}
+
+fn command(frame: &Frame<'_>) -> Result<Command, Reject> {
+    let kind: Option<Cow<'_, str>> = optional("type", frame.kind, "a string")?;
+    match kind.as_deref() {
+        Some("code_change" | "code_update") => Ok(Command::ChangeText {
+            code: required("code", frame.code, "a string")?,
+            base: optional("base_version", frame.base_version, "a whole number")?,
+        }),
+        Some("cursor_move" | "cursor") => {
+            let place = "an object with lineNumber and column";
+            let cursor: WireCursor = required("cursor", frame.cursor, place)?;
+            Ok(Command::MoveCursor {
+                cursor: Cursor::checked(cursor.line_number, cursor.column)?,
+                code: optional("code", frame.code, "a string")?,
+            })
+        }
+        Some("language_change" | "language") => Ok(Command::ChangeLanguage {
+            language: required("language", frame.language, "a string")?,
+        }),
+        Some("chat" | "chat_message") => match optional("message", frame.message, "a string")? {
+            Some(text) => Ok(Command::Say { text }),
+            None => match optional("text", frame.text, "a string")? {
+                Some(text) => Ok(Command::Say { text }),
+                None => Err(missing("message", "a string, here or in text")),
+            },
+        },
+        Some("ping") => Ok(Command::Ping),
+        Some(other) => {
+            let shown: String = other.chars().take(40).collect();
+            Err(Reject::new(
+                Code::UnknownType,
+                format!("the type {shown:?} is unknown; right is {COMMANDS}"),
+            ))
+        }
+        None => Err(Reject::new(
+            Code::BadFrame,
+            format!("the frame has no type; right is {COMMANDS}"),
+        )),
+    }
+}
+
+fn command_id(raw: Option<&RawValue>) -> Result<Option<String>, Reject> {
+    let id: Option<String> = optional("id", raw, "a string")?;
+    match id {
+        Some(id) if id.is_empty() || id.chars().count() > MAX_COMMAND_ID => Err(Reject::field(
+            "id",
+            format!("id is a string of 1 to {MAX_COMMAND_ID} characters"),
+        )),
+        id => Ok(id),
+    }
+}
+
+fn optional<T: DeserializeOwned>(
+    field: &'static str,
+    raw: Option<&RawValue>,
+    right: &str,
+) -> Result<Option<T>, Reject> {
+    match raw {
+        None => Ok(None),
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
+            Reject::field(
+                field,
+                format!("{field} has the wrong type; right is {right}"),
+            )
+        }),
+    }
+}
+
+fn required<T: DeserializeOwned>(
+    field: &'static str,
+    raw: Option<&RawValue>,
+    right: &str,
+) -> Result<T, Reject> {
+    optional(field, raw, right)?.ok_or_else(|| missing(field, right))
+}
+
+fn missing(field: &'static str, right: &str) -> Reject {
+    Reject::field(field, format!("{field} is missing; right is {right}"))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Out<'a> {
+    SessionState {
+        session_id: &'a str,
+        question_id: &'a str,
+        code: &'a str,
+        chat: Vec<ChatOut<'a>>,
+        language: &'a str,
+        users: Vec<UserOut<'a>>,
+        user_count: u64,
+        created_at: &'a str,
+        version: u64,
+        position: Option<String>,
+        resumed: bool,
+        timestamp: String,
+    },
+    UserJoined {
+        user_id: &'a str,
+        username: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        timestamp: String,
+    },
+    UserLeft {
+        user_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        timestamp: String,
+    },
+    CodeUpdate {
+        code: &'a str,
+        user_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        timestamp: String,
+    },
+    CursorMove {
+        user_id: &'a str,
+        cursor: CursorOut,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'a str>,
+        timestamp: String,
+    },
+    LanguageChange {
+        language: &'a str,
+        user_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        timestamp: String,
+    },
+    SessionEnded {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        timestamp: String,
+    },
+    Pong {
+        timestamp: Millis,
+        position: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+    },
+    CodeAck {
+        version: u64,
+        seq: u64,
+        position: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        timestamp: String,
+    },
+    Ack {
+        seq: u64,
+        position: Option<String>,
+        id: &'a str,
+        timestamp: String,
+    },
+    Error {
+        code: &'static str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        field: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_in_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        timestamp: String,
+    },
+    /// Brings its own type.
+    #[serde(untagged)]
+    Chat(ChatOut<'a>),
+}
+
+/// A chat line, live and in the greeting's history alike.
+#[derive(Serialize)]
+struct ChatOut<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    user_id: &'a str,
+    username: &'a str,
+    text: &'a str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+struct UserOut<'a> {
+    user_id: &'a str,
+    username: &'a str,
+    cursor: Option<CursorOut>,
+    status: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CursorOut {
+    line_number: u32,
+    column: u32,
+}
+
+impl From<Cursor> for CursorOut {
+    fn from(cursor: Cursor) -> Self {
+        Self {
+            line_number: cursor.line,
+            column: cursor.column,
+        }
+    }
+}
+
+pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
+    let timestamp = rfc3339(delivery.at);
+    let seq = delivery.seq;
+    let frame = match delivery.event {
+        Event::Joined { user, name } => Out::UserJoined {
+            user_id: user.as_str(),
+            username: name,
+            seq,
+            timestamp,
+        },
+        Event::Left { user } => Out::UserLeft {
+            user_id: user.as_str(),
+            seq,
+            timestamp,
+        },
+        Event::TextChanged { user, code } => Out::CodeUpdate {
+            // Only the log leaves the text out, and what comes from there is completed first.
+            code: code.as_deref().unwrap_or_default(),
+            user_id: user.as_str(),
+            version: delivery.version,
+            seq,
+            timestamp,
+        },
+        Event::CursorMoved { user, cursor, code } => Out::CursorMove {
+            user_id: user.as_str(),
+            cursor: (*cursor).into(),
+            code: code.as_deref(),
+            timestamp,
+        },
+        Event::LanguageChanged { user, language } => Out::LanguageChange {
+            language,
+            user_id: user.as_str(),
+            seq,
+            timestamp,
+        },
+        Event::ChatPosted(line) => Out::Chat(chat_out(line, seq)),
+        Event::Ended => Out::SessionEnded { seq, timestamp },
+    };
+    write(&frame, out);
+    true
+}
+
+pub fn reply(reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
+    let text = |position: &Option<crate::ids::Position>| position.map(|p| p.to_string());
+    let timestamp = rfc3339(now);
+    let frame = match reply {
+        Reply::Greeting(view) => greeting(view, timestamp),
+        Reply::Pong { position, id } => Out::Pong {
+            timestamp: now,
+            position: text(position),
+            id: *id,
+        },
+        Reply::TextAck {
+            version,
+            seq,
+            position,
+            id,
+        } => Out::CodeAck {
+            version: *version,
+            seq: *seq,
+            position: text(position),
+            id: *id,
+            timestamp,
+        },
+        Reply::Ack { seq, position, id } => Out::Ack {
+            seq: *seq,
+            position: text(position),
+            id,
+            timestamp,
+        },
+        Reply::Rejected { reject, id } => Out::Error {
+            code: reject.code.as_str(),
+            message: &reject.message,
+            field: reject.field,
+            retry_in_ms: reject.retry_in_ms,
+            id: *id,
+            timestamp,
+        },
+    };
+    write(&frame, out);
+}
+
+fn greeting(view: &View, timestamp: String) -> Out<'_> {
+    Out::SessionState {
+        session_id: view.session.as_str(),
+        question_id: &view.question_id,
+        code: &view.code,
+        chat: view.chat.iter().map(|line| chat_out(line, None)).collect(),
+        language: &view.language,
+        users: view
+            .users
+            .iter()
+            .map(|present| UserOut {
+                user_id: present.user.as_str(),
+                username: &present.name,
+                cursor: present.cursor.map(CursorOut::from),
+                status: &present.status,
+            })
+            .collect(),
+        user_count: view.user_count,
+        created_at: &view.created_at,
+        version: view.version,
+        position: view.position.map(|position| position.to_string()),
+        resumed: false,
+        timestamp,
+    }
+}
+
+fn chat_out(line: &chat::Line, seq: Option<u64>) -> ChatOut<'_> {
+    ChatOut {
+        kind: "chat_message",
+        user_id: line.user.as_str(),
+        username: &line.name,
+        text: &line.text,
+        id: line.id.to_string(),
+        seq,
+        timestamp: rfc3339(line.at),
+    }
+}
+
+fn write(frame: &Out<'_>, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, frame).expect("writing plain fields to memory cannot fail");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! What people do in a session and what comes of it. Knows no socket, no JSON shape and no Redis command.
+//!
+//! A [`Command`] is what a socket asks; [`decide`] turns it into an [`Effect`], or into a [`Reject`] that
+//! says why not. An [`Event`] is what happened; it travels between nodes as MessagePack, named.
+
+pub mod chat;
+pub mod documents;
+pub mod presence;
+pub mod sessions;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{SocketId, UserId};
+
+pub use self::presence::{Cursor, Member};
+
+/// What a socket asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    ChangeText {
+        code: String,
+        /// The version the sender changed; `None` replaces whatever is there.
+        base: Option<u64>,
+    },
+    MoveCursor {
+        cursor: Cursor,
+        /// Passed on to the others as it came; not the session's text.
+        code: Option<String>,
+    },
+    ChangeLanguage {
+        language: String,
+    },
+    Say {
+        text: String,
+    },
+    Ping,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    Joined {
+        user: UserId,
+        name: Arc<str>,
+    },
+    Left {
+        user: UserId,
+    },
+    TextChanged {
+        user: UserId,
+        /// Missing in the log, which leaves large texts to the state.
+        code: Option<Arc<str>>,
+    },
+    CursorMoved {
+        user: UserId,
+        cursor: Cursor,
+        code: Option<String>,
+    },
+    LanguageChanged {
+        user: UserId,
+        language: String,
+    },
+    ChatPosted(chat::Line),
+    Ended,
+}
+
+impl Event {
+    /// For logs and counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Joined { .. } => "joined",
+            Event::Left { .. } => "left",
+            Event::TextChanged { .. } => "text_changed",
+            Event::CursorMoved { .. } => "cursor_moved",
+            Event::LanguageChanged { .. } => "language_changed",
+            Event::ChatPosted(_) => "chat_posted",
+            Event::Ended => "ended",
+        }
+    }
+
+    /// A latest-wins event is superseded by the next one of the same key; `None`: durable.
+    pub fn latest_key(&self) -> Option<(&'static str, &UserId)> {
+        match self {
+            Event::CursorMoved { user, .. } => Some(("cursor", user)),
+            _ => None,
+        }
+    }
+
+    /// A text supersedes every older text, whoever wrote it.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Event::TextChanged { .. })
+    }
+}
+
+/// Why a command was not carried out. `code` is one of the documented error codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    pub code: Code,
+    pub message: String,
+    pub field: Option<&'static str>,
+    pub retry_in_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    BadFrame,
+    UnknownType,
+    BadField,
+    NotFound,
+    Conflict,
+    BackplaneUnavailable,
+}
+
+impl Code {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::BadFrame => "bad_frame",
+            Code::UnknownType => "unknown_type",
+            Code::BadField => "bad_field",
+            Code::NotFound => "not_found",
+            Code::Conflict => "conflict",
+            Code::BackplaneUnavailable => "backplane_unavailable",
+        }
+    }
+}
+
+impl Reject {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+            retry_in_ms: None,
+        }
+    }
+
+    pub fn field(field: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            field: Some(field),
+            ..Self::new(Code::BadField, message)
+        }
+    }
+
+    pub fn unavailable() -> Self {
+        Self {
+            retry_in_ms: Some(1_000),
+            ..Self::new(
+                Code::BackplaneUnavailable,
+                "the node cannot reach its cluster now; nothing was saved; try again",
+            )
+        }
+    }
+
+    /// Whether the sender made a mistake, rather than having come at a bad time.
+    pub fn is_bad_frame(&self) -> bool {
+        matches!(
+            self.code,
+            Code::BadFrame | Code::UnknownType | Code::BadField
+        )
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    pub socket: SocketId,
+    pub user: UserId,
+    pub name: Arc<str>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Durable: state, log and everyone who hears it.
+    Commit(Write),
+    /// Latest wins: told to the others, the last value kept with the member.
+    Announce(Event, Cursor),
+    Pong,
+}
+
+/// A durable effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    pub event: Event,
+    pub to_sender: bool,
+    pub field: Option<(&'static str, String)>,
+    pub text: Option<documents::TextChange>,
+    pub chat_line: Option<chat::Line>,
+}
+
+impl Write {
+    fn of(event: Event, to_sender: bool) -> Self {
+        Self {
+            event,
+            to_sender,
+            field: None,
+            text: None,
+            chat_line: None,
+        }
+    }
+}
+
+/// Bounds of what a command may carry, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub code_bytes: usize,
+    pub chat_bytes: usize,
+}
+
+/// What comes of a command.
+pub fn decide(
+    command: Command,
+    actor: &Actor,
+    limits: &Limits,
+    now: crate::clock::Millis,
+) -> Result<Effect, Reject> {
+    match command {
+        Command::Ping => Ok(Effect::Pong),
+        Command::ChangeText { code, base } => {
+            documents::change(code, base, actor, limits).map(Effect::Commit)
+        }
+        Command::MoveCursor { cursor, code } => presence::move_cursor(cursor, code, actor, limits),
+        Command::ChangeLanguage { language } => {
+            sessions::change_language(language, actor).map(Effect::Commit)
+        }
+        Command::Say { text } => chat::say(text, actor, limits, now).map(Effect::Commit),
+    }
+}

@@ -1,0 +1,169 @@
+//! A session: what it is made with, and what of it is shown.
+
+use std::collections::HashMap;
+
+use super::chat::Line;
+use super::presence::Present;
+use super::{Actor, Event, Reject, Write};
+use crate::clock::{Millis, rfc3339};
+use crate::ids::{Position, SessionId, UserId};
+
+const DEFAULT_LANGUAGE: &str = "python";
+const DEFAULT_ROLE: &str = "viewer";
+const DEFAULT_MAIN_FILE: &str = "main";
+/// Longest language name and match field, in characters.
+const MAX_WORD: usize = 64;
+const MAX_QUESTION_ID: usize = 256;
+
+/// A session as a newcomer or a REST client sees it.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub session: SessionId,
+    pub question_id: String,
+    pub code: String,
+    /// Who wrote the code; empty while nobody has.
+    pub code_by: String,
+    pub language: String,
+    pub created_at: String,
+    pub version: u64,
+    pub position: Option<Position>,
+    pub users: Vec<Present>,
+    /// Distinct users, also those beyond the list.
+    pub user_count: u64,
+    pub chat: Vec<Line>,
+}
+
+/// What a match says of a session to come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    pub session: SessionId,
+    pub users: Vec<UserId>,
+    pub question_id: String,
+    pub difficulty: String,
+    pub topic: String,
+}
+
+impl Match {
+    pub fn checked(
+        session: &str,
+        users: &[String],
+        question_id: String,
+        difficulty: String,
+        topic: String,
+    ) -> Result<Self, Reject> {
+        let session =
+            SessionId::parse(session).map_err(|e| Reject::field("session_id", e.to_string()))?;
+        if users.is_empty() || users.len() > 1_000 {
+            let count = users.len();
+            return Err(Reject::field(
+                "users",
+                format!("users has {count} entries; right is 1 to 1000"),
+            ));
+        }
+        let users: Result<Vec<_>, _> = users.iter().map(|user| UserId::parse(user)).collect();
+        let users = users.map_err(|e| Reject::field("users", e.to_string()))?;
+        word("question_id", &question_id, MAX_QUESTION_ID)?;
+        word("difficulty", &difficulty, MAX_WORD)?;
+        word("topic", &topic, MAX_WORD)?;
+        Ok(Self {
+            session,
+            users,
+            question_id,
+            difficulty,
+            topic,
+        })
+    }
+
+    /// The fields of the session that comes of it.
+    pub fn fields(&self, now: Millis) -> Vec<(&'static str, String)> {
+        let users: Vec<&str> = self.users.iter().map(UserId::as_str).collect();
+        let users = serde_json::to_string(&users).expect("a list of strings is JSON");
+        let mut fields = first_fields(&self.session, now);
+        for (name, value) in &mut fields {
+            match *name {
+                "question_id" => value.clone_from(&self.question_id),
+                "users" => value.clone_from(&users),
+                "difficulty" => value.clone_from(&self.difficulty),
+                "topic" => value.clone_from(&self.topic),
+                _ => {}
+            }
+        }
+        // Whoever comes later is not added to the users a match named.
+        fields.push(("matched", "1".to_owned()));
+        fields
+    }
+}
+
+/// What a session is made with when somebody comes before any match.
+pub fn first_fields(session: &SessionId, now: Millis) -> Vec<(&'static str, String)> {
+    vec![
+        ("session_id", session.to_string()),
+        ("question_id", String::new()),
+        ("code", String::new()),
+        ("language", DEFAULT_LANGUAGE.to_owned()),
+        ("users", "[]".to_owned()),
+        ("created_at", rfc3339(now)),
+        ("difficulty", String::new()),
+        ("topic", String::new()),
+        ("main_file", DEFAULT_MAIN_FILE.to_owned()),
+        ("host", String::new()),
+        ("title", String::new()),
+        ("default_role", DEFAULT_ROLE.to_owned()),
+    ]
+}
+
+/// Reads a session's fields; what is missing is empty.
+pub fn view(
+    session: SessionId,
+    mut fields: HashMap<String, String>,
+    position: Option<Position>,
+    users: Vec<Present>,
+    user_count: u64,
+    chat: Vec<Line>,
+) -> View {
+    let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+    View {
+        session,
+        question_id: field("question_id"),
+        code: field("code"),
+        code_by: field("code_by"),
+        language: field("language"),
+        created_at: field("created_at"),
+        version: field("version").parse().unwrap_or(0),
+        position,
+        users,
+        user_count,
+        chat,
+    }
+}
+
+pub fn change_language(language: String, actor: &Actor) -> Result<Write, Reject> {
+    if language.is_empty() {
+        return Err(Reject::field(
+            "language",
+            format!("language is empty; right is 1 to {MAX_WORD} characters"),
+        ));
+    }
+    word("language", &language, MAX_WORD)?;
+    let event = Event::LanguageChanged {
+        user: actor.user.clone(),
+        language: language.clone(),
+    };
+    Ok(Write {
+        field: Some(("language", language)),
+        ..Write::of(event, true)
+    })
+}
+
+fn word(field: &'static str, text: &str, most: usize) -> Result<(), Reject> {
+    let length = text.chars().count();
+    if length > most || text.chars().any(char::is_control) {
+        return Err(Reject::field(
+            field,
+            format!(
+                "{field} has {length} characters; right is at most {most}, none of them control"
+            ),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Moves bytes to this node's sockets. Knows no event, no dialect and no Redis. A slow socket is closed,
+//! never waited for.
+//!
+//! Sockets and rooms sit in two DashMaps; nothing here awaits, so no guard ever crosses one.
+
+pub mod frame;
+mod outbox;
+mod rooms;
+mod socket;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+pub use self::outbox::{Bounds, Lane};
+use self::rooms::Hall;
+pub use self::socket::{Phase, Socket, TOO_SLOW};
+use crate::ids::{Position, Room, SocketId, UserId};
+
+/// What the hub needs to know of an event to deliver it.
+pub struct Delivery<'a> {
+    /// Durable events only.
+    pub position: Option<Position>,
+    pub lane: Lane,
+    /// This socket does not hear it.
+    pub except: Option<SocketId>,
+    /// Only these users hear it.
+    pub only: Option<&'a [UserId]>,
+}
+
+impl Delivery<'_> {
+    fn is_for(&self, socket: &Socket) -> bool {
+        self.except != Some(socket.id) && self.only.is_none_or(|users| users.contains(&socket.user))
+    }
+}
+
+#[derive(Default)]
+pub struct Hub {
+    sockets: DashMap<SocketId, Arc<Socket>>,
+    rooms: DashMap<Room, Hall>,
+}
+
+impl Hub {
+    pub fn register(&self, socket: Arc<Socket>) {
+        self.sockets.insert(socket.id, socket);
+    }
+
+    pub fn unregister(&self, socket: &Socket) {
+        self.sockets.remove(&socket.id);
+    }
+
+    /// Seats the socket; until [`Hub::open`] it hears nothing and misses nothing.
+    pub fn join(&self, room: &Room, socket: Arc<Socket>) {
+        self.rooms.entry(room.clone()).or_default().seat(socket);
+    }
+
+    pub fn leave(&self, room: &Room, socket: &Socket) {
+        if let Entry::Occupied(mut hall) = self.rooms.entry(room.clone()) {
+            hall.get_mut().leave(socket);
+            if hall.get().is_empty() {
+                hall.remove();
+            }
+        }
+    }
+
+    pub fn has(&self, room: &Room) -> bool {
+        self.rooms.contains_key(room)
+    }
+
+    /// Lets a seated socket hear the room from `at` on, the greeting first.
+    pub fn open(
+        &self,
+        room: &Room,
+        socket: &Socket,
+        at: Position,
+        greeting: &Bytes,
+        touched: &mut Vec<Arc<Socket>>,
+    ) {
+        if let Some(mut hall) = self.rooms.get_mut(room) {
+            hall.begin(at);
+            hall.open(socket, at, greeting, touched);
+        }
+    }
+
+    /// Sends everyone in the room a new greeting to start from.
+    pub fn restart(
+        &self,
+        room: &Room,
+        at: Position,
+        greeting: &Bytes,
+        touched: &mut Vec<Arc<Socket>>,
+    ) {
+        if let Some(mut hall) = self.rooms.get_mut(room) {
+            hall.restart(at, greeting, touched);
+        }
+    }
+
+    /// Queues an event for the room's sockets, encoded once per tongue. The caller flushes `touched`.
+    pub fn deliver(
+        &self,
+        room: &Room,
+        delivery: &Delivery<'_>,
+        mut encode: impl FnMut(u8) -> Option<Bytes>,
+        touched: &mut Vec<Arc<Socket>>,
+    ) -> usize {
+        match self.rooms.get_mut(room) {
+            Some(mut hall) => hall.deliver(delivery, &mut encode, touched),
+            None => 0,
+        }
+    }
+
+    /// Sends one socket a reply that says how far it has been told; nothing can come in between.
+    pub fn reply(
+        &self,
+        room: &Room,
+        socket: &Socket,
+        make: impl FnOnce(Option<Position>) -> Bytes,
+    ) {
+        match self.rooms.get(room) {
+            Some(hall) => socket.send(Lane::Ordered, make(hall.position(socket))),
+            None => socket.send(Lane::Ordered, make(None)),
+        }
+    }
+
+    pub fn close_room(&self, room: &Room, code: u16, reason: &str) {
+        for socket in self.sockets_in(room) {
+            socket.close(code, reason);
+        }
+    }
+
+    pub fn sockets_in(&self, room: &Room) -> Vec<Arc<Socket>> {
+        match self.rooms.get(room) {
+            Some(hall) => hall.sockets().cloned().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    pub fn rooms(&self) -> Vec<Room> {
+        self.rooms.iter().map(|entry| entry.key().clone()).collect()
+    }
+
+    pub fn sockets(&self) -> Vec<Arc<Socket>> {
+        self.sockets
+            .iter()
+            .map(|entry| entry.value().clone())
+            .collect()
+    }
+
+    pub fn socket_count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+}

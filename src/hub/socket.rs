@@ -1,0 +1,216 @@
+//! One socket as the node sees it: where its frames go.
+//!
+//! Whoever has a frame writes it: the relay for a whole room, the socket's own task for its replies.
+//! Only a write that would block is left to the task, which waits for the kernel and goes on.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::frame;
+use super::outbox::{Bounds, Flush, Lane, Outbox};
+use crate::ids::{SocketId, UserId};
+use crate::telemetry::metrics::metrics;
+
+/// Close code of a socket that could not keep up: it may come back and resume.
+pub const TOO_SLOW: u16 = 4503;
+
+pub struct Socket {
+    pub id: SocketId,
+    pub user: UserId,
+    /// The user's display name; opaque here, kept for those who tell others of the socket.
+    pub name: Arc<str>,
+    /// Which encoding it wants; opaque here.
+    pub tongue: u8,
+    writer: OwnedWriteHalf,
+    bounds: Bounds,
+    state: Mutex<State>,
+    task: AtomicWaker,
+    /// Tick of the heartbeat at which the peer was last heard.
+    heard: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    outbox: Outbox,
+    phase: Phase,
+    /// The kernel took no more; the task flushes.
+    blocked: bool,
+    /// Pushed to since the last flush.
+    dirty: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    #[default]
+    Open,
+    /// A close frame is queued or written; nothing follows it.
+    Closing(u16),
+    /// The connection is lost.
+    Lost,
+}
+
+impl Socket {
+    pub fn new(
+        id: SocketId,
+        user: UserId,
+        name: Arc<str>,
+        tongue: u8,
+        writer: OwnedWriteHalf,
+        bounds: Bounds,
+    ) -> Self {
+        Self {
+            id,
+            user,
+            name,
+            tongue,
+            writer,
+            bounds,
+            state: Mutex::default(),
+            task: AtomicWaker::new(),
+            heard: AtomicU32::new(0),
+        }
+    }
+
+    /// Queues and writes at once.
+    pub fn send(&self, lane: Lane, frame: Bytes) {
+        let mut state = self.state.lock();
+        self.push_locked(&mut state, lane, frame);
+        self.flush_locked(&mut state);
+    }
+
+    /// Queues; true when the caller now owes the socket a [`Socket::flush`].
+    pub fn push(&self, lane: Lane, frame: Bytes) -> bool {
+        let mut state = self.state.lock();
+        self.push_locked(&mut state, lane, frame);
+        !std::mem::replace(&mut state.dirty, true)
+    }
+
+    pub fn flush(&self) {
+        self.flush_locked(&mut self.state.lock());
+    }
+
+    /// Says goodbye after what is queued. The first close wins.
+    pub fn close(&self, code: u16, reason: &str) {
+        let mut state = self.state.lock();
+        self.close_locked(&mut state, code, reason);
+        self.flush_locked(&mut state);
+    }
+
+    /// The peer is gone; nothing more can be written.
+    pub fn lost(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Lost;
+        }
+        state.outbox = Outbox::default();
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.state.lock().phase
+    }
+
+    /// Bytes waiting to be written.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().outbox.waiting()
+    }
+
+    /// For the socket's own task: finishes blocked writes. Ready when nothing waits.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.task.register(cx.waker());
+        loop {
+            if !self.state.lock().blocked {
+                return Poll::Ready(());
+            }
+            match self.writer.as_ref().poll_write_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {
+                    let mut state = self.state.lock();
+                    state.blocked = false;
+                    self.flush_locked(&mut state);
+                }
+                Poll::Ready(Err(_)) => {
+                    let mut state = self.state.lock();
+                    self.lose_locked(&mut state);
+                }
+            }
+        }
+    }
+
+    /// No more from us: the peer reads to the end and sees the connection finished.
+    pub fn shutdown(&self) -> io::Result<()> {
+        socket2::SockRef::from(self.writer.as_ref()).shutdown(std::net::Shutdown::Write)
+    }
+
+    pub fn heard_at(&self, tick: u32) {
+        self.heard.store(tick, Ordering::Relaxed);
+    }
+
+    pub fn last_heard(&self) -> u32 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn push_locked(&self, state: &mut State, lane: Lane, frame: Bytes) {
+        if state.phase != Phase::Open {
+            return;
+        }
+        let (mut conflated, bounds) = (0, &self.bounds);
+        let mut refused = state.outbox.push(lane, frame, bounds, &mut conflated).err();
+        if !state.blocked
+            && let Some(frame) = refused.take()
+        {
+            // A burst, not a slow reader: make room and try again.
+            self.flush_locked(state);
+            refused = state.outbox.push(lane, frame, bounds, &mut conflated).err();
+        }
+        if conflated > 0 {
+            metrics().conflated(conflated);
+        }
+        if refused.is_some() && state.phase == Phase::Open {
+            state.outbox.clear();
+            self.close_locked(state, TOO_SLOW, "too slow: come back and resume");
+        }
+    }
+
+    fn close_locked(&self, state: &mut State, code: u16, reason: &str) {
+        if state.phase == Phase::Open {
+            state
+                .outbox
+                .queue_up(Lane::Ordered, frame::close(code, reason));
+            state.phase = Phase::Closing(code);
+            self.task.wake();
+        }
+    }
+
+    fn flush_locked(&self, state: &mut State) {
+        state.dirty = false;
+        if state.blocked {
+            return;
+        }
+        let flush = state.outbox.flush(|slices| match slices {
+            [one] => self.writer.try_write(one),
+            many => self.writer.try_write_vectored(many),
+        });
+        match flush {
+            Flush::Done => {}
+            Flush::Blocked => {
+                state.blocked = true;
+                self.task.wake();
+            }
+            Flush::Failed => self.lose_locked(state),
+        }
+    }
+
+    fn lose_locked(&self, state: &mut State) {
+        state.phase = Phase::Lost;
+        state.blocked = false;
+        state.outbox = Outbox::default();
+        self.task.wake();
+    }
+}

@@ -1,0 +1,315 @@
+//! Names of things: sessions, users, sockets, nodes, rooms, events and positions.
+//!
+//! Everything from outside is checked here, once, when it becomes one of these types; the rest of
+//! the code never sees an unchecked id. Ids are cheap to clone.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Longest id of a session or user, in characters.
+pub const MAX_ID: usize = 128;
+/// Longest display name, in characters.
+pub const MAX_NAME: usize = 128;
+/// Longest id a client may give a command, in characters.
+pub const MAX_COMMAND_ID: usize = 64;
+
+/// Why a text is not an id or a name; the sentence is fit for a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {problem}; right is {right}")]
+pub struct BadId {
+    what: &'static str,
+    problem: String,
+    right: &'static str,
+}
+
+const ID_RULE: &str = "1 to 128 characters of A-Z a-z 0-9 . _ : @ | -, not dots only";
+
+fn checked(what: &'static str, text: &str) -> Result<Arc<str>, BadId> {
+    let problem = if text.is_empty() {
+        "is missing or empty".to_owned()
+    } else if text.len() > MAX_ID {
+        format!("has {} bytes", text.len())
+    } else if let Some(bad) = text
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || "._:@|-".contains(*c)))
+    {
+        format!("has the character {bad:?}")
+    } else if text.bytes().all(|b| b == b'.') {
+        "is dots only".to_owned()
+    } else {
+        return Ok(text.into());
+    };
+    Err(BadId {
+        what,
+        problem,
+        right: ID_RULE,
+    })
+}
+
+macro_rules! checked_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn parse(text: &str) -> Result<Self, BadId> {
+                checked($what, text).map(Self)
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    };
+}
+
+checked_id!(
+    /// One collaboration session, the same behind every door.
+    SessionId,
+    "session_id"
+);
+checked_id!(
+    /// A person; may have several sockets.
+    UserId,
+    "user_id"
+);
+
+/// A display name: 1 to 128 characters, no control characters.
+pub fn name(text: &str) -> Result<Arc<str>, BadId> {
+    let problem = if text.is_empty() {
+        "is empty".to_owned()
+    } else if text.chars().count() > MAX_NAME {
+        format!("has {} characters", text.chars().count())
+    } else if text.chars().any(char::is_control) {
+        "has a control character".to_owned()
+    } else {
+        return Ok(text.into());
+    };
+    Err(BadId {
+        what: "username",
+        problem,
+        right: "1 to 128 characters without control characters",
+    })
+}
+
+/// This process's life; a restarted node is another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(u64);
+
+impl NodeId {
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The server's end of one client connection, unique in the cluster: node in the high half, a
+/// counter in the low one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(u128);
+
+impl SocketId {
+    pub fn next(node: NodeId) -> Self {
+        static COUNTER: AtomicU64 = AtomicU64::new(1);
+        Self((u128::from(node.0) << 64) | u128::from(COUNTER.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    pub fn is_of(self, node: NodeId) -> bool {
+        (self.0 >> 64) as u64 == node.0
+    }
+
+    /// The counter alone: spreads evenly, for slots and shards.
+    pub fn counter(self) -> u64 {
+        self.0 as u64
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SocketId({self})")
+    }
+}
+
+impl Serialize for SocketId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.to_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for SocketId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes: serde_bytes::ByteArray<16> = Deserialize::deserialize(from)?;
+        Ok(Self(u128::from_be_bytes(*bytes)))
+    }
+}
+
+/// Where an event is heard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Room {
+    Session(SessionId),
+}
+
+impl Room {
+    /// The room's name, `session:abc`: its key in a store, its name in an envelope.
+    pub fn name(&self) -> String {
+        match self {
+            Room::Session(id) => format!("session:{id}"),
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        let (kind, id) = name.split_once(':')?;
+        match kind {
+            "session" => SessionId::parse(id).ok().map(Room::Session),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Room::Session(id) => write!(f, "session:{id}"),
+        }
+    }
+}
+
+/// One event, for telling a duplicate from a divergence. UUID v7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    pub fn to_bytes(self) -> [u8; 16] {
+        *self.0.as_bytes()
+    }
+}
+
+impl Default for EventId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// One life of a room's order: a room created anew, or one that lost writes, counts in a new epoch.
+/// Below 2^53, so that Lua and JavaScript can hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    pub fn random() -> Self {
+        Self((rand::random::<u64>() >> 16).max(1))
+    }
+}
+
+/// A place in a room's order. Clients see it as the opaque text `epoch-seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: Epoch,
+    pub seq: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.epoch.0, self.seq)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (epoch, seq) = text.split_once('-').ok_or(())?;
+        let epoch = u64::from_str_radix(epoch, 16).map_err(|_| ())?;
+        let seq = seq.parse().map_err(|_| ())?;
+        Ok(Self {
+            epoch: Epoch(epoch),
+            seq,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_say_what_is_wrong() {
+        for (text, part) in [
+            ("", "missing"),
+            ("a{b}", "'{'"),
+            ("a\nb", "'\\n'"),
+            ("..", "dots only"),
+            (&"x".repeat(300), "300 bytes"),
+            ("naïve", "'ï'"),
+        ] {
+            let sentence = SessionId::parse(text).unwrap_err().to_string();
+            assert!(sentence.contains(part), "{sentence}");
+        }
+        assert!(SessionId::parse("a.b_c:d@e|f-9").is_ok());
+        assert!(SessionId::parse(&"x".repeat(128)).is_ok());
+    }
+
+    #[test]
+    fn a_position_survives_its_text() {
+        let position = Position {
+            epoch: Epoch::random(),
+            seq: 77,
+        };
+        assert_eq!(position.to_string().parse(), Ok(position));
+        assert_eq!("".parse::<Position>(), Err(()));
+        assert_eq!("zz-1".parse::<Position>(), Err(()));
+    }
+
+    #[test]
+    fn a_room_survives_its_name() {
+        let room = Room::Session(SessionId::parse("a:b").unwrap());
+        assert_eq!(Room::parse(&room.name()), Some(room));
+        assert_eq!(Room::parse("nothing"), None);
+    }
+}

@@ -1,0 +1,30 @@
+//! collabd: a real-time collaboration node.
+//!
+//! The layers, top down; a folder imports only from lower rows:
+//!
+//! ```text
+//! 5  main → app → config           wiring
+//! 4  transport   api               sockets, REST
+//! 3  node                          carries commands in and events out
+//! 2  dialects → domain             wire ⇄ meaning; meaning
+//! 1  hub   backplane               none imports a sibling
+//! 0  ids   clock   telemetry   http
+//! ```
+//!
+//! The words are in ARCHITECTURE.md. Start reading at [`node`], then follow a frame: `transport` reads
+//! it, `dialects` makes a command of it, `domain` decides, `backplane` commits, `node::relay` delivers,
+//! `hub` writes.
+
+pub mod api;
+pub mod app;
+pub mod backplane;
+pub mod clock;
+pub mod config;
+pub mod dialects;
+pub mod domain;
+pub mod http;
+pub mod hub;
+pub mod ids;
+pub mod node;
+pub mod telemetry;
+pub mod transport;

@@ -1,0 +1,177 @@
+//! The `collabd` command: serve (default), check-config, healthcheck.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command};
+use collabd::app::App;
+use collabd::config::{Config, Given, SETTINGS};
+use collabd::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A setting is wrong: `EX_CONFIG` of sysexits.h.
+const BAD_CONFIG: u8 = 78;
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    if let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        eprintln!("collabd: .env cannot be read: {error}");
+        return ExitCode::from(BAD_CONFIG);
+    }
+    let flags = matches.subcommand().map_or(&matches, |(_, sub)| sub);
+    let flag = |name: &'static str| {
+        let given = |matches: &ArgMatches| matches.get_one::<String>(name).cloned();
+        given(flags).or_else(|| given(&matches))
+    };
+    let given = Given::collect(flag, |name| std::env::var(name).ok());
+    let config = match Config::read(&given) {
+        Ok(config) => config,
+        Err(bad) => {
+            for bad in bad {
+                eprintln!("collabd: {bad}");
+            }
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    match matches.subcommand_name() {
+        Some("check-config") => {
+            print!("{}", given.table());
+            ExitCode::SUCCESS
+        }
+        Some("healthcheck") => healthcheck(&config),
+        _ => serve(config),
+    }
+}
+
+fn command() -> Command {
+    let settings = SETTINGS.iter().map(|setting| {
+        let flag = setting.name.to_ascii_lowercase().replace('_', "-");
+        Arg::new(setting.name)
+            .long(flag)
+            .global(true)
+            .value_name(setting.name)
+            .help(format!(
+                "{} [{}] [default: {}]",
+                setting.help, setting.right, setting.default
+            ))
+    });
+    Command::new("collabd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A real-time collaboration node. Every flag is also an environment variable.")
+        .subcommand(Command::new("serve").about("Serves (the default)"))
+        .subcommand(
+            Command::new("check-config")
+                .about("Prints the settings in force; exits with 78 when one is wrong"),
+        )
+        .subcommand(
+            Command::new("healthcheck").about("Asks the node that runs with these settings"),
+        )
+        .args(settings)
+}
+
+fn serve(config: Config) -> ExitCode {
+    if let Err(error) = telemetry::start_logging(&config.log) {
+        eprintln!("collabd: cannot log to LOG_FILE: {error}");
+        return ExitCode::from(BAD_CONFIG);
+    }
+    // A socket is a descriptor: what the system allows at most is what we want.
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < config.transport.max_connections as u64 => {
+            let most = config.transport.max_connections;
+            tracing::warn!(
+                limit,
+                most,
+                "fewer open files are allowed than MAX_CONNECTIONS"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(config)),
+        Err(error) => Err(error.to_string()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "stopped");
+            eprintln!("collabd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    if let Some(address) = config.metrics {
+        telemetry::metrics::export(address)?;
+    }
+    let stop_timeout = config.stop_timeout;
+    let app = App::start(config)
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    tokio::select! {
+        stopped = tokio::time::timeout(stop_timeout, app.stop()) => {
+            if stopped.is_err() {
+                tracing::warn!("STOP_TIMEOUT is over: leaving as things are");
+            }
+        }
+        _ = terminate.recv() => tracing::warn!("stopped again: leaving at once"),
+        _ = interrupt.recv() => tracing::warn!("stopped again: leaving at once"),
+    }
+    Ok(())
+}
+
+fn healthcheck(config: &Config) -> ExitCode {
+    let Some(address) = config.listen.first() else {
+        return ExitCode::FAILURE;
+    };
+    // A node that listens everywhere also listens here.
+    let host = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    match ask(SocketAddr::new(host, address.port())) {
+        Ok(line) if line.contains(" 200 ") => ExitCode::SUCCESS,
+        Ok(line) => {
+            eprintln!("collabd: not ready: {line}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("collabd: no answer from {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The status line of `/readyz`.
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    use std::io::{BufRead, BufReader, Write};
+    let mut stream = std::net::TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+    stream.set_write_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}

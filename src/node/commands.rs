@@ -1,0 +1,226 @@
+//! What a socket asks, carried out.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::{Node, Participant, pack, snapshots};
+use crate::backplane::{Audience, Change, Committed, Error, Link};
+use crate::dialects::{Incoming, Refused, Reply};
+use crate::domain::{
+    Actor, Code, Command, Cursor, Effect, Event, Reject, Write, decide, documents,
+};
+use crate::hub::Lane;
+use crate::ids::{Room, SessionId};
+use crate::telemetry::metrics::metrics;
+
+/// What became of a frame.
+pub enum Handled {
+    Done,
+    /// The frame made no sense; too many of these end the socket.
+    Bad,
+    /// To be awaited before the socket's next frame.
+    Later(BoxFuture<'static, ()>),
+}
+
+/// Who is answered, kept for as long as a commit is on its way.
+struct Asker {
+    node: Arc<Node>,
+    participant: Participant,
+    id: Option<String>,
+}
+
+impl Node {
+    pub fn handle(self: &Arc<Self>, participant: &mut Participant, text: &str) -> Handled {
+        metrics().received_bytes(text.len());
+        let Incoming { command, id } = match participant.dialect.decode(text) {
+            Ok(incoming) => incoming,
+            Err(Refused { reject, id }) => {
+                self.pairing.received("bad");
+                return self.refuse(participant, reject, id.as_deref());
+            }
+        };
+        self.pairing.received(kind(&command));
+        let actor = Actor {
+            socket: participant.socket.id,
+            user: participant.socket.user.clone(),
+            name: participant.socket.name.clone(),
+        };
+        match decide(command, &actor, &self.config.limits, self.clock().now()) {
+            Err(reject) => self.refuse(participant, reject, id.as_deref()),
+            Ok(Effect::Pong) => {
+                let id = id.as_deref();
+                self.say_at(participant, |position| Reply::Pong { position, id });
+                Handled::Done
+            }
+            Ok(Effect::Announce(event, cursor)) => self.announce(participant, event, cursor),
+            Ok(Effect::Commit(write)) => {
+                let asker = Asker {
+                    node: self.clone(),
+                    participant: participant.twin(),
+                    id,
+                };
+                Handled::Later(Box::pin(asker.commit(write)))
+            }
+        }
+    }
+
+    fn refuse(&self, participant: &Participant, reject: Reject, id: Option<&str>) -> Handled {
+        metrics().reject(reject.code.as_str());
+        let bad = reject.is_bad_frame();
+        let reject = &reject;
+        self.say(participant, &Reply::Rejected { reject, id });
+        if bad { Handled::Bad } else { Handled::Done }
+    }
+
+    /// Tells the others at once; on an island those of them who are here.
+    fn announce(
+        self: &Arc<Self>,
+        participant: &mut Participant,
+        event: Event,
+        cursor: Cursor,
+    ) -> Handled {
+        participant.cursor = Some(cursor);
+        let socket = participant.socket.id;
+        let draft = self
+            .roster
+            .draft(&event, Some(socket), Audience::Except(socket));
+        let member = self.roster.member(&participant.socket, participant.cursor);
+        let (node, room) = (self.clone(), participant.room.clone());
+        Handled::Later(Box::pin(async move {
+            let member = Some((socket, member));
+            let told = if node.link() == Link::Up {
+                node.backplane.announce(&room, draft.clone(), member).await
+            } else {
+                Err(Error::Missing)
+            };
+            if told.is_err() {
+                node.relay.local(draft.into_envelope(room, None, None));
+            }
+        }))
+    }
+}
+
+impl Participant {
+    /// The door it came through.
+    pub fn door(&self) -> &'static str {
+        self.dialect.door()
+    }
+
+    pub fn session(&self) -> &SessionId {
+        let Room::Session(session) = &self.room;
+        session
+    }
+
+    /// The same participant, for a task of its own.
+    fn twin(&self) -> Self {
+        Self {
+            socket: self.socket.clone(),
+            dialect: self.dialect,
+            room: self.room.clone(),
+            cursor: self.cursor,
+        }
+    }
+}
+
+impl Asker {
+    async fn commit(self, write: Write) {
+        let base = write.text.as_ref().and_then(|text| text.base);
+        let change = self.change(write);
+        let wants_version = base.is_some();
+        let node = &self.node;
+        let answer = if node.link() == Link::Up {
+            node.backplane.commit(&self.participant.room, change).await
+        } else {
+            Err(Error::Unavailable("not connected".to_owned()))
+        };
+        match answer {
+            Ok(committed) => self.acknowledge(committed, wants_version),
+            Err(Error::Stale { version }) => {
+                self.reject(documents::stale(base, version));
+                self.send_text().await;
+            }
+            Err(Error::Ended) => self.reject(Reject::new(
+                Code::NotFound,
+                "the session has ended; nothing was changed",
+            )),
+            Err(Error::Missing) => {
+                // A store that lost its data: the room is made again and everyone starts afresh.
+                node.relay.compare(&self.participant.room);
+                self.reject(Reject::unavailable());
+            }
+            Err(Error::Unavailable(detail)) => {
+                tracing::debug!(detail, "a commit failed");
+                self.reject(Reject::unavailable());
+            }
+        }
+    }
+
+    fn change(&self, write: Write) -> Change {
+        let node = &self.node;
+        let socket = self.participant.socket.id;
+        let audience = if write.to_sender {
+            Audience::All
+        } else {
+            Audience::Except(socket)
+        };
+        let once = self.id.clone();
+        Change {
+            draft: node.roster.draft(&write.event, Some(socket), audience),
+            logged: documents::logged(&write.event).map(|event| pack(&event)),
+            fields: write.field.into_iter().collect(),
+            text: write.text.map(|text| (text.code.to_string(), text.base)),
+            history: write.chat_line.map(|line| pack(&line)),
+            once: once.map(|id| (self.participant.socket.user.clone(), id)),
+        }
+    }
+
+    fn acknowledge(&self, committed: Committed, wants_version: bool) {
+        let seq = committed.position.seq;
+        let version = committed.version;
+        let id = self.id.as_deref();
+        if wants_version {
+            self.node
+                .say_at(&self.participant, |position| Reply::TextAck {
+                    version,
+                    seq,
+                    position,
+                    id,
+                });
+        } else if let Some(id) = id {
+            self.node.say_at(&self.participant, |position| Reply::Ack {
+                seq,
+                position,
+                id,
+            });
+        }
+    }
+
+    fn reject(&self, reject: Reject) {
+        self.node
+            .refuse(&self.participant, reject, self.id.as_deref());
+    }
+
+    /// The current text, after a conflict.
+    async fn send_text(&self) {
+        let participant = &self.participant;
+        match self.node.view(participant.session()).await {
+            Ok(view) => {
+                let (user, now) = (&participant.socket.user, self.node.clock().now());
+                let frame = snapshots::text(participant.dialect, view, user, now);
+                participant.socket.send(Lane::Ordered, frame);
+            }
+            Err(error) => tracing::debug!(%error, "the current text cannot be read"),
+        }
+    }
+}
+
+fn kind(command: &Command) -> &'static str {
+    match command {
+        Command::ChangeText { .. } => "code_change",
+        Command::MoveCursor { .. } => "cursor_move",
+        Command::ChangeLanguage { .. } => "language_change",
+        Command::Say { .. } => "chat",
+        Command::Ping => "ping",
+    }
+}

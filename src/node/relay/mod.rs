@@ -1,0 +1,205 @@
+//! From the backplane to the sockets: in order, without holes, encoded once, written at once.
+//!
+//! A room belongs to one worker, by its hash, so what a worker knows of a room needs no lock. Workers never
+//! wait for a socket; what takes time (a snapshot, the log) runs beside them and comes back as a note.
+
+mod track;
+mod worker;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use self::worker::Worker;
+use super::roster::Roster;
+use crate::backplane::{Ear, Envelope, Error, Replay, SharedBackplane, Snapshot};
+use crate::hub::{Hub, Socket};
+use crate::ids::Room;
+use crate::telemetry::metrics::metrics;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub workers: usize,
+    /// Notes waiting for one worker; an event beyond that is a gap, filled from the log.
+    pub queue: usize,
+}
+
+/// What a worker is told.
+enum Note {
+    Heard(Envelope),
+    /// An event that could not go through the backplane, for this node's own sockets.
+    Local(Envelope),
+    /// A socket that waits for its snapshot.
+    Open(Room, Waiter),
+    /// Compare the room with the log, and see that its members are in the backplane.
+    Compare(Room),
+    /// The room is not listened to any more.
+    Forget(Room),
+    Snapshot(Room, Result<Snapshot, Error>),
+    Filled(Room, Result<Fill, Error>),
+    /// A large text was held back long enough.
+    Release(Room),
+}
+
+struct Waiter {
+    socket: Arc<Socket>,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+/// The log after what a worker knows, and the newest text if the log speaks of one.
+struct Fill {
+    replay: Replay,
+    text: Option<(String, u64)>,
+}
+
+/// One worker's way in.
+struct Line {
+    notes: mpsc::Sender<Note>,
+    missed: Mutex<Missed>,
+    wake: Notify,
+}
+
+/// What did not fit into the queue.
+#[derive(Default)]
+struct Missed {
+    all: bool,
+    rooms: HashSet<Room>,
+}
+
+/// The ear of a node.
+#[derive(Clone)]
+pub struct Inlet {
+    lines: Arc<[Line]>,
+}
+
+/// The other ends of an inlet.
+pub struct Outlet {
+    inlet: Inlet,
+    queues: Vec<mpsc::Receiver<Note>>,
+}
+
+pub fn channel(config: &Config) -> (Inlet, Outlet) {
+    let (lines, queues): (Vec<_>, Vec<_>) = (0..config.workers)
+        .map(|_| {
+            let (notes, queue) = mpsc::channel(config.queue);
+            let line = Line {
+                notes,
+                missed: Mutex::default(),
+                wake: Notify::new(),
+            };
+            (line, queue)
+        })
+        .unzip();
+    let inlet = Inlet {
+        lines: lines.into(),
+    };
+    let outlet = Outlet {
+        inlet: inlet.clone(),
+        queues,
+    };
+    (inlet, outlet)
+}
+
+impl Inlet {
+    fn line(&self, room: &Room) -> &Line {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(room);
+        &self.lines[hash as usize % self.lines.len()]
+    }
+
+    fn tell(&self, room: &Room, note: Note) {
+        let line = self.line(room);
+        if line.notes.try_send(note).is_err() {
+            metrics().dropped("relay_full", 1);
+            line.missed.lock().rooms.insert(room.clone());
+            line.wake.notify_one();
+        }
+    }
+}
+
+impl Ear for Inlet {
+    fn heard(&self, envelope: Envelope) {
+        let line = self.line(&envelope.room);
+        if let Err(full) = line.notes.try_send(Note::Heard(envelope)) {
+            if let Note::Heard(envelope) = full.into_inner() {
+                self.gap(envelope.room);
+            }
+            metrics().dropped("relay_full", 1);
+        }
+    }
+
+    fn gap(&self, room: Room) {
+        let line = self.line(&room);
+        line.missed.lock().rooms.insert(room);
+        line.wake.notify_one();
+    }
+
+    fn resumed(&self) {
+        for line in self.lines.iter() {
+            line.missed.lock().all = true;
+            line.wake.notify_one();
+        }
+    }
+}
+
+pub struct Relay {
+    inlet: Inlet,
+    workers: Mutex<JoinSet<()>>,
+}
+
+impl Relay {
+    pub fn start(
+        outlet: Outlet,
+        hub: &Arc<Hub>,
+        backplane: &SharedBackplane,
+        roster: &Arc<Roster>,
+    ) -> Self {
+        let mut workers = JoinSet::new();
+        for (at, queue) in outlet.queues.into_iter().enumerate() {
+            let worker = Worker::new(hub.clone(), backplane.clone(), roster.clone());
+            workers.spawn(worker.run(outlet.inlet.clone(), at, queue));
+        }
+        Self {
+            inlet: outlet.inlet,
+            workers: Mutex::new(workers),
+        }
+    }
+
+    /// Seats the socket and greets it with a snapshot; returns when it hears the room.
+    pub async fn open(&self, room: &Room, socket: Arc<Socket>) -> Result<(), Error> {
+        let (done, opened) = oneshot::channel();
+        let note = Note::Open(room.clone(), Waiter { socket, done });
+        let stopping = || Error::Unavailable("the node is stopping".to_owned());
+        let line = self.inlet.line(room);
+        line.notes.send(note).await.map_err(|_| stopping())?;
+        opened.await.map_err(|_| stopping())?
+    }
+
+    /// An event for this node's own sockets, while the backplane is away.
+    pub fn local(&self, envelope: Envelope) {
+        let room = envelope.room.clone();
+        self.inlet.tell(&room, Note::Local(envelope));
+    }
+
+    pub fn compare(&self, room: &Room) {
+        self.inlet.gap(room.clone());
+    }
+
+    pub async fn forget(&self, room: &Room) {
+        // A stopped worker has forgotten everything.
+        let _ = self
+            .inlet
+            .line(room)
+            .notes
+            .send(Note::Forget(room.clone()))
+            .await;
+    }
+
+    pub async fn stop(&self) {
+        let mut workers = std::mem::take(&mut *self.workers.lock());
+        workers.shutdown().await;
+    }
+}

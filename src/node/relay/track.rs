@@ -1,0 +1,264 @@
+//! How far a room has been delivered on this node, and what an event that comes next means.
+//!
+//! Pure: it decides, the worker acts.
+
+use std::collections::VecDeque;
+
+use crate::backplane::Envelope;
+use crate::ids::{EventId, Position};
+
+/// Event ids remembered to tell a duplicate from a room whose order was lost.
+const REMEMBERED: usize = 16;
+/// Events held while a hole is filled; beyond it a snapshot is cheaper.
+const MAX_HELD: usize = 1_024;
+
+#[derive(Default)]
+pub struct Track {
+    /// The last durable event delivered; `None` until the first snapshot.
+    known: Option<Position>,
+    /// Seqs up to here were in a snapshot: that they are unknown means nothing.
+    floor: u64,
+    recent: VecDeque<EventId>,
+    held: Vec<Envelope>,
+    repair: Repair,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Repair {
+    #[default]
+    None,
+    Filling,
+    /// Everyone needs a snapshot.
+    Restarting,
+}
+
+/// What to do about an event.
+#[derive(Debug, PartialEq)]
+pub enum Next {
+    Deliver(Envelope),
+    Duplicate,
+    /// It waits here; something must be fetched, unless that is under way.
+    Hold(Option<Need>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The log after this position.
+    Log(Position),
+    /// A snapshot for everyone in the room.
+    Restart,
+}
+
+impl Track {
+    pub fn restarting(&self) -> bool {
+        self.repair == Repair::Restarting
+    }
+
+    /// Takes a durable event at `at`.
+    pub fn take(&mut self, envelope: Envelope, at: Position) -> Next {
+        let Some(known) = self.known else {
+            return self.hold(envelope, None);
+        };
+        if self.repair != Repair::None {
+            return self.hold(envelope, None);
+        }
+        if at.epoch != known.epoch {
+            return self.hold(envelope, Some(Need::Restart));
+        }
+        if at.seq <= known.seq {
+            if at.seq <= self.floor || self.recent.contains(&envelope.id) {
+                return Next::Duplicate;
+            }
+            // A seq given twice: the backplane lost writes, and with them the order we know.
+            return self.hold(envelope, Some(Need::Restart));
+        }
+        if at.seq > known.seq + 1 {
+            return self.hold(envelope, Some(Need::Log(known)));
+        }
+        self.delivered(&envelope, at);
+        Next::Deliver(envelope)
+    }
+
+    /// An event of the log: what is known already is passed over.
+    pub fn take_logged(&mut self, envelope: Envelope) -> Option<Envelope> {
+        let (known, at) = (self.known?, envelope.position?);
+        if at.epoch != known.epoch || at.seq != known.seq + 1 {
+            return None;
+        }
+        self.delivered(&envelope, at);
+        Some(envelope)
+    }
+
+    /// Begins to compare with the log; `None` when there is nothing to compare or it is under way.
+    pub fn compare(&mut self) -> Option<Position> {
+        let known = self.known?;
+        if self.repair != Repair::None {
+            return None;
+        }
+        self.repair = Repair::Filling;
+        Some(known)
+    }
+
+    /// Everyone needs a snapshot; what comes meanwhile is held.
+    pub fn restart(&mut self) {
+        self.repair = Repair::Restarting;
+    }
+
+    /// The log was read, or could not be: go on with what was held.
+    pub fn filled(&mut self) -> Vec<Envelope> {
+        self.repair = Repair::None;
+        std::mem::take(&mut self.held)
+    }
+
+    /// A snapshot was taken at `at`. True when everyone must start from it, because the order they know
+    /// is not the snapshot's.
+    pub fn snapshot(&mut self, at: Position) -> bool {
+        let other = self.known.is_some_and(|known| known.epoch != at.epoch);
+        let restart = other || self.restarting();
+        if self.known.is_none() || restart {
+            self.known = Some(at);
+            self.floor = at.seq;
+            self.recent.clear();
+        }
+        if restart {
+            self.repair = Repair::None;
+        }
+        restart
+    }
+
+    /// What was held, if nothing stands in its way any more.
+    pub fn release(&mut self) -> Vec<Envelope> {
+        if self.repair == Repair::None && self.known.is_some() {
+            std::mem::take(&mut self.held)
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn hold(&mut self, envelope: Envelope, need: Option<Need>) -> Next {
+        let mut need = need;
+        if self.held.len() >= MAX_HELD {
+            self.held.clear();
+            // Before the first snapshot nobody has been told anything: the snapshot covers it.
+            if self.known.is_some() && self.repair != Repair::Restarting {
+                need = Some(Need::Restart);
+            }
+        }
+        self.held.push(envelope);
+        match need {
+            Some(Need::Log(_)) => self.repair = Repair::Filling,
+            Some(Need::Restart) => self.repair = Repair::Restarting,
+            None => {}
+        }
+        Next::Hold(need)
+    }
+
+    fn delivered(&mut self, envelope: &Envelope, at: Position) {
+        self.known = Some(at);
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(envelope.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Audience;
+    use crate::ids::{Epoch, Room, SessionId};
+    use bytes::Bytes;
+
+    fn at(epoch: u64, seq: u64) -> Position {
+        Position {
+            epoch: Epoch(epoch),
+            seq,
+        }
+    }
+
+    fn envelope(position: Position) -> Envelope {
+        Envelope {
+            room: Room::Session(SessionId::parse("s").unwrap()),
+            position: Some(position),
+            version: None,
+            id: EventId::new(),
+            at: 0,
+            origin: None,
+            audience: Audience::All,
+            event: Bytes::new(),
+        }
+    }
+
+    fn take(track: &mut Track, position: Position) -> Next {
+        track.take(envelope(position), position)
+    }
+
+    fn begun() -> Track {
+        let mut track = Track::default();
+        assert!(!track.snapshot(at(1, 5)));
+        track
+    }
+
+    #[test]
+    fn the_next_is_delivered_and_what_the_snapshot_held_is_not() {
+        let mut track = begun();
+        assert_eq!(take(&mut track, at(1, 4)), Next::Duplicate);
+        assert_eq!(take(&mut track, at(1, 5)), Next::Duplicate);
+        assert!(matches!(take(&mut track, at(1, 6)), Next::Deliver(_)));
+    }
+
+    #[test]
+    fn before_the_first_snapshot_everything_waits() {
+        let mut track = Track::default();
+        assert_eq!(take(&mut track, at(1, 6)), Next::Hold(None));
+        assert!(track.release().is_empty());
+        track.snapshot(at(1, 5));
+        assert_eq!(track.release().len(), 1);
+    }
+
+    #[test]
+    fn a_hole_is_asked_for_once_and_later_events_wait() {
+        let mut track = begun();
+        let need = Next::Hold(Some(Need::Log(at(1, 5))));
+        assert_eq!(take(&mut track, at(1, 7)), need);
+        assert_eq!(take(&mut track, at(1, 8)), Next::Hold(None));
+        assert!(track.take_logged(envelope(at(1, 6))).is_some());
+        assert!(track.take_logged(envelope(at(1, 6))).is_none());
+        assert_eq!(track.filled().len(), 2);
+        assert!(matches!(take(&mut track, at(1, 7)), Next::Deliver(_)));
+    }
+
+    #[test]
+    fn a_known_event_is_a_duplicate_and_a_seq_given_twice_restarts_everyone() {
+        let mut track = begun();
+        let six = envelope(at(1, 6));
+        assert!(matches!(
+            track.take(six.clone(), at(1, 6)),
+            Next::Deliver(_)
+        ));
+        assert_eq!(track.take(six, at(1, 6)), Next::Duplicate);
+        assert_eq!(take(&mut track, at(1, 6)), Next::Hold(Some(Need::Restart)));
+        assert!(track.snapshot(at(1, 6)));
+    }
+
+    #[test]
+    fn another_epoch_restarts_everyone() {
+        let mut track = begun();
+        assert_eq!(take(&mut track, at(2, 1)), Next::Hold(Some(Need::Restart)));
+        assert!(track.snapshot(at(2, 1)));
+        assert_eq!(track.known, Some(at(2, 1)));
+        assert!(begun().snapshot(at(9, 1)));
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut track = begun();
+        let mut restarts = 0;
+        for seq in 7..7 + MAX_HELD as u64 + 1 {
+            let next = take(&mut track, at(1, seq));
+            restarts += usize::from(next == Next::Hold(Some(Need::Restart)));
+        }
+        assert_eq!(restarts, 1);
+        assert!(track.held.len() <= MAX_HELD);
+    }
+}

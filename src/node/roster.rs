@@ -1,0 +1,86 @@
+//! What the backplane is told of this node's sockets: who enters, who leaves, what a member is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::pack;
+use crate::backplane::{Audience, Draft, Entry, Error, Exit, SharedBackplane};
+use crate::clock::Clock;
+use crate::domain::presence::ACTIVE;
+use crate::domain::{Cursor, Event, Member, sessions};
+use crate::hub::{Hub, Socket};
+use crate::ids::{EventId, NodeId, Room, SocketId};
+
+pub struct Roster {
+    pub node: NodeId,
+    pub clock: Clock,
+}
+
+impl Roster {
+    /// A socket's entry into a room, which is made if it is missing and `create` says so.
+    pub fn entry(&self, room: &Room, socket: &Socket, create: bool) -> Entry {
+        let Room::Session(session) = room;
+        let joined = Event::Joined {
+            user: socket.user.clone(),
+            name: socket.name.clone(),
+        };
+        Entry {
+            socket: socket.id,
+            user: socket.user.clone(),
+            member: self.member(socket, None),
+            joined: self.draft(&joined, Some(socket.id), Audience::Except(socket.id)),
+            create: create.then(|| sessions::first_fields(session, self.clock.now())),
+        }
+    }
+
+    pub fn exit(&self, socket: &Socket) -> Exit {
+        let left = Event::Left {
+            user: socket.user.clone(),
+        };
+        Exit {
+            socket: socket.id,
+            user: socket.user.clone(),
+            left: self.draft(&left, Some(socket.id), Audience::All),
+        }
+    }
+
+    /// A socket's record in its room, packed.
+    pub fn member(&self, socket: &Socket, cursor: Option<Cursor>) -> Bytes {
+        pack(&Member {
+            user: socket.user.clone(),
+            name: socket.name.clone(),
+            role: None,
+            node: self.node.to_string(),
+            cursor,
+            status: ACTIVE.to_owned(),
+            at: self.clock.now(),
+        })
+    }
+
+    pub fn draft(&self, event: &Event, origin: Option<SocketId>, audience: Audience) -> Draft {
+        Draft {
+            id: EventId::new(),
+            at: self.clock.now(),
+            origin,
+            audience,
+            event: pack(event),
+        }
+    }
+
+    /// Enters every socket this node has in the room once more: whom the backplane knows stays as it is.
+    pub async fn enter_all(
+        &self,
+        backplane: &SharedBackplane,
+        hub: &Hub,
+        room: &Room,
+    ) -> Result<(), Error> {
+        let sockets: Vec<Arc<Socket>> = hub.sockets_in(room);
+        for socket in sockets {
+            backplane
+                .enter(room, self.entry(room, &socket, true))
+                .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! Sessions as the REST routes handle them: looked at, made from a match, ended.
+
+use super::{Node, snapshots};
+use crate::backplane::{Audience, Created, Error};
+use crate::domain::Event;
+use crate::domain::sessions::{Match, View};
+use crate::ids::{Room, SessionId};
+
+impl Node {
+    pub async fn view(&self, session: &SessionId) -> Result<View, Error> {
+        let room = Room::Session(session.clone());
+        let snapshot = self.backplane.snapshot(&room).await?;
+        if snapshot.ended() {
+            return Err(Error::Ended);
+        }
+        snapshot.position().ok_or(Error::Missing)?;
+        Ok(snapshots::view(&room, snapshot))
+    }
+
+    /// Whether somebody may come in now; says why not.
+    pub async fn admits(&self, session: &SessionId) -> Result<(), Error> {
+        let room = Room::Session(session.clone());
+        match self.backplane.standing(&room).await {
+            Err(Error::Missing) if self.config.autocreate => Ok(()),
+            other => other,
+        }
+    }
+
+    pub async fn open(&self, found: &Match) -> Result<Created, Error> {
+        let room = Room::Session(found.session.clone());
+        let fields = found.fields(self.roster.clock.now());
+        self.backplane.create(&room, fields).await
+    }
+
+    pub async fn end(&self, session: &SessionId) -> Result<(), Error> {
+        let room = Room::Session(session.clone());
+        let draft = self.roster.draft(&Event::Ended, None, Audience::All);
+        self.backplane.end(&room, draft).await?;
+        tracing::info!(target: "audit", %session, "session ended");
+        Ok(())
+    }
+}

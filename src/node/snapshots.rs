@@ -1,0 +1,61 @@
+//! From a room's snapshot to what people see of it.
+
+use bytes::Bytes;
+
+use crate::backplane::Snapshot;
+use crate::clock::Millis;
+use crate::dialects::{Delivery, Dialect, Reply};
+use crate::domain::chat::Line;
+use crate::domain::sessions::{self, View};
+use crate::domain::{Event, Member, presence};
+use crate::hub::frame;
+use crate::ids::{Room, UserId};
+
+pub fn view(room: &Room, snapshot: Snapshot) -> View {
+    let Room::Session(session) = room;
+    let position = snapshot.position();
+    // A record this node cannot read was written by a newer one: that member is not shown.
+    let members = snapshot
+        .members
+        .iter()
+        .filter_map(|record| rmp_serde::from_slice::<Member>(record).ok());
+    let users = presence::present(members);
+    let chat = snapshot
+        .chat
+        .iter()
+        .filter_map(|line| rmp_serde::from_slice::<Line>(line).ok())
+        .collect();
+    sessions::view(
+        session.clone(),
+        snapshot.fields,
+        position,
+        users,
+        snapshot.users,
+        chat,
+    )
+}
+
+/// The greeting as a whole frame, the same for everyone who waits for it.
+pub fn greeting(dialect: Dialect, view: &View, now: Millis) -> Bytes {
+    frame::text_with(512 + view.code.len(), |out| {
+        dialect.reply(&Reply::Greeting(view), now, out);
+    })
+}
+
+/// The current text as an ordinary update, for a socket whose own change was refused.
+pub fn text(dialect: Dialect, view: View, asker: &UserId, now: Millis) -> Bytes {
+    let user = UserId::parse(&view.code_by).unwrap_or_else(|_| asker.clone());
+    let event = Event::TextChanged {
+        user,
+        code: Some(view.code.into()),
+    };
+    let delivery = Delivery {
+        event: &event,
+        at: now,
+        seq: None,
+        version: Some(view.version),
+    };
+    frame::text_with(512, |out| {
+        dialect.encode(&delivery, out);
+    })
+}

@@ -1,0 +1,82 @@
+//! How much the whole cluster carries, as last known.
+
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+
+use super::Node;
+use crate::backplane::NodeReport;
+use crate::clock::Millis;
+use crate::telemetry::metrics::{Observation, metrics};
+
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    pub nodes: usize,
+    pub sockets: u64,
+    /// Users by node, added up: someone on two nodes counts twice.
+    pub users: u64,
+    pub routed: u64,
+    /// True when the backplane was away at the last look.
+    pub stale: bool,
+}
+
+pub struct Totals {
+    started_at: Millis,
+    cluster: Mutex<Cluster>,
+}
+
+impl Totals {
+    pub fn new(started_at: Millis) -> Self {
+        Self {
+            started_at,
+            cluster: Mutex::default(),
+        }
+    }
+
+    pub fn started_at(&self) -> Millis {
+        self.started_at
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        self.cluster.lock().clone()
+    }
+
+    /// Reports this node and takes in the others' reports.
+    pub(super) async fn beat(&self, node: &Node) {
+        let sockets = node.hub.sockets();
+        let users: HashSet<_> = sockets.iter().map(|socket| &socket.user).collect();
+        let report = NodeReport {
+            node: node.id.to_string(),
+            name: node.config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sockets: sockets.len() as u64,
+            users: users.len() as u64,
+            rooms: node.hub.room_count() as u64,
+            routed: metrics().routed_so_far(),
+            started_at: self.started_at,
+        };
+        let reports = node.backplane.beat(node.id, &report).await;
+        let mut cluster = self.cluster.lock();
+        match reports {
+            Ok(reports) => {
+                *cluster = Cluster {
+                    nodes: reports.len(),
+                    sockets: reports.iter().map(|report| report.sockets).sum(),
+                    users: reports.iter().map(|report| report.users).sum(),
+                    routed: reports.iter().map(|report| report.routed).sum(),
+                    stale: false,
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no totals of the cluster now");
+                cluster.stale = true;
+            }
+        }
+        metrics().observe(&Observation {
+            rooms: node.hub.room_count(),
+            subscriptions: node.listening.count(),
+            outbox_bytes: sockets.iter().map(|socket| socket.waiting()).sum(),
+            cluster_nodes: cluster.nodes,
+        });
+    }
+}

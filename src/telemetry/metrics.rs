@@ -1,0 +1,258 @@
+//! Every metric of the node: name, unit, labels, and the one place that counts it.
+//!
+//! Handles are looked up once; counting is an atomic addition. No label ever names a room, a user or a
+//! socket, so a node stays below a few hundred series.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, Unit, counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+pub use self::list::LIST;
+
+mod list;
+
+/// Upper bounds of the histograms, in seconds.
+pub const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// Upper bounds of `collab_fanout_recipients`, in sockets.
+pub const RECIPIENTS: &[f64] = &[
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0,
+];
+
+/// How often samples of histograms are taken in.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// One row of the table of metrics.
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub unit: Option<Unit>,
+    pub labels: &'static str,
+    pub help: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The node's metrics. Before a recorder is installed they count into nothing.
+pub fn metrics() -> &'static Metrics {
+    static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+    &METRICS
+}
+
+/// Tells the recorder units and descriptions.
+fn describe() {
+    for metric in LIST {
+        let unit = metric.unit.unwrap_or(Unit::Count);
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, unit, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, unit, metric.help),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, unit, metric.help),
+        }
+    }
+}
+
+/// Installs the recorder and serves `/metrics` at this address.
+pub fn export(address: SocketAddr) -> Result<(), String> {
+    let recipients = Matcher::Full("collab_fanout_recipients".to_owned());
+    let (recorder, exporter) = PrometheusBuilder::new()
+        .with_http_listener(address)
+        .set_buckets(SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(recipients, RECIPIENTS))
+        .and_then(PrometheusBuilder::build)
+        .map_err(|error| format!("cannot serve metrics on {address}: {error}; see METRICS_PORT"))?;
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
+    describe();
+    let process = metrics_process::Collector::default();
+    process.describe();
+    // Both end with the process.
+    tokio::spawn(exporter);
+    tokio::spawn(async move {
+        let mut every = tokio::time::interval(UPKEEP);
+        loop {
+            every.tick().await;
+            process.collect();
+            handle.run_upkeep();
+        }
+    });
+    Ok(())
+}
+
+pub struct Metrics {
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    fanout_local: Histogram,
+    fanout_remote: Histogram,
+    fanout_recipients: Histogram,
+    backplane_lag: Histogram,
+    conflated: Counter,
+    routed: Counter,
+    /// The same, readable: a counter of the recorder is not.
+    routed_so_far: AtomicU64,
+    handshake: Histogram,
+    duplicates: Counter,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        Self {
+            received_bytes: counter!("collab_received_bytes_total"),
+            sent_bytes: counter!("collab_sent_bytes_total"),
+            fanout_local: histogram!("collab_fanout_latency_seconds", "path" => "local"),
+            fanout_remote: histogram!("collab_fanout_latency_seconds", "path" => "remote"),
+            fanout_recipients: histogram!("collab_fanout_recipients"),
+            backplane_lag: histogram!("collab_backplane_lag_seconds"),
+            conflated: counter!("collab_outbox_conflated_total"),
+            routed: counter!("collab_events_routed_total"),
+            routed_so_far: AtomicU64::new(0),
+            handshake: histogram!("collab_handshake_duration_seconds"),
+            duplicates: counter!("collab_messages_dropped_total", "reason" => "duplicate"),
+        }
+    }
+
+    pub fn opened(&self, door: &'static str) {
+        counter!("collab_connections_opened_total", "door" => door).increment(1);
+        gauge!("collab_connections", "door" => door).increment(1.0);
+    }
+
+    pub fn closed(&self, door: &'static str, code: u16) {
+        counter!("collab_connections_closed_total", "code" => code.to_string()).increment(1);
+        gauge!("collab_connections", "door" => door).decrement(1.0);
+    }
+
+    pub fn rejected(&self, reason: &'static str) {
+        counter!("collab_connections_rejected_total", "reason" => reason).increment(1);
+    }
+
+    pub fn handshake(&self, took: Duration) {
+        self.handshake.record(took);
+    }
+
+    pub fn received_bytes(&self, bytes: usize) {
+        self.received_bytes.increment(bytes as u64);
+    }
+
+    /// For each door the counters of its messages, looked up once by the door.
+    pub fn door(&self, door: &'static str) -> DoorMetrics {
+        DoorMetrics {
+            door,
+            sent: counter!("collab_messages_sent_total", "door" => door),
+        }
+    }
+
+    pub fn sent_bytes(&self, bytes: usize) {
+        self.sent_bytes.increment(bytes as u64);
+    }
+
+    /// An event was written to its recipients `took` after it was committed.
+    pub fn fanned_out(&self, local: bool, took: Duration, recipients: usize) {
+        let path = if local {
+            &self.fanout_local
+        } else {
+            &self.fanout_remote
+        };
+        path.record(took);
+        self.fanout_recipients.record(recipients as f64);
+        self.routed.increment(1);
+        self.routed_so_far.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Events delivered to this node's rooms since it started.
+    pub fn routed_so_far(&self) -> u64 {
+        self.routed_so_far.load(Ordering::Relaxed)
+    }
+
+    /// An event was heard `took` after it was committed.
+    pub fn heard(&self, took: Duration) {
+        self.backplane_lag.record(took);
+    }
+
+    pub fn conflated(&self, frames: u64) {
+        self.conflated.increment(frames);
+    }
+
+    pub fn dropped(&self, reason: &'static str, count: u64) {
+        counter!("collab_messages_dropped_total", "reason" => reason).increment(count);
+    }
+
+    pub fn duplicate(&self) {
+        self.duplicates.increment(1);
+    }
+
+    pub fn reject(&self, code: &'static str) {
+        counter!("collab_rejects_total", "code" => code).increment(1);
+    }
+
+    pub fn backplane_connected(&self, connected: bool) {
+        gauge!("collab_backplane_connected").set(f64::from(u8::from(connected)));
+    }
+
+    pub fn backplane_reconnects(&self) {
+        counter!("collab_backplane_reconnects_total").increment(1);
+    }
+
+    pub fn gap(&self, outcome: &'static str) {
+        counter!("collab_backplane_gaps_total", "outcome" => outcome).increment(1);
+    }
+
+    pub fn backplane_command(&self, op: &'static str, took: Duration) {
+        histogram!("collab_backplane_command_duration_seconds", "op" => op).record(took);
+    }
+
+    pub fn http(&self, route: &'static str, status: u16, took: Duration) {
+        counter!("collab_http_requests_total", "route" => route, "status" => status.to_string())
+            .increment(1);
+        histogram!("collab_http_request_duration_seconds", "route" => route).record(took);
+    }
+
+    /// What is counted by looking, every few seconds.
+    pub fn observe(&self, seen: &Observation) {
+        gauge!("collab_rooms").set(seen.rooms as f64);
+        gauge!("collab_subscriptions").set(seen.subscriptions as f64);
+        gauge!("collab_outbox_bytes").set(seen.outbox_bytes as f64);
+        gauge!("collab_cluster_nodes").set(seen.cluster_nodes as f64);
+    }
+
+    /// So that every series exists from the start, with zero.
+    pub fn begin(&self, version: &'static str, door: &'static str) {
+        gauge!("collab_build_info", "version" => version).set(1.0);
+        gauge!("collab_connections", "door" => door).set(0.0);
+        self.backplane_connected(false);
+        counter!("collab_backplane_reconnects_total").increment(0);
+        self.observe(&Observation::default());
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Observation {
+    pub rooms: usize,
+    pub subscriptions: usize,
+    pub outbox_bytes: usize,
+    pub cluster_nodes: usize,
+}
+
+pub struct DoorMetrics {
+    door: &'static str,
+    sent: Counter,
+}
+
+impl DoorMetrics {
+    pub fn received(&self, kind: &'static str) {
+        counter!("collab_messages_received_total", "door" => self.door, "type" => kind)
+            .increment(1);
+    }
+
+    pub fn sent(&self, messages: usize) {
+        self.sent.increment(messages as u64);
+    }
+}

@@ -1,0 +1,345 @@
+//! One socket's task: reads frames, has them carried out one after the other, finishes blocked writes, says
+//! goodbye.
+//!
+//! A hand-written future, because there is one for every socket: it is small, and it waits for the peer,
+//! the kernel and a running command at once without allocating. The protocol itself is tungstenite's,
+//! driven over the bare stream; what it wants to write (pongs, close replies) goes through the outbox, in
+//! order with everything else.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tracing::Span;
+
+use super::boundary::Boundary;
+use super::{Transport, close};
+use crate::hub::{Lane, Phase, Socket};
+use crate::node::{Departure, Handled, Participant};
+use crate::telemetry::metrics::metrics;
+
+/// The read buffer of an idle socket, in bytes. Larger frames get a buffer of their own.
+const READ_BUFFER: usize = 512;
+/// Bytes thrown away at once after a close.
+const SCRATCH: usize = 4 * 1024;
+const BAD_FRAMES_WITHIN: Duration = Duration::from_secs(60);
+
+pub struct Connection {
+    transport: Arc<Transport>,
+    socket: Arc<Socket>,
+    /// Until the goodbye begins.
+    participant: Option<Participant>,
+    read: OwnedReadHalf,
+    context: WebSocketContext,
+    boundary: Boundary,
+    /// A buffer grew; the context is made afresh at the next boundary.
+    grown: bool,
+    /// A command that is being carried out; nothing is read meanwhile.
+    busy: Option<BoxFuture<'static, ()>>,
+    bad: Option<Box<VecDeque<Instant>>>,
+    goodbye: Option<Goodbye>,
+    span: Span,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// How a socket ends.
+struct Goodbye {
+    code: u16,
+    /// We close: the peer gets time to read what we sent, and its rest is thrown away.
+    linger: Option<Pin<Box<Sleep>>>,
+    shut: bool,
+}
+
+enum Read {
+    Command(Handled),
+    Nothing,
+    Wait,
+}
+
+impl Connection {
+    /// `early` is what came behind the handshake.
+    pub fn new(
+        transport: Arc<Transport>,
+        participant: Participant,
+        read: OwnedReadHalf,
+        early: &[u8],
+        span: Span,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let socket = participant.socket.clone();
+        let mut boundary = Boundary::default();
+        boundary.feed(early);
+        transport.heartbeat.add(&socket);
+        Self {
+            context: context(&transport, early),
+            transport,
+            socket,
+            participant: Some(participant),
+            read,
+            boundary,
+            grown: !early.is_empty(),
+            busy: None,
+            bad: None,
+            goodbye: None,
+            span,
+            _permit: permit,
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let flushed = self.socket.poll_flush(cx);
+            if let Some(busy) = &mut self.busy {
+                ready!(busy.as_mut().poll(cx));
+                self.busy = None;
+            }
+            match self.socket.phase() {
+                Phase::Lost => self.begin_goodbye(close::LOST, false),
+                Phase::Closing(code) => self.begin_goodbye(code, true),
+                Phase::Open => {}
+            }
+            if self.goodbye.is_some() {
+                return self.say_goodbye(flushed, cx);
+            }
+            match self.read(cx) {
+                Read::Wait => return Poll::Pending,
+                Read::Nothing | Read::Command(Handled::Done) => {}
+                Read::Command(Handled::Later(busy)) => self.busy = Some(busy),
+                Read::Command(Handled::Bad) => self.count_bad(),
+            }
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Read {
+        let mut stream = Stream {
+            cx,
+            read: &mut self.read,
+            socket: &self.socket,
+            boundary: &mut self.boundary,
+            got: 0,
+        };
+        let message = self.context.read(&mut stream);
+        if stream.got > 0 {
+            self.socket.heard_at(self.transport.heartbeat.now());
+        }
+        match message {
+            Ok(Message::Text(text)) => {
+                self.grown |= text.len() > READ_BUFFER;
+                let Some(participant) = &mut self.participant else {
+                    return Read::Nothing;
+                };
+                Read::Command(self.transport.node.handle(participant, &text))
+            }
+            Ok(Message::Binary(_)) => {
+                self.socket.close(
+                    close::BINARY,
+                    "binary frames are not spoken here; send text",
+                );
+                Read::Nothing
+            }
+            Ok(Message::Close(frame)) => {
+                let code = frame.map_or(close::NO_CODE, |frame| frame.code.into());
+                self.leave(code);
+                Read::Nothing
+            }
+            Ok(_) => Read::Nothing,
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.give_back();
+                Read::Wait
+            }
+            Err(error) => {
+                self.fail(&error);
+                Read::Nothing
+            }
+        }
+    }
+
+    /// Answers what the protocol library refused.
+    fn fail(&mut self, error: &tungstenite::Error) {
+        use tungstenite::Error;
+        use tungstenite::error::ProtocolError;
+        match error {
+            Error::Capacity(_) => {
+                let most = self.transport.config.max_frame_bytes;
+                let reason = format!("a message has at most {most} bytes");
+                self.socket.close(close::TOO_LARGE, &reason);
+            }
+            Error::Utf8(_) => self.socket.close(close::NOT_UTF8, "a text frame is UTF-8"),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => self.socket.lost(),
+            Error::Protocol(problem) => {
+                self.socket.close(close::PROTOCOL, &problem.to_string());
+            }
+            // The peer's close was answered, or the stream is gone.
+            _ => self.begin_goodbye(close::LOST, false),
+        }
+    }
+
+    /// A context whose buffer grew is replaced once everything it read was consumed.
+    fn give_back(&mut self) {
+        if self.grown && self.boundary.is_clean() {
+            self.context = context(&self.transport, &[]);
+            self.grown = false;
+        }
+    }
+
+    fn count_bad(&mut self) {
+        let most = self.transport.config.bad_frames;
+        let now = Instant::now();
+        let bad = self.bad.get_or_insert_default();
+        bad.push_back(now);
+        if bad.len() <= most {
+            return;
+        }
+        let first = bad.pop_front();
+        if first.is_some_and(|first| now - first < BAD_FRAMES_WITHIN) {
+            let reason = format!("more than {most} bad frames in a minute");
+            self.socket.close(close::BAD_FRAMES, &reason);
+        }
+    }
+
+    fn begin_goodbye(&mut self, code: u16, ours: bool) {
+        if self.goodbye.is_some() {
+            return;
+        }
+        self.leave(code);
+        let linger =
+            ours.then(|| Box::pin(tokio::time::sleep(self.transport.config.close_timeout)));
+        self.goodbye = Some(Goodbye {
+            code,
+            linger,
+            shut: false,
+        });
+    }
+
+    /// Takes the socket out of its session, once, and counts why.
+    fn leave(&mut self, code: u16) {
+        let Some(participant) = self.participant.take() else {
+            return;
+        };
+        let clean = match code {
+            close::NORMAL | close::GOING_AWAY | close::NO_CODE => true,
+            close::LOST => false,
+            code => !close::may_return(code) && self.socket.phase() != Phase::Lost,
+        };
+        let departure = if clean {
+            Departure::Clean
+        } else {
+            Departure::Lost
+        };
+        metrics().closed(participant.door(), code);
+        tracing::info!(target: "audit", parent: &self.span, code, "left");
+        self.transport.node.leave(participant, departure);
+    }
+
+    /// The close frame out, our side shut, then the peer's rest thrown away until it is done too. A
+    /// connection that was closed at once could lose the close frame to a reset.
+    fn say_goodbye(&mut self, flushed: Poll<()>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(goodbye) = &mut self.goodbye else {
+            return Poll::Ready(());
+        };
+        let Some(linger) = &mut goodbye.linger else {
+            return if goodbye.code == close::LOST && self.socket.phase() == Phase::Lost {
+                Poll::Ready(())
+            } else {
+                flushed
+            };
+        };
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        ready!(flushed);
+        if !goodbye.shut {
+            goodbye.shut = true;
+            if self.socket.shutdown().is_err() {
+                return Poll::Ready(());
+            }
+        }
+        let mut scratch = [0; SCRATCH];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.read).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().drive(cx)
+    }
+}
+
+impl Drop for Connection {
+    /// Also when the task is ended from outside, nobody stays behind as a ghost.
+    fn drop(&mut self) {
+        self.leave(close::LOST);
+    }
+}
+
+fn context(transport: &Transport, early: &[u8]) -> WebSocketContext {
+    let most = Some(transport.config.max_frame_bytes);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(most)
+        .max_frame_size(most);
+    if early.is_empty() {
+        WebSocketContext::new(Role::Server, Some(config))
+    } else {
+        WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config))
+    }
+}
+
+/// The TCP stream as the protocol library sees it.
+struct Stream<'a, 'c> {
+    cx: &'a mut Context<'c>,
+    read: &'a mut OwnedReadHalf,
+    socket: &'a Socket,
+    boundary: &'a mut Boundary,
+    got: usize,
+}
+
+impl io::Read for Stream<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(into);
+        // Unlike try_read this notes a short read, and spares the call that would find nothing.
+        match Pin::new(&mut *self.read).poll_read(self.cx, &mut buffer) {
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(())) => {
+                self.boundary.feed(buffer.filled());
+                self.got += buffer.filled().len();
+                Ok(buffer.filled().len())
+            }
+        }
+    }
+}
+
+impl io::Write for Stream<'_, '_> {
+    /// Whole frames, as the library hands them over; the outbox never refuses a little more.
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        self.socket
+            .send(Lane::Ordered, Bytes::copy_from_slice(frames));
+        Ok(frames.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
