@@ -61,61 +61,67 @@ impl Reader<'_> {
         self.no_identity_yet();
         let listen = self.listen();
         let metrics = self.metrics();
-        let code_bytes = self.size("MAX_CODE_BYTES");
         let handshake_timeout = self.seconds("HANDSHAKE_TIMEOUT");
-        let allowed_origins = self.origins();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let or_cores = |count: usize| if count == 0 { cores } else { count };
+        let (log, redis) = (self.log(), self.redis());
+        let keep = Keep {
+            log_length: self.whole("LOG_LENGTH"),
+            log_ttl: self.seconds("LOG_TTL"),
+            chat_history: self.whole("CHAT_HISTORY"),
+            idempotency: self.seconds("IDEMPOTENCY_TTL"),
+            session_grace: self.seconds("SESSION_GRACE"),
+            session_ttl: self.seconds("SESSION_TTL"),
+            ended_ttl: self.seconds("ENDED_TTL"),
+        };
+        let node = node::Config {
+            name: self.node_name(),
+            limits: Limits {
+                code_bytes: self.size("MAX_CODE_BYTES"),
+                chat_bytes: self.size("MAX_CHAT_BYTES"),
+            },
+            leave_grace: self.seconds("LEAVE_GRACE"),
+            autocreate: self.flag("SESSION_AUTOCREATE"),
+            relay: node::relay::Config {
+                workers: or_cores(self.size("RELAY_WORKERS")),
+                queue: self.size("RELAY_QUEUE"),
+            },
+            beat_every: self.seconds("BEAT_INTERVAL"),
+        };
+        let transport = transport::Config {
+            max_connections: self.size("MAX_CONNECTIONS"),
+            max_handshakes: self.size("MAX_HANDSHAKES"),
+            handshake_timeout,
+            heartbeat: self.seconds("HEARTBEAT_INTERVAL"),
+            close_timeout: self.seconds("CLOSE_TIMEOUT"),
+            max_frame_bytes: self.size("MAX_FRAME_BYTES"),
+            bad_frames: self.size("MAX_BAD_FRAMES"),
+            outbox: Bounds {
+                messages: self.size("MESSAGE_QUEUE_SIZE"),
+                bytes: self.size("OUTBOX_BYTES"),
+            },
+            allowed_origins: self.origins(),
+        };
+        let api = api::Config {
+            service: self.text("APP_NAME"),
+            environment: self.text("ENVIRONMENT"),
+            body_timeout: handshake_timeout,
+        };
+        let max_body_bytes = self.size("MAX_BODY_BYTES");
+        let worker_threads = or_cores(self.size("WORKER_THREADS"));
+        let stop_timeout = self.seconds("STOP_TIMEOUT");
         Some(Config {
             listen: listen?,
             metrics: metrics?,
-            log: self.log()?,
-            redis: self.redis()?,
-            keep: Keep {
-                log_length: self.whole("LOG_LENGTH"),
-                log_ttl: self.seconds("LOG_TTL"),
-                chat_history: self.whole("CHAT_HISTORY"),
-                idempotency: self.seconds("IDEMPOTENCY_TTL"),
-                session_grace: self.seconds("SESSION_GRACE"),
-                session_ttl: self.seconds("SESSION_TTL"),
-                ended_ttl: self.seconds("ENDED_TTL"),
-            },
-            node: node::Config {
-                name: self.node_name(),
-                limits: Limits {
-                    code_bytes,
-                    chat_bytes: self.size("MAX_CHAT_BYTES"),
-                },
-                leave_grace: self.seconds("LEAVE_GRACE"),
-                autocreate: self.flag("SESSION_AUTOCREATE"),
-                relay: node::relay::Config {
-                    workers: or_cores(self.size("RELAY_WORKERS")),
-                    queue: self.size("RELAY_QUEUE"),
-                },
-                beat_every: self.seconds("BEAT_INTERVAL"),
-            },
-            transport: transport::Config {
-                max_connections: self.size("MAX_CONNECTIONS"),
-                max_handshakes: self.size("MAX_HANDSHAKES"),
-                handshake_timeout,
-                heartbeat: self.seconds("HEARTBEAT_INTERVAL"),
-                close_timeout: self.seconds("CLOSE_TIMEOUT"),
-                max_frame_bytes: self.size("MAX_FRAME_BYTES"),
-                bad_frames: self.size("MAX_BAD_FRAMES"),
-                outbox: Bounds {
-                    messages: self.size("MESSAGE_QUEUE_SIZE"),
-                    bytes: self.size("OUTBOX_BYTES"),
-                },
-                allowed_origins,
-            },
-            api: api::Config {
-                service: self.text("APP_NAME"),
-                environment: self.text("ENVIRONMENT"),
-                body_timeout: handshake_timeout,
-            },
-            max_body_bytes: self.size("MAX_BODY_BYTES"),
-            worker_threads: or_cores(self.size("WORKER_THREADS")),
-            stop_timeout: self.seconds("STOP_TIMEOUT"),
+            log: log?,
+            redis: redis?,
+            keep,
+            node,
+            transport,
+            api,
+            max_body_bytes,
+            worker_threads,
+            stop_timeout,
         })
     }
 

@@ -81,6 +81,10 @@ fn command(frame: &Frame<'_>) -> Result<Command, Reject> {
         }),
         Some("cursor_move" | "cursor") => {
             let place = "an object with lineNumber and column";
+            // A list would be taken for the fields in order.
+            if frame.cursor.is_some_and(|raw| raw.get().starts_with('[')) {
+                return Err(wrong_type("cursor", place));
+            }
             let cursor: WireCursor = required("cursor", frame.cursor, place)?;
             Ok(Command::MoveCursor {
                 cursor: Cursor::checked(cursor.line_number, cursor.column)?,
@@ -130,12 +134,7 @@ fn optional<T: DeserializeOwned>(
 ) -> Result<Option<T>, Reject> {
     match raw {
         None => Ok(None),
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
-            Reject::field(
-                field,
-                format!("{field} has the wrong type; right is {right}"),
-            )
-        }),
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| wrong_type(field, right)),
     }
 }
 
@@ -145,6 +144,13 @@ fn required<T: DeserializeOwned>(
     right: &str,
 ) -> Result<T, Reject> {
     optional(field, raw, right)?.ok_or_else(|| missing(field, right))
+}
+
+fn wrong_type(field: &'static str, right: &str) -> Reject {
+    Reject::field(
+        field,
+        format!("{field} has the wrong type; right is {right}"),
+    )
 }
 
 fn missing(field: &'static str, right: &str) -> Reject {

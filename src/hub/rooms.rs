@@ -22,7 +22,7 @@ struct Seat {
     /// Events up to this seq are in the snapshot the socket got.
     after: u64,
     /// While it waits for its snapshot: what it will hear then.
-    gate: Option<Box<Vec<Held>>>,
+    gate: Option<Vec<Held>>,
 }
 
 struct Held {
@@ -42,7 +42,7 @@ impl Hall {
         self.seats.push(Seat {
             socket,
             after: 0,
-            gate: Some(Box::default()),
+            gate: Some(Vec::new()),
         });
     }
 

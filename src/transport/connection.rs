@@ -48,7 +48,8 @@ pub struct Connection {
     grown: bool,
     /// A command that is being carried out; nothing is read meanwhile.
     busy: Option<BoxFuture<'static, ()>>,
-    bad: Option<Box<VecDeque<Instant>>>,
+    /// When the last bad frames came.
+    bad: VecDeque<Instant>,
     goodbye: Option<Goodbye>,
     span: Span,
     _permit: OwnedSemaphorePermit,
@@ -91,7 +92,7 @@ impl Connection {
             boundary,
             grown: !early.is_empty(),
             busy: None,
-            bad: None,
+            bad: VecDeque::new(),
             goodbye: None,
             span,
             _permit: permit,
@@ -197,12 +198,11 @@ impl Connection {
     fn count_bad(&mut self) {
         let most = self.transport.config.bad_frames;
         let now = Instant::now();
-        let bad = self.bad.get_or_insert_default();
-        bad.push_back(now);
-        if bad.len() <= most {
+        self.bad.push_back(now);
+        if self.bad.len() <= most {
             return;
         }
-        let first = bad.pop_front();
+        let first = self.bad.pop_front();
         if first.is_some_and(|first| now - first < BAD_FRAMES_WITHIN) {
             let reason = format!("more than {most} bad frames in a minute");
             self.socket.close(close::BAD_FRAMES, &reason);

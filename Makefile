@@ -1,0 +1,42 @@
+# make run    a node on http://127.0.0.1:8004
+# make check  quick: format, lints, tidy
+# make test   everything, with real servers, clients and a browser; installs what is missing
+
+.DEFAULT_GOAL := run
+.PHONY: run check test tools unit e2e
+
+PACKAGES := redis-server chromium
+VENV := .venv
+E2E := $(VENV)/.installed
+
+run:
+	cargo run --release
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --test it tidy::
+
+test: tools $(E2E) unit e2e
+
+unit:
+	cargo test --workspace --all-targets
+
+e2e: $(E2E)
+	cargo build -p collabd
+	$(VENV)/bin/python -m pytest tests/e2e
+
+# Servers and the browser, from the distribution's own packages. Asked for only when one is missing.
+tools:
+	@missing=""; \
+	for package in $(PACKAGES); do command -v $$package >/dev/null || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing$$missing"; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing >/dev/null; \
+	fi
+
+$(E2E): tests/e2e/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@

@@ -1,0 +1,721 @@
+//! The backplane's promises, held against both implementations: `contract::memory::*` and
+//! `contract::redis::*`, the second on a real server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use collabd::backplane::memory::Memory;
+use collabd::backplane::redis::{Config as RedisConfig, Redis};
+use collabd::backplane::{
+    Audience, Backplane, Change, Created, Draft, Entry, Error, Exit, Fields, Keep, Link,
+    NodeReport, Replay,
+};
+use collabd::clock::Clock;
+use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
+
+use crate::support::ears::{Sounds, ear};
+use crate::support::redis::RedisServer;
+
+/// A backplane as one node has it.
+struct Subject {
+    backplane: Arc<dyn Backplane>,
+    sounds: Sounds,
+    room: Room,
+    node: NodeId,
+    /// Lives as long as its backplane.
+    server: Option<RedisServer>,
+}
+
+const GRACE: Duration = Duration::from_millis(300);
+
+fn keep() -> Keep {
+    Keep {
+        log_length: 50,
+        log_ttl: Duration::from_secs(60),
+        chat_history: 3,
+        idempotency: Duration::from_secs(60),
+        session_grace: GRACE,
+        session_ttl: Duration::from_secs(60),
+        ended_ttl: Duration::from_secs(60),
+    }
+}
+
+fn redis_config(url: String) -> RedisConfig {
+    RedisConfig {
+        url,
+        key_prefix: "t-".to_owned(),
+        command_timeout: Duration::from_secs(2),
+        lease: Duration::from_secs(10),
+    }
+}
+
+impl Subject {
+    fn memory() -> Self {
+        let (ear, sounds) = ear();
+        let backplane = Arc::new(Memory::new(keep(), Clock::system(), Arc::new(ear)));
+        Self::of(backplane, sounds)
+    }
+
+    async fn redis() -> Self {
+        let server = RedisServer::start();
+        let mut subject = Self::on(&server).await;
+        subject.server = Some(server);
+        subject
+    }
+
+    async fn on(server: &RedisServer) -> Self {
+        let (ear, sounds) = ear();
+        let config = redis_config(server.url());
+        let backplane = Redis::connect(&config, keep(), Arc::new(ear)).expect("the URL is right");
+        let mut link = backplane.link();
+        let up = link.wait_for(|link| *link == Link::Up);
+        tokio::time::timeout(Duration::from_secs(10), up)
+            .await
+            .expect("redis is reached")
+            .expect("the backplane lives");
+        Self::of(Arc::new(backplane), sounds)
+    }
+
+    fn of(backplane: Arc<dyn Backplane>, sounds: Sounds) -> Self {
+        let id = format!("s-{}", EventId::new());
+        Self {
+            backplane,
+            sounds,
+            room: Room::Session(SessionId::parse(&id).expect("a uuid is an id")),
+            node: NodeId::random(),
+            server: None,
+        }
+    }
+
+    fn socket(&self) -> SocketId {
+        SocketId::next(self.node)
+    }
+
+    async fn enter(&self, socket: SocketId, user: &str) -> Result<(), Error> {
+        let entry = entry(socket, user, Some(fields()));
+        self.backplane.enter(&self.room, entry).await
+    }
+
+    async fn leave(&self, socket: SocketId, user: &str) {
+        let exit = Exit {
+            socket,
+            user: user_id(user),
+            left: draft("left"),
+        };
+        let left = self.backplane.leave(&self.room, exit).await;
+        left.expect("leaving works");
+    }
+
+    /// A room with one member that is listened to; what came of that is heard.
+    async fn begun(&self) -> SocketId {
+        self.backplane
+            .listen(&self.room)
+            .await
+            .expect("listening works");
+        let socket = self.socket();
+        self.enter(socket, "ann").await.expect("entering works");
+        assert_eq!(self.heard().await, "joined");
+        socket
+    }
+
+    async fn commit(&self, event: &str) -> Position {
+        let committed = self.backplane.commit(&self.room, change(event)).await;
+        committed.expect("a commit works").position
+    }
+
+    async fn heard(&self) -> String {
+        String::from_utf8(self.sounds.envelope().await.event.to_vec()).expect("tests speak text")
+    }
+
+    async fn field(&self, name: &str) -> Option<String> {
+        let snapshot = self.backplane.snapshot(&self.room).await;
+        snapshot.expect("a snapshot works").fields.remove(name)
+    }
+}
+
+fn user_id(user: &str) -> UserId {
+    UserId::parse(user).expect("tests use good ids")
+}
+
+fn draft(event: &str) -> Draft {
+    Draft {
+        id: EventId::new(),
+        at: Clock::system().now(),
+        origin: None,
+        audience: Audience::All,
+        event: Bytes::copy_from_slice(event.as_bytes()),
+    }
+}
+
+fn change(event: &str) -> Change {
+    Change {
+        draft: draft(event),
+        logged: None,
+        fields: Vec::new(),
+        text: None,
+        history: None,
+        once: None,
+    }
+}
+
+fn text(code: &str, base: Option<u64>) -> Change {
+    Change {
+        logged: Some(Bytes::from_static(b"a text")),
+        text: Some((code.to_owned(), base)),
+        ..change(code)
+    }
+}
+
+fn entry(socket: SocketId, user: &str, create: Option<Fields>) -> Entry {
+    Entry {
+        socket,
+        user: user_id(user),
+        member: Bytes::copy_from_slice(user.as_bytes()),
+        joined: draft("joined"),
+        create,
+    }
+}
+
+fn fields() -> Fields {
+    vec![
+        ("language", "python".to_owned()),
+        ("users", "[]".to_owned()),
+        ("code", String::new()),
+    ]
+}
+
+macro_rules! contract {
+    ($($name:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::memory()).await;
+            })*
+        }
+
+        mod redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::redis().await).await;
+            })*
+        }
+    };
+}
+
+contract!(
+    a_commit_is_heard_once_in_order,
+    nothing_is_heard_before_listening_or_after,
+    state_and_position_move_in_one_step,
+    a_text_from_an_older_version_is_refused,
+    a_repeated_command_changes_nothing,
+    chat_history_keeps_the_last_lines,
+    a_user_joins_with_the_first_socket_and_leaves_with_the_last,
+    entering_again_changes_nothing,
+    a_missing_room_stays_missing_unless_made,
+    whoever_comes_first_is_admitted_unless_a_match_said_who,
+    an_announcement_is_heard_kept_with_the_member_and_not_logged,
+    the_log_is_replayed_whole_or_not_at_all,
+    the_log_leaves_out_what_the_change_says,
+    concurrent_commits_get_every_seq_once,
+    a_room_expires_after_its_last_socket_and_begins_a_new_epoch,
+    whoever_is_back_in_time_keeps_the_room,
+    an_ended_room_stays_ended,
+    a_created_room_waits_for_its_people,
+    an_audience_and_an_origin_arrive_unharmed,
+    a_node_knows_the_nodes_that_report,
+);
+
+async fn a_commit_is_heard_once_in_order(subject: Subject) {
+    subject.begun().await;
+    for event in ["one", "two", "three"] {
+        subject.commit(event).await;
+    }
+    let mut last = 1;
+    for event in ["one", "two", "three"] {
+        let envelope = subject.sounds.envelope().await;
+        assert_eq!(&envelope.event[..], event.as_bytes());
+        assert_eq!(envelope.room, subject.room);
+        let seq = envelope.position.expect("a commit has a position").seq;
+        assert_eq!(seq, last + 1);
+        last = seq;
+    }
+}
+
+async fn nothing_is_heard_before_listening_or_after(subject: Subject) {
+    let socket = subject.socket();
+    subject.enter(socket, "ann").await.expect("entering works");
+    subject.commit("before").await;
+    subject
+        .backplane
+        .listen(&subject.room)
+        .await
+        .expect("listening works");
+    subject.commit("during").await;
+    assert_eq!(subject.heard().await, "during");
+    subject.backplane.unlisten(&subject.room).await;
+    subject.commit("after").await;
+    subject
+        .backplane
+        .listen(&subject.room)
+        .await
+        .expect("listening works");
+    subject.commit("again").await;
+    assert_eq!(subject.heard().await, "again");
+}
+
+async fn state_and_position_move_in_one_step(subject: Subject) {
+    subject.begun().await;
+    let change = Change {
+        fields: vec![("language", "go".to_owned())],
+        ..change("language")
+    };
+    let committed = subject.backplane.commit(&subject.room, change).await;
+    let committed = committed.expect("a commit works");
+    let snapshot = subject
+        .backplane
+        .snapshot(&subject.room)
+        .await
+        .expect("works");
+    assert_eq!(snapshot.position(), Some(committed.position));
+    assert_eq!(snapshot.fields["language"], "go");
+    assert_eq!(committed.version, 0);
+}
+
+async fn a_text_from_an_older_version_is_refused(subject: Subject) {
+    subject.begun().await;
+    let commit = |change| subject.backplane.commit(&subject.room, change);
+    assert_eq!(commit(text("a", None)).await.expect("works").version, 1);
+    assert_eq!(commit(text("b", Some(1))).await.expect("works").version, 2);
+    let refused = commit(text("c", Some(1))).await;
+    assert_eq!(refused, Err(Error::Stale { version: 2 }));
+    assert_eq!(subject.field("code").await.as_deref(), Some("b"));
+    assert_eq!(subject.field("version").await.as_deref(), Some("2"));
+    assert_eq!(subject.sounds.envelope().await.version, Some(1));
+    assert_eq!(subject.sounds.envelope().await.version, Some(2));
+    // The refused one took no seq: the next is heard as the next.
+    subject.commit("next").await;
+    let next = subject.sounds.envelope().await;
+    assert_eq!(next.position.expect("durable").seq, 4);
+    assert_eq!(next.version, None);
+}
+
+async fn a_repeated_command_changes_nothing(subject: Subject) {
+    subject.begun().await;
+    let once = |code: &str, id: &str| Change {
+        once: Some((user_id("ann"), id.to_owned())),
+        ..text(code, None)
+    };
+    let commit = |change| subject.backplane.commit(&subject.room, change);
+    let first = commit(once("a", "k1")).await.expect("works");
+    assert!(!first.repeated);
+    let repeat = commit(once("a", "k1")).await.expect("works");
+    assert!(repeat.repeated);
+    assert_eq!(
+        (repeat.position, repeat.version),
+        (first.position, first.version)
+    );
+    let other = commit(once("b", "k2")).await.expect("works");
+    assert_eq!(other.position.seq, first.position.seq + 1);
+    assert_eq!(subject.heard().await, "a");
+    assert_eq!(subject.heard().await, "b");
+    assert_eq!(subject.field("version").await.as_deref(), Some("2"));
+}
+
+async fn chat_history_keeps_the_last_lines(subject: Subject) {
+    subject.begun().await;
+    for line in ["1", "2", "3", "4", "5"] {
+        let change = Change {
+            history: Some(Bytes::copy_from_slice(line.as_bytes())),
+            ..change(line)
+        };
+        let committed = subject.backplane.commit(&subject.room, change).await;
+        committed.expect("a commit works");
+    }
+    let snapshot = subject
+        .backplane
+        .snapshot(&subject.room)
+        .await
+        .expect("works");
+    assert_eq!(snapshot.chat, ["3", "4", "5"]);
+}
+
+async fn a_user_joins_with_the_first_socket_and_leaves_with_the_last(subject: Subject) {
+    let first = subject.begun().await;
+    let second = subject.socket();
+    subject.enter(second, "ann").await.expect("entering works");
+    let bob = subject.socket();
+    subject.enter(bob, "bob").await.expect("entering works");
+    let snapshot = subject
+        .backplane
+        .snapshot(&subject.room)
+        .await
+        .expect("works");
+    assert_eq!((snapshot.members.len(), snapshot.users), (3, 2));
+    subject.leave(first, "ann").await;
+    subject.leave(first, "ann").await;
+    subject.commit("marker").await;
+    subject.leave(second, "ann").await;
+    for event in ["joined", "marker", "left"] {
+        assert_eq!(subject.heard().await, event);
+    }
+    let snapshot = subject
+        .backplane
+        .snapshot(&subject.room)
+        .await
+        .expect("works");
+    assert_eq!((snapshot.members.len(), snapshot.users), (1, 1));
+}
+
+async fn entering_again_changes_nothing(subject: Subject) {
+    let socket = subject.begun().await;
+    let mut again = entry(socket, "ann", Some(fields()));
+    again.member = Bytes::from_static(b"another record");
+    let entered = subject.backplane.enter(&subject.room, again).await;
+    entered.expect("entering works");
+    let snapshot = subject
+        .backplane
+        .snapshot(&subject.room)
+        .await
+        .expect("works");
+    assert_eq!(snapshot.members, ["ann"]);
+    assert_eq!((snapshot.seq, snapshot.users), (1, 1));
+}
+
+async fn a_missing_room_stays_missing_unless_made(subject: Subject) {
+    let backplane = &subject.backplane;
+    let uninvited = entry(subject.socket(), "ann", None);
+    let entered = backplane.enter(&subject.room, uninvited).await;
+    assert_eq!(entered, Err(Error::Missing));
+    assert_eq!(backplane.standing(&subject.room).await, Err(Error::Missing));
+    let committed = backplane.commit(&subject.room, change("x")).await;
+    assert_eq!(committed, Err(Error::Missing));
+    let ended = backplane.end(&subject.room, draft("ended")).await;
+    assert_eq!(ended, Err(Error::Missing));
+    let snapshot = backplane.snapshot(&subject.room).await.expect("works");
+    assert_eq!(snapshot.position(), None);
+}
+
+async fn whoever_comes_first_is_admitted_unless_a_match_said_who(subject: Subject) {
+    subject.begun().await;
+    for user in ["bob", "bob", "c.d"] {
+        let entered = subject.enter(subject.socket(), user).await;
+        entered.expect("entering works");
+    }
+    let admitted = subject.field("users").await;
+    assert_eq!(admitted.as_deref(), Some(r#"["ann","bob","c.d"]"#));
+
+    let matched = Subject {
+        server: subject.server,
+        ..Subject::of(subject.backplane, subject.sounds)
+    };
+    let mut fields = fields();
+    fields.push(("matched", "1".to_owned()));
+    fields[1].1 = r#"["x","y"]"#.to_owned();
+    let created = matched.backplane.create(&matched.room, fields).await;
+    assert_eq!(created, Ok(Created::New));
+    matched.enter(matched.socket(), "ann").await.expect("works");
+    assert_eq!(
+        matched.field("users").await.as_deref(),
+        Some(r#"["x","y"]"#)
+    );
+}
+
+async fn an_announcement_is_heard_kept_with_the_member_and_not_logged(subject: Subject) {
+    let socket = subject.begun().await;
+    let announce = |event: &'static str, socket| {
+        let member = Some((socket, Bytes::from_static(event.as_bytes())));
+        subject
+            .backplane
+            .announce(&subject.room, draft(event), member)
+    };
+    announce("moved", socket).await.expect("works");
+    announce("by a stranger", subject.socket())
+        .await
+        .expect("works");
+    let envelope = subject.sounds.envelope().await;
+    assert_eq!(envelope.position, None);
+    assert_eq!(&envelope.event[..], b"moved");
+    assert_eq!(subject.heard().await, "by a stranger");
+    let snapshot = subject
+        .backplane
+        .snapshot(&subject.room)
+        .await
+        .expect("works");
+    assert_eq!(snapshot.members, ["moved"]);
+    assert_eq!(snapshot.seq, 1);
+}
+
+async fn the_log_is_replayed_whole_or_not_at_all(subject: Subject) {
+    subject.begun().await;
+    let start = subject.commit("first").await;
+    for n in 0..5 {
+        subject.commit(&n.to_string()).await;
+    }
+    let replay = subject
+        .backplane
+        .replay(&subject.room, start)
+        .await
+        .expect("works");
+    let Replay::Events(events) = replay else {
+        panic!("the log reaches back");
+    };
+    let said: Vec<_> = events
+        .iter()
+        .map(|e| (e.position.map(|p| p.seq), &e.event[..]))
+        .collect();
+    let seq = |n: u64| Some(start.seq + n);
+    assert_eq!(
+        said,
+        [
+            (seq(1), &b"0"[..]),
+            (seq(2), b"1"),
+            (seq(3), b"2"),
+            (seq(4), b"3"),
+            (seq(5), b"4")
+        ]
+    );
+    // The log's length is 50; a server may keep up to a hundred more.
+    for n in 0..250 {
+        subject.commit(&n.to_string()).await;
+    }
+    let unreachable = [
+        start,
+        Position {
+            seq: 100_000,
+            ..start
+        },
+        Position {
+            epoch: collabd::ids::Epoch(1),
+            ..start
+        },
+    ];
+    for since in unreachable {
+        let replay = subject
+            .backplane
+            .replay(&subject.room, since)
+            .await
+            .expect("works");
+        assert!(matches!(replay, Replay::Gone), "{since}");
+    }
+}
+
+async fn the_log_leaves_out_what_the_change_says(subject: Subject) {
+    subject.begun().await;
+    let start = subject.commit("first").await;
+    let committed = subject
+        .backplane
+        .commit(&subject.room, text("long", None))
+        .await;
+    committed.expect("a commit works");
+    subject.heard().await;
+    assert_eq!(subject.heard().await, "long");
+    match subject.backplane.replay(&subject.room, start).await {
+        Ok(Replay::Events(events)) => {
+            assert_eq!(&events[0].event[..], b"a text");
+            assert_eq!(events[0].version, Some(1));
+        }
+        other => panic!("the log reaches back: {other:?}"),
+    }
+}
+
+async fn concurrent_commits_get_every_seq_once(subject: Subject) {
+    subject.begun().await;
+    let commits = (0..200).map(|n| {
+        let (backplane, room) = (subject.backplane.clone(), subject.room.clone());
+        tokio::spawn(async move { backplane.commit(&room, change(&n.to_string())).await })
+    });
+    let mut seqs = Vec::new();
+    for commit in commits.collect::<Vec<_>>() {
+        let committed = commit.await.expect("no panic").expect("works");
+        seqs.push(committed.position.seq);
+    }
+    seqs.sort_unstable();
+    assert_eq!(seqs, (2..202).collect::<Vec<u64>>());
+    for expected in 2..202 {
+        let position = subject.sounds.envelope().await.position;
+        assert_eq!(position.expect("durable").seq, expected);
+    }
+}
+
+async fn a_room_expires_after_its_last_socket_and_begins_a_new_epoch(subject: Subject) {
+    let socket = subject.begun().await;
+    let before = subject.commit("x").await;
+    subject.leave(socket, "ann").await;
+    // Time itself is what is tested here.
+    tokio::time::sleep(GRACE + Duration::from_millis(200)).await;
+    assert_eq!(
+        subject.backplane.standing(&subject.room).await,
+        Err(Error::Missing)
+    );
+    subject.enter(subject.socket(), "bob").await.expect("works");
+    let snapshot = subject
+        .backplane
+        .snapshot(&subject.room)
+        .await
+        .expect("works");
+    let after = snapshot.position().expect("the room is there");
+    assert_ne!(after.epoch, before.epoch);
+    assert_eq!(after.seq, 1);
+    assert_eq!(snapshot.members, ["bob"]);
+}
+
+async fn whoever_is_back_in_time_keeps_the_room(subject: Subject) {
+    let socket = subject.begun().await;
+    let before = subject.commit("x").await;
+    subject.leave(socket, "ann").await;
+    subject.enter(subject.socket(), "ann").await.expect("works");
+    tokio::time::sleep(GRACE + Duration::from_millis(200)).await;
+    let after = subject.commit("y").await;
+    assert_eq!(after.epoch, before.epoch);
+    match subject.backplane.replay(&subject.room, before).await {
+        Ok(Replay::Events(events)) => assert_eq!(events.len(), 3),
+        other => panic!("the log is kept with the room: {other:?}"),
+    }
+}
+
+async fn an_ended_room_stays_ended(subject: Subject) {
+    let socket = subject.begun().await;
+    let ended = subject.backplane.end(&subject.room, draft("ended")).await;
+    ended.expect("ending works");
+    let last = subject.sounds.envelope().await;
+    assert_eq!(&last.event[..], b"ended");
+    assert_eq!(last.position.expect("durable").seq, 2);
+    let backplane = &subject.backplane;
+    assert_eq!(
+        subject.enter(subject.socket(), "bob").await,
+        Err(Error::Ended)
+    );
+    assert_eq!(backplane.standing(&subject.room).await, Err(Error::Ended));
+    let committed = backplane.commit(&subject.room, change("x")).await;
+    assert_eq!(committed, Err(Error::Ended));
+    assert_eq!(
+        backplane.create(&subject.room, fields()).await,
+        Ok(Created::Ended)
+    );
+    subject.leave(socket, "ann").await;
+    assert!(
+        backplane
+            .snapshot(&subject.room)
+            .await
+            .expect("works")
+            .ended()
+    );
+}
+
+async fn a_created_room_waits_for_its_people(subject: Subject) {
+    let create = || subject.backplane.create(&subject.room, fields());
+    assert_eq!(create().await, Ok(Created::New));
+    assert_eq!(create().await, Ok(Created::Existing));
+    let entered = entry(subject.socket(), "ann", None);
+    let entered = subject.backplane.enter(&subject.room, entered).await;
+    entered.expect("a created room lets people in");
+    assert_eq!(subject.field("language").await.as_deref(), Some("python"));
+}
+
+async fn an_audience_and_an_origin_arrive_unharmed(subject: Subject) {
+    let socket = subject.begun().await;
+    for audience in [
+        Audience::All,
+        Audience::Except(socket),
+        Audience::Users(vec![user_id("ann"), user_id("bob")]),
+    ] {
+        let draft = Draft {
+            audience: audience.clone(),
+            origin: Some(socket),
+            ..draft("x")
+        };
+        let sent = Change {
+            draft: draft.clone(),
+            ..change("x")
+        };
+        let committed = subject
+            .backplane
+            .commit(&subject.room, sent)
+            .await
+            .expect("works");
+        let heard = subject.sounds.envelope().await;
+        let expected = draft.into_envelope(subject.room.clone(), Some(committed.position), None);
+        assert_eq!(heard, expected);
+    }
+}
+
+async fn a_node_knows_the_nodes_that_report(subject: Subject) {
+    let report = NodeReport {
+        node: subject.node.to_string(),
+        name: "one".to_owned(),
+        version: "1".to_owned(),
+        sockets: 3,
+        users: 2,
+        rooms: 1,
+        routed: 9,
+        started_at: 5,
+    };
+    let seen = subject
+        .backplane
+        .beat(subject.node, &report)
+        .await
+        .expect("works");
+    assert!(seen.contains(&report), "{seen:?}");
+}
+
+/// Guards the recovery from a Redis that goes away: the link says so, commands fail at once instead of
+/// waiting, and afterwards the rooms are heard again without anybody asking.
+#[tokio::test]
+async fn redis_that_comes_back_is_listened_to_again() {
+    let mut server = RedisServer::start();
+    let subject = Subject::on(&server).await;
+    subject.begun().await;
+    let mut link = subject.backplane.link();
+    server.kill();
+    link.wait_for(|link| *link == Link::Away)
+        .await
+        .expect("lives");
+    let failed = subject.backplane.commit(&subject.room, change("x")).await;
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
+    server.run();
+    link.wait_for(|link| *link == Link::Up)
+        .await
+        .expect("lives");
+    loop {
+        if matches!(
+            subject.sounds.next().await,
+            crate::support::ears::Sound::Resumed
+        ) {
+            break;
+        }
+    }
+    subject.enter(subject.socket(), "ann").await.expect("works");
+    assert_eq!(subject.heard().await, "joined");
+}
+
+/// Guards the documented layout: other programs read these keys.
+#[tokio::test]
+async fn redis_keys_are_the_documented_ones() {
+    let server = RedisServer::start();
+    let subject = Subject::on(&server).await;
+    subject.begun().await;
+    let change = Change {
+        history: Some(Bytes::from_static(b"line")),
+        once: Some((user_id("ann"), "k".to_owned())),
+        ..text("x = 1", None)
+    };
+    let committed = subject.backplane.commit(&subject.room, change).await;
+    committed.expect("a commit works");
+    let name = format!("t-{}", subject.room);
+    let mut keys: Vec<String> = server
+        .cli(&["KEYS", "*"])
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    keys.sort();
+    let part = |part: &str| format!("{{{name}}}:{part}");
+    let mut expected = vec![name.clone()];
+    expected.extend(["chat", "idem:ann:k", "log", "members", "users"].map(part));
+    expected.sort();
+    assert_eq!(keys, expected);
+    assert_eq!(server.cli(&["HGET", &name, "users"]), r#"["ann"]"#);
+    assert_eq!(server.cli(&["HGET", &name, "code"]), "x = 1");
+    let first = server.cli(&["XRANGE", &part("log"), "-", "+", "COUNT", "1"]);
+    assert!(first.starts_with("1-0"), "{first}");
+}

@@ -1,0 +1,5 @@
+//! The integration tests of the crate: one binary, so that it is linked once.
+
+mod contract;
+mod support;
+mod tidy;

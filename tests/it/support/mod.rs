@@ -1,0 +1,4 @@
+//! What the tests start: real servers on free ports, in folders of their own.
+
+pub mod ears;
+pub mod redis;

@@ -1,0 +1,200 @@
+//! Keeps the house in order: layers, module heads, and tables that name everything there is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use collabd::config::SETTINGS;
+use collabd::telemetry::metrics::{Kind, LIST};
+
+/// A folder or file of `src` and its row: imports go down, to lower rows only.
+const ROWS: &[(&str, u8)] = &[
+    ("main", 7),
+    ("app", 6),
+    ("config", 5),
+    ("transport", 4),
+    ("api", 4),
+    ("node", 3),
+    ("dialects", 2),
+    ("domain", 1),
+    ("hub", 1),
+    ("backplane", 1),
+    ("ids", 0),
+    ("clock", 0),
+    ("telemetry", 0),
+    ("http", 0),
+];
+
+/// `dialects → domain` within their row, and what is in row 0 may see each other: they are leaves.
+fn allowed(from: &str, to: &str) -> bool {
+    let row = |name: &str| {
+        ROWS.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, row)| *row)
+    };
+    match (row(from), row(to)) {
+        _ if from == to => true,
+        (Some(0), Some(0)) => true,
+        // The domain is above hub and backplane in the house, and knows neither all the same.
+        (Some(from), Some(to)) => from > to,
+        _ => false,
+    }
+}
+
+fn sources() -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("src can be read") {
+            let path = entry.expect("src can be read").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join("src"), &mut found);
+    assert!(found.len() > 20, "the sources were found");
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The part of the house a file belongs to.
+fn room(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).expect("it is in src");
+    let first = inside.components().next().expect("it has a name");
+    let name = first.as_os_str().to_string_lossy();
+    name.trim_end_matches(".rs").to_owned()
+}
+
+/// The rooms a file names after `crate::`, in braces too.
+fn imports(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let named: Vec<&str> = match rest.strip_prefix('{') {
+            None => vec![rest],
+            Some(group) => {
+                let end = group.find("};").unwrap_or(group.len());
+                group[..end].split(',').map(str::trim).collect()
+            }
+        };
+        for name in named {
+            let word: String = name
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect();
+            if ROWS.iter().any(|(known, _)| *known == word) {
+                found.insert(word);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_go_down() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let from = room(&path);
+        if from == "lib" {
+            continue;
+        }
+        assert!(
+            ROWS.iter().any(|(known, _)| *known == from),
+            "{from} has no row"
+        );
+        for to in imports(&read(&path)) {
+            if !allowed(&from, &to) {
+                wrong.push(format!("{}: {from} may not import {to}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_domain_knows_no_wire_and_no_store() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let forbidden: &[&str] = match room(&path).as_str() {
+            "domain" => &["crate::hub", "crate::backplane", "fred::", "tokio::"],
+            "hub" => &["serde_json", "fred::", "crate::domain"],
+            "dialects" => &["tokio::", "fred::", "crate::hub", "crate::backplane"],
+            _ => &[],
+        };
+        let text = read(&path);
+        for word in forbidden.iter().filter(|word| text.contains(**word)) {
+            wrong.push(format!("{} speaks of {word}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_holds() {
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|path| !read(path).starts_with("//! "))
+        .collect();
+    assert!(silent.is_empty(), "without a head: {silent:?}");
+}
+
+/// Guards the README against drift; the rows below are what it must contain.
+#[test]
+fn every_setting_and_metric_stands_in_the_readme() {
+    let readme = read(&root().join("README.md"));
+    let settings = SETTINGS.iter().map(|setting| {
+        let default = match setting.default {
+            "" => "–".to_owned(),
+            default => format!("`{default}`"),
+        };
+        format!(
+            "| `{}` | {default} | {} | {} |",
+            setting.name, setting.right, setting.help
+        )
+    });
+    let metrics = LIST.iter().map(|metric| {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        format!(
+            "| `{}` | {kind} | {} | {} |",
+            metric.name, metric.labels, metric.help
+        )
+    });
+    let lacking: Vec<String> = settings
+        .chain(metrics)
+        .filter(|row| !readme.contains(row.as_str()))
+        .collect();
+    assert!(
+        lacking.is_empty(),
+        "README.md lacks:\n{}",
+        lacking.join("\n")
+    );
+}
+
+/// Guards against a metric that is counted but stands in no table.
+#[test]
+fn every_metric_counted_is_in_the_list() {
+    let text = read(&root().join("src/telemetry/metrics.rs"));
+    let mut counted = 0;
+    for (at, _) in text.match_indices("!(\"collab_") {
+        let name = text[at + 3..].split('"').next().expect("a name ends");
+        assert!(
+            LIST.iter().any(|metric| metric.name == name),
+            "{name} is not listed"
+        );
+        counted += 1;
+    }
+    assert!(counted >= LIST.len() - 2, "the macros were found");
+}
