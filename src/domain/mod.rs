@@ -38,6 +38,28 @@ pub enum Command {
     Ping,
 }
 
+impl Command {
+    /// Every [`Command::kind`].
+    pub const KINDS: [&'static str; 5] = [
+        "code_change",
+        "cursor_move",
+        "language_change",
+        "chat",
+        "ping",
+    ];
+
+    /// For counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Command::ChangeText { .. } => "code_change",
+            Command::MoveCursor { .. } => "cursor_move",
+            Command::ChangeLanguage { .. } => "language_change",
+            Command::Say { .. } => "chat",
+            Command::Ping => "ping",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -67,19 +89,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// For logs and counters.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Event::Joined { .. } => "joined",
-            Event::Left { .. } => "left",
-            Event::TextChanged { .. } => "text_changed",
-            Event::CursorMoved { .. } => "cursor_moved",
-            Event::LanguageChanged { .. } => "language_changed",
-            Event::ChatPosted(_) => "chat_posted",
-            Event::Ended => "ended",
-        }
-    }
-
     /// A latest-wins event is superseded by the next one of the same key; `None`: durable.
     pub fn latest_key(&self) -> Option<(&'static str, &UserId)> {
         match self {

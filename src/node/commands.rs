@@ -7,12 +7,13 @@ use futures_util::future::BoxFuture;
 use super::{Node, Participant, pack, snapshots};
 use crate::backplane::{Audience, Change, Committed, Error, Link};
 use crate::dialects::{Incoming, Refused, Reply};
-use crate::domain::{
-    Actor, Code, Command, Cursor, Effect, Event, Reject, Write, decide, documents,
-};
+use crate::domain::{Actor, Code, Cursor, Effect, Event, Reject, Write, decide, documents};
 use crate::hub::Lane;
 use crate::ids::{Room, SessionId};
 use crate::telemetry::metrics::metrics;
+
+/// What is counted as the kind of a frame that was no command.
+pub const BAD: &str = "bad";
 
 /// What became of a frame.
 pub enum Handled {
@@ -36,11 +37,11 @@ impl Node {
         let Incoming { command, id } = match participant.dialect.decode(text) {
             Ok(incoming) => incoming,
             Err(Refused { reject, id }) => {
-                self.pairing.received("bad");
+                self.pairing.received(BAD);
                 return self.refuse(participant, reject, id.as_deref());
             }
         };
-        self.pairing.received(kind(&command));
+        self.pairing.received(command.kind());
         let actor = Actor {
             socket: participant.socket.id,
             user: participant.socket.user.clone(),
@@ -212,15 +213,5 @@ impl Asker {
             }
             Err(error) => tracing::debug!(%error, "the current text cannot be read"),
         }
-    }
-}
-
-fn kind(command: &Command) -> &'static str {
-    match command {
-        Command::ChangeText { .. } => "code_change",
-        Command::MoveCursor { .. } => "cursor_move",
-        Command::ChangeLanguage { .. } => "language_change",
-        Command::Say { .. } => "chat",
-        Command::Ping => "ping",
     }
 }

@@ -28,7 +28,7 @@ use self::totals::Totals;
 use crate::backplane::{Error, Exit, Link, SharedBackplane};
 use crate::clock::Clock;
 use crate::dialects::{Dialect, Reply};
-use crate::domain::{Cursor, Limits};
+use crate::domain::{Command, Cursor, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
 use crate::ids::{NodeId, Position, Room, SessionId};
 use crate::telemetry::metrics::{DoorMetrics, metrics};
@@ -104,7 +104,7 @@ impl Node {
             totals: Totals::new(started_at),
             farewells: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            pairing: metrics().door(Dialect::Pairing.door()),
+            pairing: door_metrics(Dialect::Pairing),
         })
     }
 
@@ -261,6 +261,13 @@ impl Node {
         metrics().sent_bytes(frame.len());
         frame
     }
+}
+
+/// The counters of a dialect's door.
+fn door_metrics(dialect: Dialect) -> DoorMetrics {
+    let mut kinds = Command::KINDS.to_vec();
+    kinds.push(commands::BAD);
+    metrics().door(dialect.door(), &kinds)
 }
 
 fn pack(value: &impl serde::Serialize) -> Bytes {

@@ -143,15 +143,27 @@ impl Metrics {
     }
 
     /// For each door the counters of its messages, looked up once by the door.
-    pub fn door(&self, door: &'static str) -> DoorMetrics {
+    pub fn door(&self, door: &'static str, kinds: &[&'static str]) -> DoorMetrics {
+        let received = |kind: &&'static str| {
+            let kind = *kind;
+            let counter =
+                counter!("collab_messages_received_total", "door" => door, "type" => kind);
+            (kind, counter)
+        };
         DoorMetrics {
-            door,
             sent: counter!("collab_messages_sent_total", "door" => door),
+            received: kinds.iter().map(received).collect(),
         }
     }
 
     pub fn sent_bytes(&self, bytes: usize) {
         self.sent_bytes.increment(bytes as u64);
+    }
+
+    /// Events were delivered to this node's rooms.
+    pub fn routed(&self, events: u64) {
+        self.routed.increment(events);
+        self.routed_so_far.fetch_add(events, Ordering::Relaxed);
     }
 
     /// An event was written to its recipients `took` after it was committed.
@@ -163,8 +175,6 @@ impl Metrics {
         };
         path.record(took);
         self.fanout_recipients.record(recipients as f64);
-        self.routed.increment(1);
-        self.routed_so_far.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Events delivered to this node's rooms since it started.
@@ -242,14 +252,15 @@ pub struct Observation {
 }
 
 pub struct DoorMetrics {
-    door: &'static str,
     sent: Counter,
+    received: Vec<(&'static str, Counter)>,
 }
 
 impl DoorMetrics {
     pub fn received(&self, kind: &'static str) {
-        counter!("collab_messages_received_total", "door" => self.door, "type" => kind)
-            .increment(1);
+        if let Some((_, counter)) = self.received.iter().find(|(known, _)| *known == kind) {
+            counter.increment(1);
+        }
     }
 
     pub fn sent(&self, messages: usize) {

@@ -19,7 +19,7 @@ use crate::domain::{Event, documents};
 use crate::hub::{self, Hub, Lane, Socket, frame};
 use crate::ids::{Position, Room};
 use crate::node::roster::Roster;
-use crate::node::{ENDED, snapshots};
+use crate::node::{ENDED, door_metrics, snapshots};
 use crate::telemetry::metrics::{DoorMetrics, metrics};
 
 /// Notes taken at once.
@@ -30,6 +30,8 @@ const BUNCH: usize = 4_096;
 const WRITES_A_TURN: usize = 128;
 /// Rooms compared with the backplane at once, after it was away.
 const COMPARED_AT_ONCE: usize = 64;
+/// One event in this many is timed.
+const SAMPLED: u64 = 8;
 /// Wait before a failed comparison is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -41,7 +43,10 @@ pub struct Worker {
     jobs: JoinSet<Note>,
     comparing: Arc<Semaphore>,
     touched: Vec<Arc<Socket>>,
-    delivered: Vec<Delivered>,
+    /// Events delivered, those of them that were counted, and those whose latency is taken.
+    routed: u64,
+    counted: u64,
+    sampled: Vec<Sampled>,
     pairing: DoorMetrics,
 }
 
@@ -64,7 +69,7 @@ struct LargeText {
 }
 
 /// For the latency metric, once the writes are done.
-struct Delivered {
+struct Sampled {
     at: Millis,
     local: bool,
     recipients: usize,
@@ -80,8 +85,10 @@ impl Worker {
             jobs: JoinSet::new(),
             comparing: Arc::new(Semaphore::new(COMPARED_AT_ONCE)),
             touched: Vec::new(),
-            delivered: Vec::new(),
-            pairing: metrics().door(Dialect::Pairing.door()),
+            routed: 0,
+            counted: 0,
+            sampled: Vec::new(),
+            pairing: door_metrics(Dialect::Pairing),
         }
     }
 
@@ -102,15 +109,13 @@ impl Worker {
                 },
                 () = line.wake.notified() => {}
             }
+            // The scheduler runs us right behind the first sender. Letting the others who are ready go
+            // first costs a single event little and joins the writes of many.
+            tokio::task::yield_now().await;
+            drain(&mut queue, &mut batch);
             if batch.len() > 1 {
-                // They bunch: let the senders go on for a moment, and write their events together.
                 tokio::task::yield_now().await;
-                tokio::task::yield_now().await;
-                while batch.len() < BUNCH
-                    && let Ok(note) = queue.try_recv()
-                {
-                    batch.push(note);
-                }
+                drain(&mut queue, &mut batch);
             }
             for note in batch.drain(..) {
                 self.take(note);
@@ -187,8 +192,6 @@ impl Worker {
     }
 
     fn hand_over(&mut self, envelope: &Envelope, event: &Event, at: Option<Position>) {
-        let now = self.roster.clock.now();
-        metrics().heard(millis(now - envelope.at));
         let only = match &envelope.audience {
             Audience::Users(users) => Some(users.as_slice()),
             _ => None,
@@ -220,13 +223,18 @@ impl Worker {
             .deliver(&envelope.room, &delivery, encode, &mut self.touched);
         self.pairing.sent(recipients);
         metrics().sent_bytes(bytes * recipients);
-        self.delivered.push(Delivered {
-            at: envelope.at,
-            local: envelope
-                .origin
-                .is_some_and(|socket| socket.is_of(self.roster.node)),
-            recipients,
-        });
+        self.routed += 1;
+        // A histogram keeps every sample until it is read: taking all of them costs more than it tells.
+        if self.routed % SAMPLED == 0 {
+            metrics().heard(millis(self.roster.clock.now() - envelope.at));
+            self.sampled.push(Sampled {
+                at: envelope.at,
+                local: envelope
+                    .origin
+                    .is_some_and(|socket| socket.is_of(self.roster.node)),
+                recipients,
+            });
+        }
     }
 
     /// True when the text waits: large ones go out at a pace, and any newer text replaces one that waits.
@@ -469,14 +477,24 @@ impl Worker {
             socket.flush();
         }
         self.touched.clear();
-        if self.delivered.is_empty() {
+        metrics().routed(self.routed - self.counted);
+        self.counted = self.routed;
+        if self.sampled.is_empty() {
             return;
         }
         let now = self.roster.clock.now();
-        for delivered in self.delivered.drain(..) {
-            let took = millis(now - delivered.at);
-            metrics().fanned_out(delivered.local, took, delivered.recipients);
+        for sampled in self.sampled.drain(..) {
+            let took = millis(now - sampled.at);
+            metrics().fanned_out(sampled.local, took, sampled.recipients);
         }
+    }
+}
+
+fn drain(queue: &mut mpsc::Receiver<Note>, batch: &mut Vec<Note>) {
+    while batch.len() < BUNCH
+        && let Ok(note) = queue.try_recv()
+    {
+        batch.push(note);
     }
 }
 

@@ -100,14 +100,14 @@ pub const LIST: &[Metric] = &[
         Histogram,
         Some(Unit::Seconds),
         "path",
-        "From commit to the last socket's write, once an event; path is local or remote",
+        "From commit to the last socket's write, of one event in eight; path is local or remote",
     ),
     row(
         "collab_fanout_recipients",
         Histogram,
         None,
         "",
-        "Sockets of this node that an event reached",
+        "Sockets of this node that an event reached, of one event in eight",
     ),
     row(
         "collab_outbox_bytes",
@@ -149,7 +149,7 @@ pub const LIST: &[Metric] = &[
         Histogram,
         Some(Unit::Seconds),
         "",
-        "From commit to this node hearing it",
+        "From commit to this node hearing it, of one event in eight",
     ),
     row(
         "collab_backplane_gaps_total",
