@@ -225,7 +225,7 @@ impl Worker {
         metrics().sent_bytes(bytes * recipients);
         self.routed += 1;
         // A histogram keeps every sample until it is read: taking all of them costs more than it tells.
-        if self.routed % SAMPLED == 0 {
+        if self.routed.is_multiple_of(SAMPLED) {
             metrics().heard(millis(self.roster.clock.now() - envelope.at));
             self.sampled.push(Sampled {
                 at: envelope.at,
