@@ -103,6 +103,18 @@ impl Node {
 }
 
 impl Participant {
+    /// Who it is, for whatever is logged of it. Made when something is logged: a span that lives as long
+    /// as its socket costs more memory than the socket.
+    pub fn span(&self) -> tracing::Span {
+        tracing::info_span!(
+            "socket",
+            id = %self.socket.id,
+            user = %self.socket.user,
+            room = %self.room,
+            door = self.door(),
+        )
+    }
+
     /// The door it came through.
     pub fn door(&self) -> &'static str {
         self.dialect.door()

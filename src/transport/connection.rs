@@ -22,7 +22,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{self, Message};
-use tracing::Span;
 
 use super::boundary::Boundary;
 use super::{Transport, close};
@@ -51,7 +50,6 @@ pub struct Connection {
     /// When the last bad frames came.
     bad: VecDeque<Instant>,
     goodbye: Option<Goodbye>,
-    span: Span,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -76,7 +74,6 @@ impl Connection {
         participant: Participant,
         read: OwnedReadHalf,
         early: &[u8],
-        span: Span,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let socket = participant.socket.clone();
@@ -94,7 +91,6 @@ impl Connection {
             busy: None,
             bad: VecDeque::new(),
             goodbye: None,
-            span,
             _permit: permit,
         }
     }
@@ -239,7 +235,7 @@ impl Connection {
             Departure::Lost
         };
         metrics().closed(participant.door(), code);
-        tracing::info!(target: "audit", parent: &self.span, code, "left");
+        tracing::info!(target: "audit", parent: &participant.span(), code, "left");
         self.transport.node.leave(participant, departure);
     }
 

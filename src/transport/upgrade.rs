@@ -230,7 +230,6 @@ impl Transport {
             dialect,
         } = visitor;
         let id = SocketId::next(self.node.id);
-        let span = tracing::info_span!("socket", %id, %user, %session, door = dialect.door());
         let (read, write) = stream.into_split();
         let socket = Arc::new(Socket::new(
             id,
@@ -244,15 +243,14 @@ impl Transport {
             Ok(participant) => {
                 metrics().opened(dialect.door());
                 metrics().handshake(started.elapsed());
-                tracing::info!(target: "audit", parent: &span, "joined");
+                tracing::info!(target: "audit", parent: &participant.span(), "joined");
                 let transport = self.clone();
-                let connection =
-                    Connection::new(transport, participant, read, &early, span, permit);
+                let connection = Connection::new(transport, participant, read, &early, permit);
                 self.tasks.spawn(connection);
             }
             Err(error) => {
                 metrics().rejected("join_failed");
-                tracing::warn!(parent: &span, %error, "joining failed");
+                tracing::warn!(socket = %id, user = %socket.user, %error, "joining failed");
                 let code = match error {
                     Error::Ended => close::ENDED,
                     Error::Missing => close::NOT_FOUND,

@@ -65,7 +65,7 @@ struct Local {
 #[derive(Default)]
 struct LargeText {
     next: Option<Instant>,
-    pending: Option<Envelope>,
+    pending: Option<Box<Envelope>>,
 }
 
 /// For the latency metric, once the writes are done.
@@ -256,7 +256,7 @@ impl Worker {
         let pace = Duration::from_millis(documents::LARGE_TEXT_PACE_MS);
         match local.large.next {
             Some(next) if next > now => {
-                local.large.pending = Some(envelope.clone());
+                local.large.pending = Some(Box::new(envelope.clone()));
                 if !was_waiting {
                     let room = envelope.room.clone();
                     self.jobs.spawn(async move {
