@@ -18,13 +18,14 @@ if KEYS[5] then
 end
 local seq = tonumber(room[2]) + 1
 local version = tonumber(room[3])
-local set = {'HSET', KEYS[1], 'seq', seq}
+local set = {'HSET', KEYS[1], 'seq', text(seq)}
 if ARGV[8] == '1' then
   if ARGV[10] ~= '' and tonumber(ARGV[10]) ~= version then return {'stale', version} end
   version = version + 1
+  local shown = text(version)
   set[5], set[6] = 'code', ARGV[9]
-  set[7], set[8] = 'version', version
-  set[9], set[10] = 'code_version', version
+  set[7], set[8] = 'version', shown
+  set[9], set[10] = 'code_version', shown
 end
 for i = 11, #ARGV do set[#set + 1] = ARGV[i] end
 redis.call(unpack(set))
@@ -34,5 +35,5 @@ if ARGV[6] ~= '' then
   end
 end
 append(KEYS[2], KEYS[3], seq, epoch, ARGV[8] == '1' and version or nil, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
-if KEYS[5] then redis.call('SET', KEYS[5], seq .. ' ' .. version, 'PX', ARGV[5]) end
+if KEYS[5] then redis.call('SET', KEYS[5], text(seq) .. ' ' .. text(version), 'PX', ARGV[5]) end
 return {'ok', seq, epoch, version, 0}

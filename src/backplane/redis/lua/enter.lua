@@ -36,6 +36,6 @@ if not known[2] then
   end
 end
 seq = seq + 1
-redis.call('HSET', KEYS[1], 'seq', seq)
+redis.call('HSET', KEYS[1], 'seq', text(seq))
 append(KEYS[2], KEYS[3], seq, epoch, nil, ARGV[4], '', ARGV[5], ARGV[6])
 return {'ok'}
