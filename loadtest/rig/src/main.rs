@@ -1,0 +1,79 @@
+//! The benchmark: what a node costs, as a ratio to the physical floor of the same run.
+//!
+//! Start reading at `fanout`. `generator` is the load, `floor` the least any server could do, `children` the
+//! processes of a run; `idle` and `commit` are the other two questions. Nothing here knows the node's code: it is
+//! measured from outside, as a process behind a socket.
+
+mod children;
+mod commit;
+mod epoll;
+mod fanout;
+mod floor;
+mod generator;
+mod host;
+mod idle;
+mod measure;
+mod meter;
+mod node;
+mod pace;
+mod redis;
+mod report;
+mod shape;
+mod stamp;
+mod target;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Errors are read by a person: a sentence with the value that was wrong.
+pub type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The floor alone: what a delivery costs a bare epoll server here, and how steady that is.
+    Floor(fanout::FloorOptions),
+    /// CPU per delivery and latency, against the floor.
+    Fanout(fanout::Options),
+    /// KiB per idle socket, before and after each has sent 8 KB.
+    Idle(idle::Options),
+    /// Durable commits per second through one Redis, and commit to heard on another node.
+    Commit(commit::Options),
+    /// The floor's own process.
+    #[command(hide = true)]
+    FloorServer(floor::ServerOptions),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::FloorServer(options) => floor::serve(&options),
+        command => measure(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rig: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(command: &Command) -> Result<()> {
+    host::raise_file_limit()?;
+    host::catch_signals();
+    match command {
+        Command::Floor(options) => fanout::run_floor(options),
+        Command::Fanout(options) => fanout::run(options),
+        Command::Idle(options) => idle::run(options),
+        Command::Commit(options) => commit::run(options),
+        Command::FloorServer(_) => Ok(()),
+    }
+}

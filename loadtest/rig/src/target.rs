@@ -1,0 +1,207 @@
+//! What is measured: the floor, a node, or any WebSocket server given by its address.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use serde::Serialize;
+
+use crate::children::{self, Process};
+use crate::generator::Seat;
+use crate::node::NodeOptions;
+use crate::{Result, floor, stamp};
+
+/// Pairing's upgrade; `{room}` and `{user}` are filled in.
+pub const PAIRING_PATH: &str = "/api/v1/ws/session/{room}?user_id={user}&username={user}";
+const PAIRING_CHAT: &str = r#"{"type":"chat","message":"{text}"}"#;
+
+/// The kinds of server a run compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Floor,
+    /// A node with its embedded backplane.
+    Node,
+    /// A node with a Redis of its own.
+    NodeWithRedis,
+    /// A server that already runs elsewhere.
+    Given,
+}
+
+impl Kind {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Node => "node, memory",
+            Self::NodeWithRedis => "node, Redis",
+            Self::Given => "given server",
+        }
+    }
+}
+
+/// A server that is already running.
+#[derive(Debug, Clone, clap::Args)]
+pub struct GivenOptions {
+    /// Measure this server instead of a node, e.g. ws://127.0.0.1:8004/path/{room}?user_id={user}.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Its process, for CPU time.
+    #[arg(long, requires = "url")]
+    pub pid: Option<u32>,
+    /// What a sender sends; {text} is the measured text, {room} and {user} are filled in.
+    #[arg(long, requires = "url")]
+    message: Option<String>,
+    /// What each socket sends first, e.g. to join {room} as {user}.
+    #[arg(long, requires = "url")]
+    hello: Option<String>,
+    /// The server does not speak first.
+    #[arg(long, requires = "url")]
+    silent: bool,
+    /// A sender does not hear its own messages.
+    #[arg(long, requires = "url")]
+    others: bool,
+}
+
+/// A running server and how to talk to it.
+#[derive(Debug)]
+pub struct Target {
+    pub address: SocketAddr,
+    pub pid: Option<u32>,
+    pub redis_pid: Option<u32>,
+    /// Whether a sender hears itself.
+    pub echoes: bool,
+    path: String,
+    message: String,
+    hello: Option<String>,
+    greeted: bool,
+    /// Ended when the target goes.
+    children: Vec<Process>,
+}
+
+impl Target {
+    /// Starts the floor for texts of `text` bytes.
+    pub fn floor(text: usize) -> Result<Self> {
+        Ok(Self::pairing(vec![floor::start(text)?]))
+    }
+
+    /// Starts a node, and a Redis before it if it is to have one.
+    pub fn node(options: &NodeOptions, with_redis: bool) -> Result<Self> {
+        let redis = with_redis.then(children::start_redis).transpose()?;
+        let node = options.start(redis.as_ref())?;
+        // The node goes first: it need not mourn its Redis.
+        Ok(Self::pairing(
+            [Some(node), redis].into_iter().flatten().collect(),
+        ))
+    }
+
+    pub fn given(options: &GivenOptions) -> Result<Self> {
+        let url = options.url.as_deref().unwrap_or_default();
+        let (host, path) = url
+            .strip_prefix("ws://")
+            .and_then(|rest| rest.split_once('/'))
+            .ok_or_else(|| format!("{url:?} is not ws://HOST:PORT/PATH"))?;
+        let address = host
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| format!("{host} has no address"))?;
+        let message = options
+            .message
+            .clone()
+            .unwrap_or_else(|| PAIRING_CHAT.into());
+        if !message.contains("{text}") {
+            return Err(
+                format!("--message needs a {{text}} to measure, {message:?} has none").into(),
+            );
+        }
+        Ok(Self {
+            address,
+            pid: options.pid,
+            redis_pid: None,
+            echoes: !options.others,
+            path: format!("/{path}"),
+            message,
+            hello: options.hello.clone(),
+            greeted: !options.silent,
+            children: Vec::new(),
+        })
+    }
+
+    /// The seat of `user` in `room`.
+    pub fn seat(&self, room: &str, user: &str) -> Seat {
+        Seat {
+            address: self.address,
+            path: fill(&self.path, room, user),
+            greeted: self.greeted,
+        }
+    }
+
+    /// What `user` sends in `room`, its text `length` bytes long and beginning with a stamp.
+    pub fn message(&self, room: &str, user: &str, length: usize) -> String {
+        fill(&self.message, room, user).replace("{text}", &stamp::text(length))
+    }
+
+    pub fn hello(&self, room: &str, user: &str) -> Option<String> {
+        self.hello.as_deref().map(|hello| fill(hello, room, user))
+    }
+
+    /// The last lines the server wrote.
+    pub fn last_words(&self) -> String {
+        self.children
+            .first()
+            .map(Process::last_words)
+            .unwrap_or_default()
+    }
+
+    fn pairing(children: Vec<Process>) -> Self {
+        Self {
+            address: children[0].address,
+            pid: Some(children[0].pid()),
+            redis_pid: children.get(1).map(Process::pid),
+            echoes: true,
+            path: PAIRING_PATH.into(),
+            message: PAIRING_CHAT.into(),
+            hello: None,
+            greeted: true,
+            children,
+        }
+    }
+}
+
+fn fill(template: &str, room: &str, user: &str) -> String {
+    template.replace("{room}", room).replace("{user}", user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the templates that other servers are reached by.
+    #[test]
+    fn a_given_server_is_reached_by_its_templates() {
+        let options = GivenOptions {
+            url: Some("ws://127.0.0.1:9/x/{room}?u={user}".into()),
+            pid: None,
+            message: Some(r#"42["say",{"room":"{room}","text":"{text}"}]"#.into()),
+            hello: Some("40{user}".into()),
+            silent: true,
+            others: true,
+        };
+        let target = Target::given(&options).expect("a fine address");
+        let seat = target.seat("r1", "u2");
+        assert_eq!(
+            (seat.path.as_str(), seat.greeted, target.echoes),
+            ("/x/r1?u=u2", false, false)
+        );
+        assert!(
+            target
+                .message("r1", "u2", 30)
+                .starts_with(r#"42["say",{"room":"r1","text":"rig:0000"#)
+        );
+        assert_eq!(target.hello("r1", "u2").as_deref(), Some("40u2"));
+        assert!(
+            Target::given(&GivenOptions {
+                url: Some("http://x/".into()),
+                ..options
+            })
+            .is_err()
+        );
+    }
+}
