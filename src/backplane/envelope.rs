@@ -1,7 +1,7 @@
 //! How an event travels between nodes: one version byte, then a MessagePack map with named fields.
 //!
 //! The order of the fields is part of the format, because a Lua script writes the first three: the
-//! seq is only known inside the script that commits. `Draft::rest` makes what follows them. Named
+//! seq is only known inside the script that commits; they are numbers as texts or nil. `Draft::rest` makes what follows them. Named
 //! fields let a later version add some; `sample_bytes` pins the bytes of this one.
 
 use bytes::Bytes;
@@ -62,9 +62,9 @@ struct Rest<'a> {
 
 #[derive(Deserialize)]
 struct Wire<'a> {
-    seq: Option<u64>,
-    epoch: Option<u64>,
-    version: Option<u64>,
+    seq: Option<&'a str>,
+    epoch: Option<&'a str>,
+    version: Option<&'a str>,
     room: &'a str,
     id: EventId,
     at: Millis,
@@ -133,14 +133,21 @@ impl Envelope {
         }
         let wire: Wire<'_> =
             rmp_serde::from_slice(map).map_err(|e| BadEnvelope::Form(e.to_string()))?;
-        let position = wire.seq.zip(wire.epoch).map(|(seq, epoch)| Position {
-            epoch: Epoch(epoch),
-            seq,
-        });
+        let number = |text: &str| {
+            text.parse()
+                .map_err(|_| BadEnvelope::Form(format!("{text:?} is no number")))
+        };
+        let position = match wire.seq.zip(wire.epoch) {
+            None => None,
+            Some((seq, epoch)) => Some(Position {
+                epoch: Epoch(number(epoch)?),
+                seq: number(seq)?,
+            }),
+        };
         Ok(Self {
             room: Room::parse(wire.room).ok_or_else(|| form("an unknown kind of room"))?,
             position,
-            version: wire.version,
+            version: wire.version.map(number).transpose()?,
             id: wire.id,
             at: wire.at,
             origin: wire.origin,

@@ -168,10 +168,11 @@ impl Warden {
     async fn watch(self, mut events: Events) {
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut stale = true;
+        let (mut commands_known, mut listening_known) = (false, false);
         loop {
             tokio::select! {
-                _ = events.commands.recv() => stale = true,
-                _ = events.listening.recv() => stale = true,
+                _ = events.commands.recv() => stale |= self.is_loss(&mut commands_known),
+                _ = events.listening.recv() => stale |= self.is_loss(&mut listening_known),
                 error = events.command_errors.recv() => self.failed("commands", error),
                 error = events.listening_errors.recv() => self.failed("listening", error),
                 _ = ping.tick() => {}
@@ -188,6 +189,12 @@ impl Warden {
                 self.away();
             }
         }
+    }
+
+    /// Whether a connection that was made means that another was lost. The first of a client does not;
+    /// word of it may come when the link is already up.
+    fn is_loss(&self, known: &mut bool) -> bool {
+        std::mem::replace(known, true) || *self.link.borrow() != Link::Up
     }
 
     fn failed(

@@ -50,7 +50,7 @@ pub struct Redis {
     scripts: Scripts,
     listener: Listener,
     config: Config,
-    keep: Keep,
+    log_length: u64,
 }
 
 /// Commands waiting for Redis beyond this fail at once.
@@ -77,15 +77,28 @@ impl Redis {
         Ok(Self {
             client,
             commands,
-            scripts: Scripts::new(),
+            scripts: Scripts::new(&keep),
+            log_length: keep.log_length,
             listener,
             config,
-            keep,
         })
     }
 
     fn keys(&self, room: &Room) -> Keys {
         Keys::of(&self.config.key_prefix, room)
+    }
+
+    async fn answer(
+        &self,
+        op: &'static str,
+        script: &Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Value, Error> {
+        let started = std::time::Instant::now();
+        let answer = script.run(&self.commands, keys, args).await;
+        metrics().backplane_command(op, started.elapsed());
+        answer.map_err(unavailable)
     }
 
     async fn run(
@@ -95,16 +108,12 @@ impl Redis {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
-        let started = std::time::Instant::now();
-        let answer = script.run(&self.commands, keys, args).await;
-        metrics().backplane_command(op, started.elapsed());
-        match answer {
-            Ok(Value::Array(parts)) => Ok(parts),
-            Ok(other) => Err(Error::Unavailable(format!(
+        match self.answer(op, script, keys, args).await? {
+            Value::Array(parts) => Ok(parts),
+            other => Err(Error::Unavailable(format!(
                 "{op} answered {:?}, not a list",
                 other.kind()
             ))),
-            Err(error) => Err(unavailable(error)),
         }
     }
 
@@ -120,18 +129,8 @@ impl Redis {
         match parts.first().and_then(Value::as_str).as_deref() {
             Some("missing") => Err(Error::Missing),
             Some("ended") => Err(Error::Ended),
-            Some("stale") => Err(Error::Stale {
-                version: number(&parts, 1)?,
-            }),
             _ => Ok(parts),
         }
-    }
-
-    fn log_limits(&self) -> [Value; 2] {
-        [
-            int(self.keep.log_length),
-            int(self.keep.log_ttl.as_millis() as u64),
-        ]
     }
 }
 
@@ -171,6 +170,31 @@ fn builder(config: &Config) -> Result<Builder, Error> {
             ..ConnectionConfig::default()
         });
     Ok(builder)
+}
+
+/// Reads what `commit.lua` says.
+fn committed(answer: &str) -> Result<Committed, Error> {
+    let mut words = answer.split(' ');
+    let word = words.next();
+    let mut number = || {
+        words
+            .next()
+            .and_then(|word| word.parse().ok())
+            .ok_or_else(|| Error::Unavailable(format!("commit answered {answer:?}")))
+    };
+    match word {
+        Some("missing") => Err(Error::Missing),
+        Some("ended") => Err(Error::Ended),
+        Some("stale") => Err(Error::Stale { version: number()? }),
+        _ => Ok(Committed {
+            position: Position {
+                seq: number()?,
+                epoch: Epoch(number()?),
+            },
+            version: number()?,
+            repeated: number()? == 1,
+        }),
+    }
 }
 
 fn unavailable(error: RedisError) -> Error {
@@ -230,44 +254,28 @@ impl Backplane for Redis {
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
         let keys = self.keys(room);
         let name = room.name();
-        let [length, ttl] = self.log_limits();
         let rest = change.draft.rest(&name, None);
         let logged = change
             .logged
             .map_or_else(none, |event| bin(change.draft.rest(&name, Some(&event))));
-        let mut named = vec![keys.state(), keys.log(), keys.channel(), keys.chat()];
+        let mut named = vec![keys.state(), keys.log(), keys.channel()];
+        if change.history.is_some() || change.once.is_some() {
+            named.push(keys.chat());
+        }
         if let Some((user, command)) = &change.once {
             named.push(keys.once(user, command));
         }
-        let mut args = vec![
-            bin(rest),
-            logged,
-            length,
-            ttl,
-            int(self.keep.idempotency.as_millis() as u64),
-            change.history.map_or_else(none, bin),
-            int(self.keep.chat_history),
-        ];
-        match change.text {
-            Some((code, base)) => args.extend([
-                Value::from_static_str("1"),
-                text(code),
-                base.map_or_else(none, int),
-            ]),
-            None => args.extend([none(), none(), none()]),
-        }
+        let (base, code) = match change.text {
+            None => (Value::from_static_str("-"), none()),
+            Some((code, base)) => (base.map_or_else(none, int), text(code)),
+        };
+        let line = change.history.map_or_else(none, bin);
+        let mut args = vec![bin(rest), logged, line, base, code];
         flat(&mut args, change.fields);
-        let parts = self
-            .ask("commit", &self.scripts.commit, named, args)
+        let answer = self
+            .answer("commit", &self.scripts.commit, named, args)
             .await?;
-        Ok(Committed {
-            position: Position {
-                seq: number(&parts, 1)?,
-                epoch: Epoch(number(&parts, 2)?),
-            },
-            version: number(&parts, 3)?,
-            repeated: number(&parts, 4)? == 1,
-        })
+        committed(&answer.as_str().unwrap_or_default())
     }
 
     async fn announce(
@@ -290,14 +298,11 @@ impl Backplane for Redis {
 
     async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error> {
         let keys = self.keys(room);
-        let [length, ttl] = self.log_limits();
         let mut args = vec![
             bin(entry.socket.to_bytes().to_vec()),
             bin(entry.member),
             text(entry.user.as_str()),
             bin(entry.joined.rest(&room.name(), None)),
-            length,
-            ttl,
             int(Epoch::random().0),
             Value::from_static_str(if entry.create.is_some() { "1" } else { "0" }),
             int(MEMBERS_LISTED as u64),
@@ -310,14 +315,10 @@ impl Backplane for Redis {
 
     async fn leave(&self, room: &Room, exit: Exit) -> Result<(), Error> {
         let keys = self.keys(room);
-        let [length, ttl] = self.log_limits();
         let args = vec![
             bin(exit.socket.to_bytes().to_vec()),
             text(exit.user.as_str()),
             bin(exit.left.rest(&room.name(), None)),
-            length,
-            ttl,
-            int(self.keep.session_grace.as_millis() as u64),
         ];
         self.ask("leave", &self.scripts.leave, all(&keys), args)
             .await?;
@@ -326,10 +327,7 @@ impl Backplane for Redis {
 
     async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
         let keys = self.keys(room);
-        let mut args = vec![
-            int(Epoch::random().0),
-            int(self.keep.session_ttl.as_millis() as u64),
-        ];
+        let mut args = vec![int(Epoch::random().0)];
         flat(&mut args, fields);
         let named = vec![
             keys.state(),
@@ -353,7 +351,6 @@ impl Backplane for Redis {
         let args = vec![
             bin(draft.rest(&room.name(), None)),
             Value::Integer(draft.at),
-            int(self.keep.ended_ttl.as_millis() as u64),
         ];
         self.ask("end", &self.scripts.end, all(&keys), args).await?;
         Ok(())
@@ -406,11 +403,7 @@ impl Backplane for Redis {
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
         let keys = self.keys(room);
         let named = vec![keys.state(), keys.log()];
-        let args = vec![
-            int(since.epoch.0),
-            int(since.seq),
-            int(self.keep.log_length),
-        ];
+        let args = vec![int(since.epoch.0), int(since.seq), int(self.log_length)];
         let parts = self
             .run("replay", &self.scripts.replay, named, args)
             .await?;

@@ -1,23 +1,18 @@
 //! The Lua scripts: called by hash, loaded when Redis does not know them.
 
+use std::time::Duration;
+
 use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
 use fred::interfaces::LuaInterface;
 use fred::types::{Key, Value};
 use fred::util::sha1_hash;
 
-pub struct Script {
-    source: &'static str,
-    hash: String,
-}
+use crate::backplane::Keep;
 
-macro_rules! script {
-    ($file:literal) => {
-        Script::new(concat!(
-            include_str!("lua/prelude.lua"),
-            include_str!(concat!("lua/", $file))
-        ))
-    };
+pub struct Script {
+    source: String,
+    hash: String,
 }
 
 pub struct Scripts {
@@ -33,26 +28,50 @@ pub struct Scripts {
 }
 
 impl Scripts {
-    pub fn new() -> Self {
+    pub fn new(keep: &Keep) -> Self {
+        let constants = constants(keep);
+        let script = |body: &str| Script::new(&constants, body);
         Self {
-            commit: script!("commit.lua"),
-            announce: script!("announce.lua"),
-            enter: script!("enter.lua"),
-            leave: script!("leave.lua"),
-            create: script!("create.lua"),
-            end: script!("end.lua"),
-            snapshot: script!("snapshot.lua"),
-            replay: script!("replay.lua"),
-            beat: script!("beat.lua"),
+            commit: script(include_str!("lua/commit.lua")),
+            announce: script(include_str!("lua/announce.lua")),
+            enter: script(include_str!("lua/enter.lua")),
+            leave: script(include_str!("lua/leave.lua")),
+            create: script(include_str!("lua/create.lua")),
+            end: script(include_str!("lua/end.lua")),
+            snapshot: script(include_str!("lua/snapshot.lua")),
+            replay: script(include_str!("lua/replay.lua")),
+            beat: script(include_str!("lua/beat.lua")),
         }
     }
 }
 
+/// The limits as the first line of every script.
+fn constants(keep: &Keep) -> String {
+    let names =
+        "LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL";
+    let values = [
+        keep.log_length,
+        millis(keep.log_ttl),
+        keep.chat_history,
+        millis(keep.idempotency),
+        millis(keep.session_grace),
+        millis(keep.session_ttl),
+        millis(keep.ended_ttl),
+    ];
+    let values = values.map(|value| value.to_string()).join(", ");
+    format!("local {names} = {values}\n")
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
 impl Script {
-    fn new(source: &'static str) -> Self {
+    fn new(constants: &str, body: &str) -> Self {
+        let source = [constants, include_str!("lua/prelude.lua"), body].concat();
         Self {
+            hash: sha1_hash(&source),
             source,
-            hash: sha1_hash(source),
         }
     }
 
@@ -69,7 +88,7 @@ impl Script {
             .await;
         match first {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
-                let _: Value = client.script_load(self.source).await?;
+                let _: Value = client.script_load(self.source.as_str()).await?;
                 client.evalsha(self.hash.as_str(), keys, args).await
             }
             answer => answer,

@@ -317,10 +317,10 @@ impl Worker {
         let aboard = std::mem::take(&mut local.aboard);
         let again = !local.waiting.is_empty();
         let taken = result.and_then(|snapshot| {
-            let at = snapshot.position().ok_or(Error::Missing)?;
             if snapshot.ended() {
                 return Err(Error::Ended);
             }
+            let at = snapshot.position().ok_or(Error::Missing)?;
             Ok((at, snapshot))
         });
         match taken {

@@ -1,11 +1,11 @@
 -- Makes a room nobody is in yet.
 -- KEYS: 1 state, 2 log, 3 chat, 4 members, 5 users
--- ARGV: 1 epoch, 2 session ttl ms, 3… field, value pairs
+-- ARGV: 1 epoch, 2… field, value pairs
 -- Returns {'new'} | {'existing'} | {'ended'}
 local room = redis.call('HMGET', KEYS[1], 'epoch', 'ended')
 if room[2] then return {'ended'} end
 if room[1] then return {'existing'} end
 redis.call('DEL', unpack(KEYS))
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', 0, 'version', 0, 'code_version', 0, unpack(ARGV, 3))
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', 0, 'version', 0, 'code_version', 0, unpack(ARGV, 2))
+redis.call('PEXPIRE', KEYS[1], SESSION_TTL)
 return {'new'}

@@ -1,23 +1,22 @@
 -- A socket comes into a room; a repeat changes nothing. A user's first socket commits `joined`.
 -- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users
--- ARGV: 1 socket, 2 member record, 3 user, 4 envelope rest, 5 log length, 6 log ttl ms,
---       7 epoch for a new room, 8 '1' when a missing room is made, 9 most admitted users,
---       10… initial field, value pairs
+-- ARGV: 1 socket, 2 member record, 3 user, 4 envelope rest, 5 epoch for a new room,
+--       6 '1' when a missing room is made, 7 most admitted users, 8… initial field, value pairs
 -- Returns {'ok'} | {'missing'} | {'ended'}
 local room = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'ended')
 local epoch = room[1]
 if room[3] then return {'ended'} end
 local seq = tonumber(room[2] or 0)
 if not epoch then
-  if ARGV[8] ~= '1' then return {'missing'} end
-  epoch = ARGV[7]
+  if ARGV[6] ~= '1' then return {'missing'} end
+  epoch = ARGV[5]
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6])
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'version', 0, 'code_version', 0, unpack(ARGV, 10))
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'version', 0, 'code_version', 0, unpack(ARGV, 8))
 end
 if redis.call('HSETNX', KEYS[5], ARGV[1], ARGV[2]) == 0 then return {'ok'} end
 if redis.call('HLEN', KEYS[5]) == 1 then
   for _, i in ipairs({1, 4, 5, 6}) do redis.call('PERSIST', KEYS[i]) end
-  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+  redis.call('PEXPIRE', KEYS[2], LOG_TTL)
 end
 if redis.call('HINCRBY', KEYS[6], ARGV[3], 1) > 1 then return {'ok'} end
 
@@ -30,12 +29,12 @@ if not known[2] then
     local _, commas = string.gsub(list, ',', ',')
     if list == '[]' then
       redis.call('HSET', KEYS[1], 'users', '[' .. quoted .. ']')
-    elseif commas + 1 < tonumber(ARGV[9]) then
+    elseif commas + 1 < tonumber(ARGV[7]) then
       redis.call('HSET', KEYS[1], 'users', string.sub(list, 1, -2) .. ',' .. quoted .. ']')
     end
   end
 end
-seq = seq + 1
-redis.call('HSET', KEYS[1], 'seq', text(seq))
-append(KEYS[2], KEYS[3], seq, epoch, nil, ARGV[4], '', ARGV[5], ARGV[6])
+local next = text(seq + 1)
+redis.call('HSET', KEYS[1], 'seq', next)
+append(KEYS[2], KEYS[3], next, epoch, nil, ARGV[4], '')
 return {'ok'}

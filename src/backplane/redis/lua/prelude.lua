@@ -1,13 +1,6 @@
--- Shared by every script: put in front of each, so that it is part of its hash.
-
--- An envelope: version byte 1, then a MessagePack map of 9 fields. seq, epoch and the text version are
--- known only here; `rest` holds the other six, packed by the node.
-local function envelope(seq, epoch, version, rest)
-  return '\1\137\163seq\207' .. struct.pack('>I8', seq)
-    .. '\165epoch\207' .. struct.pack('>I8', tonumber(epoch))
-    .. '\167version' .. (version and ('\207' .. struct.pack('>I8', version)) or '\192')
-    .. rest
-end
+-- Shared by every script: put in front of each, so that it is part of its hash. Before it the node puts its
+-- limits as constants, which spares every call their arguments:
+--   LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL (times in ms)
 
 -- A whole number as text. Numbers handed to redis.call are printed as fractions, which costs several times
 -- as much.
@@ -15,16 +8,29 @@ local function text(number)
   return string.format('%d', number)
 end
 
--- The event gets its place: into the log as <seq>-0, and to everyone who listens. A first event empties
+-- A short text in MessagePack.
+local function packed(text)
+  return string.char(160 + #text) .. text
+end
+
+-- How an envelope begins: version byte 1, then a MessagePack map of 9 fields, of which seq, epoch and the text
+-- version are known only here. They are texts, because packing numbers costs more than the rest of the
+-- script. The node packs the other six fields, the envelope's rest.
+local function head(seq, epoch, version)
+  return '\1\137\163seq' .. packed(seq) .. '\165epoch' .. packed(epoch)
+    .. '\167version' .. (version and packed(version) or '\192')
+end
+
+-- The event gets its place (seq and version as texts): into the log as <seq>-0, and to everyone who listens. A first event empties
 -- what a former life of the room may have left. Length and age of the log are seen to every 64 events.
-local function append(log, channel, seq, epoch, version, rest, logged, length, ttl)
-  if seq == 1 then redis.call('DEL', log) end
-  local whole = envelope(seq, epoch, version, rest)
-  redis.call('XADD', log, text(seq) .. '-0',
-    'e', logged == '' and whole or envelope(seq, epoch, version, logged))
-  if seq % 64 == 1 then
-    redis.call('XTRIM', log, 'MAXLEN', '~', length)
-    redis.call('PEXPIRE', log, ttl)
+local function append(log, channel, seq, epoch, version, rest, logged)
+  if seq == '1' then redis.call('DEL', log) end
+  local head = head(seq, epoch, version)
+  local whole = head .. rest
+  redis.call('XADD', log, seq .. '-0', 'e', logged == '' and whole or head .. logged)
+  if seq % 64 == 0 then
+    redis.call('XTRIM', log, 'MAXLEN', '~', LOG_LENGTH)
+    redis.call('PEXPIRE', log, LOG_TTL)
   end
   redis.call('SPUBLISH', channel, whole)
 end
