@@ -27,6 +27,10 @@ pub const RECIPIENTS: &[f64] = &[
 /// How often samples of histograms are taken in.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// One in this many frequent events is timed: a histogram keeps every sample until it is read, and
+/// taking all of them costs more than it tells.
+pub const SAMPLED: u64 = 8;
+
 /// One row of the table of metrics.
 pub struct Metric {
     pub name: &'static str,
@@ -215,8 +219,13 @@ impl Metrics {
         counter!("collab_backplane_gaps_total", "outcome" => outcome).increment(1);
     }
 
-    pub fn backplane_command(&self, op: &'static str, took: Duration) {
-        histogram!("collab_backplane_command_duration_seconds", "op" => op).record(took);
+    /// How to time one operation of the backplane; of `frequent` ones one call in [`SAMPLED`] is taken.
+    pub fn backplane_op(&self, op: &'static str, frequent: bool) -> OpMetrics {
+        OpMetrics {
+            took: histogram!("collab_backplane_command_duration_seconds", "op" => op),
+            one_in: if frequent { SAMPLED } else { 1 },
+            calls: AtomicU64::new(0),
+        }
     }
 
     pub fn http(&self, route: &'static str, status: u16, took: Duration) {
@@ -249,6 +258,22 @@ pub struct Observation {
     pub subscriptions: usize,
     pub outbox_bytes: usize,
     pub cluster_nodes: usize,
+}
+
+/// The timing of one operation of the backplane.
+pub struct OpMetrics {
+    took: Histogram,
+    one_in: u64,
+    calls: AtomicU64,
+}
+
+impl OpMetrics {
+    pub fn took(&self, took: Duration) {
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        if calls.is_multiple_of(self.one_in) {
+            self.took.record(took);
+        }
+    }
 }
 
 pub struct DoorMetrics {

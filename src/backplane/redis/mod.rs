@@ -88,44 +88,31 @@ impl Redis {
         Keys::of(&self.config.key_prefix, room)
     }
 
-    async fn answer(
-        &self,
-        op: &'static str,
-        script: &Script,
-        keys: Vec<Key>,
-        args: Vec<Value>,
-    ) -> Result<Value, Error> {
-        let started = std::time::Instant::now();
-        let answer = script.run(&self.commands, keys, args).await;
-        metrics().backplane_command(op, started.elapsed());
-        answer.map_err(unavailable)
-    }
-
     async fn run(
         &self,
-        op: &'static str,
         script: &Script,
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
-        match self.answer(op, script, keys, args).await? {
-            Value::Array(parts) => Ok(parts),
-            other => Err(Error::Unavailable(format!(
-                "{op} answered {:?}, not a list",
+        match script.run(&self.commands, keys, args).await {
+            Ok(Value::Array(parts)) => Ok(parts),
+            Ok(other) => Err(Error::Unavailable(format!(
+                "{} answered {:?}, not a list",
+                script.op,
                 other.kind()
             ))),
+            Err(error) => Err(unavailable(error)),
         }
     }
 
     /// Runs a script whose answer begins with a word.
     async fn ask(
         &self,
-        op: &'static str,
         script: &Script,
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
-        let parts = self.run(op, script, keys, args).await?;
+        let parts = self.run(script, keys, args).await?;
         match parts.first().and_then(Value::as_str).as_deref() {
             Some("missing") => Err(Error::Missing),
             Some("ended") => Err(Error::Ended),
@@ -272,9 +259,8 @@ impl Backplane for Redis {
         let line = change.history.map_or_else(none, bin);
         let mut args = vec![bin(rest), logged, line, base, code];
         flat(&mut args, change.fields);
-        let answer = self
-            .answer("commit", &self.scripts.commit, named, args)
-            .await?;
+        let answer = self.scripts.commit.run(&self.commands, named, args).await;
+        let answer = answer.map_err(unavailable)?;
         committed(&answer.as_str().unwrap_or_default())
     }
 
@@ -291,8 +277,7 @@ impl Backplane for Redis {
         };
         let args = vec![bin(draft.unsequenced(&room.name())), socket, record];
         let named = vec![keys.members(), keys.channel()];
-        self.ask("announce", &self.scripts.announce, named, args)
-            .await?;
+        self.ask(&self.scripts.announce, named, args).await?;
         Ok(())
     }
 
@@ -309,7 +294,7 @@ impl Backplane for Redis {
         ];
         flat(&mut args, entry.create.unwrap_or_default());
         let named = all(&keys);
-        self.ask("enter", &self.scripts.enter, named, args).await?;
+        self.ask(&self.scripts.enter, named, args).await?;
         Ok(())
     }
 
@@ -320,8 +305,7 @@ impl Backplane for Redis {
             text(exit.user.as_str()),
             bin(exit.left.rest(&room.name(), None)),
         ];
-        self.ask("leave", &self.scripts.leave, all(&keys), args)
-            .await?;
+        self.ask(&self.scripts.leave, all(&keys), args).await?;
         Ok(())
     }
 
@@ -336,7 +320,7 @@ impl Backplane for Redis {
             keys.members(),
             keys.users(),
         ];
-        match self.ask("create", &self.scripts.create, named, args).await {
+        match self.ask(&self.scripts.create, named, args).await {
             Ok(parts) if parts.first().and_then(Value::as_str).as_deref() == Some("new") => {
                 Ok(Created::New)
             }
@@ -352,7 +336,7 @@ impl Backplane for Redis {
             bin(draft.rest(&room.name(), None)),
             Value::Integer(draft.at),
         ];
-        self.ask("end", &self.scripts.end, all(&keys), args).await?;
+        self.ask(&self.scripts.end, all(&keys), args).await?;
         Ok(())
     }
 
@@ -374,9 +358,7 @@ impl Backplane for Redis {
         let keys = self.keys(room);
         let named = vec![keys.state(), keys.members(), keys.users(), keys.chat()];
         let args = vec![int(MEMBERS_LISTED as u64)];
-        let parts = self
-            .run("snapshot", &self.scripts.snapshot, named, args)
-            .await?;
+        let parts = self.run(&self.scripts.snapshot, named, args).await?;
         let users = number(&parts, 2)?;
         let mut parts = parts.into_iter();
         let mut next = || parts.next().map(list).unwrap_or_default();
@@ -404,9 +386,7 @@ impl Backplane for Redis {
         let keys = self.keys(room);
         let named = vec![keys.state(), keys.log()];
         let args = vec![int(since.epoch.0), int(since.seq), int(self.log_length)];
-        let parts = self
-            .run("replay", &self.scripts.replay, named, args)
-            .await?;
+        let parts = self.run(&self.scripts.replay, named, args).await?;
         let mut parts = parts.into_iter().map(bytes);
         if parts.next().as_deref() != Some(b"ok") {
             return Ok(Replay::Gone);
@@ -439,7 +419,7 @@ impl Backplane for Redis {
         let _: () = report.await.map_err(unavailable)?;
         let named = vec![Key::from(keys::nodes(prefix))];
         let args = vec![text(node.to_string()), Value::Integer(lease)];
-        let alive = self.ask("beat", &self.scripts.beat, named, args).await?;
+        let alive = self.ask(&self.scripts.beat, named, args).await?;
         let mut reports = Vec::with_capacity(alive.len());
         for id in alive.iter().skip(1).filter_map(Value::as_str) {
             let report = self.commands.get(keys::node(prefix, &id));

@@ -1,6 +1,6 @@
 //! The Lua scripts: called by hash, loaded when Redis does not know them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
@@ -9,10 +9,13 @@ use fred::types::{Key, Value};
 use fred::util::sha1_hash;
 
 use crate::backplane::Keep;
+use crate::telemetry::metrics::{OpMetrics, metrics};
 
 pub struct Script {
+    pub op: &'static str,
     source: String,
     hash: String,
+    timing: OpMetrics,
 }
 
 pub struct Scripts {
@@ -30,17 +33,18 @@ pub struct Scripts {
 impl Scripts {
     pub fn new(keep: &Keep) -> Self {
         let constants = constants(keep);
-        let script = |body: &str| Script::new(&constants, body);
+        let script = |op, body: &str| Script::new(op, false, &constants, body);
+        let frequent = |op, body: &str| Script::new(op, true, &constants, body);
         Self {
-            commit: script(include_str!("lua/commit.lua")),
-            announce: script(include_str!("lua/announce.lua")),
-            enter: script(include_str!("lua/enter.lua")),
-            leave: script(include_str!("lua/leave.lua")),
-            create: script(include_str!("lua/create.lua")),
-            end: script(include_str!("lua/end.lua")),
-            snapshot: script(include_str!("lua/snapshot.lua")),
-            replay: script(include_str!("lua/replay.lua")),
-            beat: script(include_str!("lua/beat.lua")),
+            commit: frequent("commit", include_str!("lua/commit.lua")),
+            announce: frequent("announce", include_str!("lua/announce.lua")),
+            enter: script("enter", include_str!("lua/enter.lua")),
+            leave: script("leave", include_str!("lua/leave.lua")),
+            create: script("create", include_str!("lua/create.lua")),
+            end: script("end", include_str!("lua/end.lua")),
+            snapshot: script("snapshot", include_str!("lua/snapshot.lua")),
+            replay: script("replay", include_str!("lua/replay.lua")),
+            beat: script("beat", include_str!("lua/beat.lua")),
         }
     }
 }
@@ -67,16 +71,30 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Script {
-    fn new(constants: &str, body: &str) -> Self {
+    fn new(op: &'static str, frequent: bool, constants: &str, body: &str) -> Self {
         let source = [constants, include_str!("lua/prelude.lua"), body].concat();
         Self {
+            op,
             hash: sha1_hash(&source),
             source,
+            timing: metrics().backplane_op(op, frequent),
         }
     }
 
     /// Runs the script. A Redis that was restarted has forgotten it: it is loaded and run once more.
     pub async fn run(
+        &self,
+        client: &WithOptions<Client>,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Value, RedisError> {
+        let started = Instant::now();
+        let answer = self.call(client, keys, args).await;
+        self.timing.took(started.elapsed());
+        answer
+    }
+
+    async fn call(
         &self,
         client: &WithOptions<Client>,
         keys: Vec<Key>,

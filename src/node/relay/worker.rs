@@ -20,7 +20,7 @@ use crate::hub::{self, Hub, Lane, Socket, frame};
 use crate::ids::{Position, Room};
 use crate::node::roster::Roster;
 use crate::node::{ENDED, door_metrics, snapshots};
-use crate::telemetry::metrics::{DoorMetrics, metrics};
+use crate::telemetry::metrics::{DoorMetrics, SAMPLED, metrics};
 
 /// Notes taken at once.
 const BATCH: usize = 256;
@@ -30,8 +30,6 @@ const BUNCH: usize = 4_096;
 const WRITES_A_TURN: usize = 128;
 /// Rooms compared with the backplane at once, after it was away.
 const COMPARED_AT_ONCE: usize = 64;
-/// One event in this many is timed.
-const SAMPLED: u64 = 8;
 /// Wait before a failed comparison is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -224,7 +222,6 @@ impl Worker {
         self.pairing.sent(recipients);
         metrics().sent_bytes(bytes * recipients);
         self.routed += 1;
-        // A histogram keeps every sample until it is read: taking all of them costs more than it tells.
         if self.routed.is_multiple_of(SAMPLED) {
             metrics().heard(millis(self.roster.clock.now() - envelope.at));
             self.sampled.push(Sampled {

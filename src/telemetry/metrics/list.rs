@@ -170,7 +170,7 @@ pub const LIST: &[Metric] = &[
         Histogram,
         Some(Unit::Seconds),
         "op",
-        "Time a backplane operation took",
+        "Time a backplane operation took; of commit and announce one in eight",
     ),
     row(
         "collab_cluster_nodes",
