@@ -32,7 +32,6 @@ use super::{
     Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId};
-use crate::telemetry::metrics::metrics;
 
 /// How to reach Redis, and for how long to wait.
 #[derive(Debug, Clone)]
