@@ -175,12 +175,18 @@ impl Node {
         });
     }
 
-    /// Leaves in the backplane; while that is away, again and again: the member must not stay.
+    /// Leaves in the backplane; while that is away, again and again: the member must not stay. A node that
+    /// stops cannot wait for it.
     async fn retire(&self, room: &Room, exit: Exit) {
         let mut link = self.backplane.link();
         loop {
-            // Only an ended channel can fail, and then the node is stopping.
-            if link.wait_for(|link| *link == Link::Up).await.is_err() {
+            let up = async { link.wait_for(|link| *link == Link::Up).await.is_ok() };
+            let reached = tokio::select! {
+                biased;
+                up = up => up,
+                () = self.stopping.cancelled() => false,
+            };
+            if !reached {
                 return;
             }
             match self.backplane.leave(room, exit.clone()).await {
