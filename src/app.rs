@@ -25,7 +25,7 @@ use crate::backplane::{SharedBackplane, memory::Memory, redis::Redis};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dialects::Dialect;
-use crate::http::{Answer, Problem};
+use crate::http::Answer;
 use crate::hub::Hub;
 use crate::ids::NodeId;
 use crate::node::{Node, relay};
@@ -166,18 +166,17 @@ impl Routes {
         let (route, answer) = match self.router.at(&path) {
             Err(_) => ("other", api::not_found(&path)),
             Ok(found) => {
-                let session = found.params.get("session_id").unwrap_or_default();
-                match percent_encoding::percent_decode_str(session).decode_utf8() {
-                    Err(_) => ("other", not_utf8()),
-                    Ok(session) => match found.value {
-                        Target::Door(door) => {
-                            let answer = self.transport.enter(*door, &session, request).await;
-                            (door.path(), answer)
-                        }
-                        Target::Rest(rest) => {
-                            (rest.path, self.api.call(rest, &session, request).await)
-                        }
-                    },
+                let raw = found.params.get("session_id").unwrap_or_default();
+                // What is no UTF-8 behind its percent signs keeps them, and is refused as an id.
+                let session = percent_encoding::percent_decode_str(raw)
+                    .decode_utf8()
+                    .unwrap_or(raw.into());
+                match found.value {
+                    Target::Door(door) => {
+                        let answer = self.transport.enter(*door, &session, request).await;
+                        (door.path(), answer)
+                    }
+                    Target::Rest(rest) => (rest.path, self.api.call(rest, &session, request).await),
                 }
             }
         };
@@ -185,11 +184,6 @@ impl Routes {
         tracing::debug!(%path, status = answer.status().as_u16(), "answered");
         answer
     }
-}
-
-fn not_utf8() -> Answer {
-    let detail = "the path is not UTF-8 behind its percent signs";
-    Problem::new(StatusCode::BAD_REQUEST, "bad_field", detail).answer()
 }
 
 fn router() -> Router<Target> {

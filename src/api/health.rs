@@ -19,7 +19,6 @@ impl Api {
             "active_users": cluster.users,
             "total_connections": cluster.sockets,
             "total_events_routed": cluster.routed,
-            "nodes": cluster.nodes,
             "node_id": self.node.id.to_string(),
             "version": env!("CARGO_PKG_VERSION"),
         });

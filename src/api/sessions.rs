@@ -11,9 +11,13 @@ use crate::domain::sessions::Match;
 use crate::http::{Answer, Problem, json as answer};
 use crate::ids::SessionId;
 
-/// A match event; `event_type` and what else it may carry is ignored.
+const MATCH_FOUND: &str = "match.found";
+
+/// A match event; what else it may carry is ignored.
 #[derive(Deserialize)]
 struct MatchBody {
+    #[serde(default)]
+    event_type: Option<String>,
     session_id: String,
     users: Vec<String>,
     #[serde(default)]
@@ -31,10 +35,8 @@ struct StateOut<'a> {
     code: &'a str,
     language: &'a str,
     users: Vec<UserOut<'a>>,
-    user_count: u64,
     created_at: &'a str,
     version: u64,
-    position: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -78,10 +80,8 @@ impl Api {
                     cursor: present.cursor.map(CursorOut::from),
                 })
                 .collect(),
-            user_count: view.user_count,
             created_at: &view.created_at,
             version: view.version,
-            position: view.position.map(|position| position.to_string()),
         };
         Ok(answer(StatusCode::OK, &state))
     }
@@ -93,18 +93,7 @@ impl Api {
     }
 
     pub(super) async fn create_session(&self, body: &[u8]) -> Result<Answer, Problem> {
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        let body: MatchBody = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let field = error.path().to_string();
-            Problem {
-                field: (field != ".").then(|| field.into()),
-                ..Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "bad_field",
-                    format!("the body is no match event: {}", error.inner()),
-                )
-            }
-        })?;
+        let body = match_body(body)?;
         let found = Match::checked(
             &body.session_id,
             &body.users,
@@ -130,6 +119,36 @@ impl Api {
             status,
             &json!({"session_id": session, "status": said}),
         ))
+    }
+}
+
+fn match_body(body: &[u8]) -> Result<MatchBody, Problem> {
+    let wrong = |field: Option<String>, detail: String| Problem {
+        field: field.map(Into::into),
+        ..Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_field",
+            format!("the body is no match event: {detail}"),
+        )
+    };
+    // A list would be taken for the fields in order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong(None, "it is one JSON object".to_owned()));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let found: MatchBody = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        wrong((field != ".").then_some(field), error.inner().to_string())
+    })?;
+    reader
+        .end()
+        .map_err(|error| wrong(None, error.to_string()))?;
+    match found.event_type.as_deref() {
+        None | Some(MATCH_FOUND) => Ok(found),
+        Some(other) => Err(wrong(
+            Some("event_type".to_owned()),
+            format!("event_type is {other:?}; right is {MATCH_FOUND:?}, or none"),
+        )),
     }
 }
 

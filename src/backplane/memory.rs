@@ -43,7 +43,7 @@ struct Stored {
     members: HashMap<SocketId, Bytes>,
     users: HashMap<UserId, u32>,
     log: VecDeque<Envelope>,
-    chat: VecDeque<Bytes>,
+    chat: VecDeque<(u64, Bytes)>,
     once: HashMap<(UserId, String), (Committed, Millis)>,
     expires: Option<Millis>,
     listened: bool,
@@ -225,7 +225,7 @@ impl Backplane for Memory {
                 stored.set(name, value);
             }
             if let Some(line) = change.history {
-                stored.chat.push_back(line);
+                stored.chat.push_back((stored.seq + 1, line));
                 while stored.chat.len() as u64 > self.keep.chat_history {
                     stored.chat.pop_front();
                 }
@@ -347,7 +347,9 @@ impl Backplane for Memory {
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error> {
         Ok(self.with(room, |stored| {
             let mut fields: HashMap<_, _> = stored.fields.iter().cloned().collect();
-            fields.insert("version".to_owned(), stored.version.to_string());
+            if stored.epoch.is_some() {
+                fields.insert("version".to_owned(), stored.version.to_string());
+            }
             Snapshot {
                 epoch: stored.epoch,
                 seq: stored.seq,

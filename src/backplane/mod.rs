@@ -104,8 +104,8 @@ pub struct Snapshot {
     pub members: Vec<Bytes>,
     /// Distinct users in the room.
     pub users: u64,
-    /// Chat history, oldest first.
-    pub chat: Vec<Bytes>,
+    /// Chat history, oldest first: seq and line.
+    pub chat: Vec<(u64, Bytes)>,
 }
 
 impl Snapshot {

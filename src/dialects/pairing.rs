@@ -376,7 +376,11 @@ fn greeting(view: &View, timestamp: String) -> Out<'_> {
         session_id: view.session.as_str(),
         question_id: &view.question_id,
         code: &view.code,
-        chat: view.chat.iter().map(|line| chat_out(line, None)).collect(),
+        chat: view
+            .chat
+            .iter()
+            .map(|(seq, line)| chat_out(line, Some(*seq)))
+            .collect(),
         language: &view.language,
         users: view
             .users

@@ -30,7 +30,8 @@ pub struct View {
     pub users: Vec<Present>,
     /// Distinct users, also those beyond the list.
     pub user_count: u64,
-    pub chat: Vec<Line>,
+    /// Seq and line, oldest first.
+    pub chat: Vec<(u64, Line)>,
 }
 
 /// What a match says of a session to come.
@@ -119,7 +120,7 @@ pub fn view(
     position: Option<Position>,
     users: Vec<Present>,
     user_count: u64,
-    chat: Vec<Line>,
+    chat: Vec<(u64, Line)>,
 ) -> View {
     let mut field = |name: &str| fields.remove(name).unwrap_or_default();
     View {

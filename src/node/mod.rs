@@ -163,12 +163,15 @@ impl Node {
         self.hub.leave(&room, &socket);
         self.hub.unregister(&socket);
         let node = self.clone();
+        // The farewell must not hold the socket: the connection ends with its last owner.
+        let exit = self.roster.exit(&socket);
+        drop(socket);
         self.farewells.spawn(async move {
             if departure == Departure::Lost {
                 let grace = tokio::time::sleep(node.config.leave_grace);
                 let _ = node.stopping.run_until_cancelled(grace).await;
             }
-            node.retire(&room, node.roster.exit(&socket)).await;
+            node.retire(&room, exit).await;
             if node.listening.end(&room).await {
                 node.relay.forget(&room).await;
             }

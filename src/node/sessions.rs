@@ -13,7 +13,9 @@ impl Node {
         if snapshot.ended() {
             return Err(Error::Ended);
         }
-        snapshot.position().ok_or(Error::Missing)?;
+        if snapshot.fields.is_empty() {
+            return Err(Error::Missing);
+        }
         Ok(snapshots::view(&room, snapshot))
     }
 

@@ -23,7 +23,7 @@ pub fn view(room: &Room, snapshot: Snapshot) -> View {
     let chat = snapshot
         .chat
         .iter()
-        .filter_map(|line| rmp_serde::from_slice::<Line>(line).ok())
+        .filter_map(|(seq, line)| Some((*seq, rmp_serde::from_slice::<Line>(line).ok()?)))
         .collect();
     sessions::view(
         session.clone(),

@@ -7,7 +7,7 @@ mod file;
 mod line;
 pub mod metrics;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use tracing::Level;
@@ -34,7 +34,9 @@ pub struct LogConfig {
 
 /// Starts logging to the standard output, and to the file when there is one.
 pub fn start_logging(config: &LogConfig) -> io::Result<()> {
-    let mut layers = vec![layer(config, io::stdout, true)];
+    // Layers share what they formatted of a span, so colours would also reach the file.
+    let colours = config.file.is_none() && io::stdout().is_terminal();
+    let mut layers = vec![layer(config, io::stdout, colours)];
     if let Some(path) = &config.file {
         let rotating = file::Rotating::open(path, config.file_bytes)?;
         layers.push(layer(config, rotating, false));
@@ -47,7 +49,7 @@ pub fn start_logging(config: &LogConfig) -> io::Result<()> {
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn layer<W>(config: &LogConfig, writer: W, terminal: bool) -> Boxed
+fn layer<W>(config: &LogConfig, writer: W, colours: bool) -> Boxed
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -63,7 +65,7 @@ where
             .with_span_list(false)
             .with_filter(filter)
             .boxed(),
-        LogFormat::Pretty => base.with_ansi(terminal).with_filter(filter).boxed(),
+        LogFormat::Pretty => base.with_ansi(colours).with_filter(filter).boxed(),
         LogFormat::Line => base
             .event_format(line::Line::new(config.service.clone()))
             .with_ansi(false)

@@ -327,13 +327,19 @@ fn handshake_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Bo
         return Err(upgrade_required("Sec-WebSocket-Version is 13 here"));
     }
     match headers.get(SEC_WEBSOCKET_KEY) {
-        Some(key) if key.len() == 24 => Ok(key.clone()),
+        Some(key) if is_key(key.as_bytes()) => Ok(key.clone()),
         _ => {
             let detail = "Sec-WebSocket-Key is missing or not 16 bytes in base64";
             let problem = Problem::new(StatusCode::BAD_REQUEST, "bad_field", detail);
             Err(Box::new(problem.answer()))
         }
     }
+}
+
+/// Sixteen bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(base64)
 }
 
 fn switching(key: &HeaderValue) -> Answer {

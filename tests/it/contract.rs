@@ -209,6 +209,7 @@ contract!(
     state_and_position_move_in_one_step,
     a_text_from_an_older_version_is_refused,
     a_repeated_command_changes_nothing,
+    a_command_id_counts_for_its_user_and_its_session_alone,
     chat_history_keeps_the_last_lines,
     a_user_joins_with_the_first_socket_and_leaves_with_the_last,
     entering_again_changes_nothing,
@@ -322,6 +323,26 @@ async fn a_repeated_command_changes_nothing(subject: Subject) {
     assert_eq!(subject.field("version").await.as_deref(), Some("2"));
 }
 
+async fn a_command_id_counts_for_its_user_and_its_session_alone(subject: Subject) {
+    let socket = subject.begun().await;
+    let commit = |user: &str, id: &str| {
+        let once = Some((user_id(user), id.to_owned()));
+        subject.backplane.commit(
+            &subject.room,
+            Change {
+                once,
+                ..change("x")
+            },
+        )
+    };
+    assert!(!commit("ann", "x:1").await.expect("works").repeated);
+    assert!(!commit("ann:x", "1").await.expect("works").repeated);
+    subject.leave(socket, "ann").await;
+    tokio::time::sleep(GRACE + Duration::from_millis(200)).await;
+    subject.enter(subject.socket(), "ann").await.expect("works");
+    assert!(!commit("ann", "x:1").await.expect("works").repeated);
+}
+
 async fn chat_history_keeps_the_last_lines(subject: Subject) {
     subject.begun().await;
     for line in ["1", "2", "3", "4", "5"] {
@@ -337,7 +358,12 @@ async fn chat_history_keeps_the_last_lines(subject: Subject) {
         .snapshot(&subject.room)
         .await
         .expect("works");
-    assert_eq!(snapshot.chat, ["3", "4", "5"]);
+    let lines: Vec<_> = snapshot
+        .chat
+        .iter()
+        .map(|(seq, line)| (*seq, &line[..]))
+        .collect();
+    assert_eq!(lines, [(4, &b"3"[..]), (5, b"4"), (6, b"5")]);
 }
 
 async fn a_user_joins_with_the_first_socket_and_leaves_with_the_last(subject: Subject) {
@@ -689,6 +715,33 @@ async fn redis_that_comes_back_is_listened_to_again() {
     assert_eq!(subject.heard().await, "joined");
 }
 
+/// Guards the sessions of the service this replaces: its hash has neither epoch nor seq.
+#[tokio::test]
+async fn redis_a_session_of_the_old_service_is_taken_over() {
+    let server = RedisServer::start();
+    let subject = Subject::on(&server).await;
+    let name = format!("t-{}", subject.room);
+    server.cli(&[
+        "HSET",
+        &name,
+        "session_id",
+        "s",
+        "code",
+        "old",
+        "users",
+        r#"["ann"]"#,
+    ]);
+    assert_eq!(subject.backplane.standing(&subject.room).await, Ok(()));
+    let created = subject.backplane.create(&subject.room, fields()).await;
+    assert_eq!(created, Ok(Created::Existing));
+    let stranger = entry(subject.socket(), "ann", None);
+    let entered = subject.backplane.enter(&subject.room, stranger).await;
+    entered.expect("an old session lets people in");
+    assert_eq!(subject.field("code").await.as_deref(), Some("old"));
+    assert_eq!(subject.field("users").await.as_deref(), Some(r#"["ann"]"#));
+    assert_eq!(subject.commit("x").await.seq, 2);
+}
+
 /// Guards the documented layout: other programs read these keys.
 #[tokio::test]
 async fn redis_keys_are_the_documented_ones() {
@@ -711,7 +764,7 @@ async fn redis_keys_are_the_documented_ones() {
     keys.sort();
     let part = |part: &str| format!("{{{name}}}:{part}");
     let mut expected = vec![name.clone()];
-    expected.extend(["chat", "idem:ann:k", "log", "members", "users"].map(part));
+    expected.extend(["chat", "idem:ann/k", "log", "members", "users"].map(part));
     expected.sort();
     assert_eq!(keys, expected);
     assert_eq!(server.cli(&["HGET", &name, "users"]), r#"["ann"]"#);

@@ -45,8 +45,9 @@ impl Keys {
         self.part("events")
     }
 
+    /// Ids hold no slash, so no two commands share a key.
     pub fn once(&self, user: &UserId, command: &str) -> Key {
-        self.part(&format!("idem:{user}:{command}"))
+        self.part(&format!("idem:{user}/{command}"))
     }
 }
 
@@ -73,7 +74,7 @@ mod tests {
         let user = UserId::parse("ann").unwrap();
         assert_eq!(
             keys.once(&user, "7").as_str(),
-            Some("{eu-session:abc}:idem:ann:7")
+            Some("{eu-session:abc}:idem:ann/7")
         );
     }
 }

@@ -221,6 +221,13 @@ fn bytes(value: Value) -> Bytes {
     }
 }
 
+/// A line of the chat history: `<seq> <line>`.
+fn chat_line(entry: &Bytes) -> Option<(u64, Bytes)> {
+    let space = entry.iter().position(|byte| *byte == b' ')?;
+    let seq = std::str::from_utf8(&entry[..space]).ok()?.parse().ok()?;
+    Some((seq, entry.slice(space + 1..)))
+}
+
 fn list(value: Value) -> Vec<Bytes> {
     match value {
         Value::Array(values) => values.into_iter().map(bytes).collect(),
@@ -343,13 +350,13 @@ impl Backplane for Redis {
         let state = self.keys(room).state();
         let fields: Vec<Option<String>> = self
             .commands
-            .hmget(state, vec!["epoch", "ended"])
+            .hmget(state, vec!["ended", "epoch", "session_id"])
             .await
             .map_err(unavailable)?;
         match fields.as_slice() {
-            [_, Some(_)] => Err(Error::Ended),
-            [Some(_), _] => Ok(()),
-            _ => Err(Error::Missing),
+            [Some(_), ..] => Err(Error::Ended),
+            [_, None, None] => Err(Error::Missing),
+            _ => Ok(()),
         }
     }
 
@@ -364,7 +371,7 @@ impl Backplane for Redis {
         let mut state = next().into_iter();
         let members = next();
         let _users = next();
-        let chat = next();
+        let chat = next().iter().filter_map(chat_line).collect();
         let mut fields = HashMap::new();
         while let (Some(name), Some(value)) = (state.next(), state.next()) {
             let utf8 = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();

@@ -136,13 +136,16 @@ fn every_reply_in_its_documented_shape() {
             status: "active".into(),
         }],
         user_count: 1,
-        chat: vec![chat::Line {
-            id: fixed_id(),
-            user: ann,
-            name: "Ann".into(),
-            text: "hi".into(),
-            at: 0,
-        }],
+        chat: vec![(
+            7,
+            chat::Line {
+                id: fixed_id(),
+                user: ann,
+                name: "Ann".into(),
+                text: "hi".into(),
+                at: 0,
+            },
+        )],
     };
     let reject = Reject {
         retry_in_ms: Some(1000),

@@ -12,8 +12,9 @@ if not epoch then return redis.call('HEXISTS', KEYS[1], 'ended') == 1 and 'ended
 if KEYS[5] then
   local known = redis.call('GET', KEYS[5])
   if known then
-    local seq, version = string.match(known, '(%d+) (%d+)')
-    return 'ok ' .. seq .. ' ' .. epoch .. ' ' .. version .. ' 1'
+    local of = string.match(known, '%d+ (%d+)')
+    -- A former session of that name may have left it.
+    if of == epoch then return 'ok ' .. known .. ' 1' end
   end
 end
 local seq, version, changed = text(room[2] + 1), room[3], nil
@@ -25,9 +26,10 @@ else
   changed = version
   redis.call('HSET', KEYS[1], 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[5], unpack(ARGV, 6))
 end
-if ARGV[3] ~= '' and redis.call('RPUSH', KEYS[4], ARGV[3]) > CHAT_LENGTH then
+if ARGV[3] ~= '' and redis.call('RPUSH', KEYS[4], seq .. ' ' .. ARGV[3]) > CHAT_LENGTH then
   redis.call('LTRIM', KEYS[4], -CHAT_LENGTH, -1)
 end
 append(KEYS[2], KEYS[3], seq, epoch, changed, ARGV[1], ARGV[2])
-if KEYS[5] then redis.call('SET', KEYS[5], seq .. ' ' .. version, 'PX', IDEMPOTENCY_TTL) end
-return 'ok ' .. seq .. ' ' .. epoch .. ' ' .. version .. ' 0'
+local answer = seq .. ' ' .. epoch .. ' ' .. version
+if KEYS[5] then redis.call('SET', KEYS[5], answer, 'PX', IDEMPOTENCY_TTL) end
+return 'ok ' .. answer .. ' 0'

@@ -2,9 +2,9 @@
 -- KEYS: 1 state, 2 log, 3 chat, 4 members, 5 users
 -- ARGV: 1 epoch, 2… field, value pairs
 -- Returns {'new'} | {'existing'} | {'ended'}
-local room = redis.call('HMGET', KEYS[1], 'epoch', 'ended')
+local room = redis.call('HMGET', KEYS[1], 'epoch', 'ended', 'session_id')
 if room[2] then return {'ended'} end
-if room[1] then return {'existing'} end
+if room[1] or room[3] then return {'existing'} end
 redis.call('DEL', unpack(KEYS))
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', 0, 'version', 0, 'code_version', 0, unpack(ARGV, 2))
 redis.call('PEXPIRE', KEYS[1], SESSION_TTL)

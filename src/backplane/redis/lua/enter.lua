@@ -8,10 +8,13 @@ local epoch = room[1]
 if room[3] then return {'ended'} end
 local seq = tonumber(room[2] or 0)
 if not epoch then
-  if ARGV[6] ~= '1' then return {'missing'} end
+  -- A hash without an epoch is a session of the service this replaces: it is taken over as it is.
+  local old = redis.call('HEXISTS', KEYS[1], 'session_id') == 1
+  if not old and ARGV[6] ~= '1' then return {'missing'} end
   epoch = ARGV[5]
-  redis.call('DEL', KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6])
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'version', 0, 'code_version', 0, unpack(ARGV, 8))
+  redis.call('DEL', KEYS[2], KEYS[4], KEYS[5], KEYS[6])
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'version', 0, 'code_version', 0)
+  for i = 8, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
 if redis.call('HSETNX', KEYS[5], ARGV[1], ARGV[2]) == 0 then return {'ok'} end
 if redis.call('HLEN', KEYS[5]) == 1 then

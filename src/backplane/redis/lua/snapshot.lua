@@ -1,7 +1,7 @@
 -- A room at one instant.
 -- KEYS: 1 state, 2 members, 3 users, 4 chat
 -- ARGV: 1 most members listed
--- Returns {state as field, value, …}, {member record, …}, number of users, {chat line, …}
+-- Returns {state as field, value, …}, {member record, …}, number of users, {'<seq> <line>', …}
 local most = tonumber(ARGV[1])
 local members = {}
 if redis.call('HLEN', KEYS[2]) <= most then

@@ -1,0 +1,87 @@
+"""Fixtures of the front-door tests: real nodes, real Redis servers, and their logs when a test fails."""
+
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support import processes
+from support.peer import Peer, unique
+
+# A node at DEBUG says much; the end of it is what matters.
+LOG_TAIL = 20_000
+
+
+class Children:
+    """Starts children and ends exactly those."""
+
+    def __init__(self):
+        self.all = []
+
+    def node(self, name="node", ready=True, **settings):
+        node = processes.Node(name, **settings)
+        self.all.append(node)
+        return node.start(ready)
+
+    def redis(self, **options):
+        return self.adopt(processes.Redis(**options).start())
+
+    def adopt(self, child):
+        self.all.append(child)
+        return child
+
+    def end(self):
+        for child in reversed(self.all):
+            child.kill()
+            shutil.rmtree(child.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def children():
+    """Children that live as long as the module's tests."""
+    started = Children()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def own_children():
+    """Children of one test."""
+    started = Children()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def session():
+    """A session id that no other test uses."""
+    return unique("session")
+
+
+@pytest.fixture
+def join():
+    """Opens sockets that are closed when the test ends: `join(node, session, user)`."""
+    with ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(Peer(*arguments))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    processes.running[:] = [node for node in processes.running if node.alive]
+    for node in processes.running:
+        node.mark = len(node.log())
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for node in processes.running:
+            if said := node.log()[getattr(node, "mark", 0) :]:
+                report.sections.append((f"log of {node.name} ({node.port})", said[-LOG_TAIL:]))
