@@ -63,7 +63,14 @@ impl Reader<'_> {
         let metrics = self.metrics();
         let handshake_timeout = self.seconds("HANDSHAKE_TIMEOUT");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let or_cores = |count: usize| if count == 0 { cores } else { count };
+        // Threads wake each other at a cost, and the kernel wants a core for the network.
+        let or_cores = |count: usize| {
+            if count == 0 {
+                cores.saturating_sub(1).max(1)
+            } else {
+                count
+            }
+        };
         let (log, redis) = (self.log(), self.redis());
         let keep = Keep {
             log_length: self.whole("LOG_LENGTH"),

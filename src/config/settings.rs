@@ -305,7 +305,7 @@ pub const SETTINGS: &[Setting] = &[
         "RELAY_WORKERS",
         "0",
         Whole("", 0, 256),
-        "Tasks that deliver; 0: one a core",
+        "Tasks that deliver; 0: as many as cores less one",
     ),
     setting(
         "RELAY_QUEUE",
@@ -317,7 +317,7 @@ pub const SETTINGS: &[Setting] = &[
         "WORKER_THREADS",
         "0",
         Whole("", 0, 1_024),
-        "Threads of the runtime; 0: one a core",
+        "Threads of the runtime; 0: as many as cores less one, which the kernel uses for the network",
     ),
     setting(
         "STOP_TIMEOUT",

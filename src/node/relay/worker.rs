@@ -26,6 +26,8 @@ use crate::telemetry::metrics::{DoorMetrics, SAMPLED, metrics};
 const BATCH: usize = 256;
 /// Notes taken when they bunch.
 const BUNCH: usize = 4_096;
+/// While events come singly, one turn in this many looks whether they bunch.
+const PROBE: u64 = 8;
 /// Sockets written before others get a turn.
 const WRITES_A_TURN: usize = 128;
 /// Rooms compared with the backplane at once, after it was away.
@@ -93,6 +95,7 @@ impl Worker {
     pub async fn run(mut self, inlet: Inlet, at: usize, mut queue: mpsc::Receiver<Note>) {
         let line = &inlet.lines[at];
         let mut batch = Vec::with_capacity(BATCH);
+        let (mut turns, mut bunched) = (0u64, false);
         loop {
             tokio::select! {
                 biased;
@@ -108,13 +111,18 @@ impl Worker {
                 () = line.wake.notified() => {}
             }
             // The scheduler runs us right behind the first sender. Letting the others who are ready go
-            // first costs a single event little and joins the writes of many.
-            tokio::task::yield_now().await;
-            drain(&mut queue, &mut batch);
-            if batch.len() > 1 {
+            // first joins the writes of many, but costs a single event a look at the kernel: so while
+            // events come singly, only now and then.
+            turns += 1;
+            if bunched || batch.len() > 1 || turns.is_multiple_of(PROBE) {
                 tokio::task::yield_now().await;
                 drain(&mut queue, &mut batch);
+                if batch.len() > 1 {
+                    tokio::task::yield_now().await;
+                    drain(&mut queue, &mut batch);
+                }
             }
+            bunched = batch.len() > 1;
             for note in batch.drain(..) {
                 self.take(note);
             }
