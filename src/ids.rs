@@ -177,20 +177,14 @@ impl<'de> Deserialize<'de> for SocketId {
     }
 }
 
-/// Where an event is heard.
+/// Where an event is heard. Displayed as `session:abc`: its key in a store, its name in an envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Room {
     Session(SessionId),
 }
 
 impl Room {
-    /// The room's name, `session:abc`: its key in a store, its name in an envelope.
-    pub fn name(&self) -> String {
-        match self {
-            Room::Session(id) => format!("session:{id}"),
-        }
-    }
-
+    /// Reads a room's name as it is displayed: `session:abc`.
     pub fn parse(name: &str) -> Option<Self> {
         let (kind, id) = name.split_once(':')?;
         match kind {
@@ -216,10 +210,6 @@ pub struct EventId(Uuid);
 impl EventId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
-    }
-
-    pub fn to_bytes(self) -> [u8; 16] {
-        *self.0.as_bytes()
     }
 }
 
@@ -309,7 +299,7 @@ mod tests {
     #[test]
     fn a_room_survives_its_name() {
         let room = Room::Session(SessionId::parse("a:b").unwrap());
-        assert_eq!(Room::parse(&room.name()), Some(room));
+        assert_eq!(Room::parse(&room.to_string()), Some(room));
         assert_eq!(Room::parse("nothing"), None);
     }
 }

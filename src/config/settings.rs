@@ -280,7 +280,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "CHAT_HISTORY",
         "100",
-        Whole("messages", 0, 10_000),
+        Whole("messages", 1, 10_000),
         "Chat messages that greet a newcomer",
     ),
     setting(
@@ -293,7 +293,7 @@ pub const SETTINGS: &[Setting] = &[
         "LOG_TTL",
         "86400",
         Seconds(1.0, 30.0 * DAY),
-        "How long they are kept",
+        "Life of these events; renewed with every 64th",
     ),
     setting(
         "IDEMPOTENCY_TTL",

@@ -304,9 +304,13 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
             seq,
             timestamp,
         },
-        Event::TextChanged { user, code } => Out::CodeUpdate {
-            // Only the log leaves the text out, and what comes from there is completed first.
-            code: code.as_deref().unwrap_or_default(),
+        // Only the log leaves the text out, and what comes from there is completed first.
+        Event::TextChanged { code: None, .. } => return false,
+        Event::TextChanged {
+            user,
+            code: Some(code),
+        } => Out::CodeUpdate {
+            code,
             user_id: user.as_str(),
             version: delivery.version,
             seq,

@@ -157,7 +157,7 @@ impl Reject {
             retry_in_ms: Some(1_000),
             ..Self::new(
                 Code::BackplaneUnavailable,
-                "the node cannot reach its cluster now; nothing was saved; try again",
+                "the node cannot reach its cluster now; this may not have been saved; try again with the same id",
             )
         }
     }

@@ -65,6 +65,11 @@ impl Hub {
         }
     }
 
+    pub fn is_seated(&self, room: &Room, socket: &Socket) -> bool {
+        let hall = self.rooms.get(room);
+        hall.is_some_and(|hall| hall.has(socket))
+    }
+
     pub fn has(&self, room: &Room) -> bool {
         self.rooms.contains_key(room)
     }
@@ -135,10 +140,6 @@ impl Hub {
             Some(hall) => hall.sockets().cloned().collect(),
             None => Vec::new(),
         }
-    }
-
-    pub fn rooms(&self) -> Vec<Room> {
-        self.rooms.iter().map(|entry| entry.key().clone()).collect()
     }
 
     pub fn sockets(&self) -> Vec<Arc<Socket>> {

@@ -60,8 +60,10 @@ impl Outbox {
         if matches!(lane, Lane::Latest(_)) && self.supersede(lane) {
             *conflated += 1;
         }
-        let full = self.queue.len() >= bounds.messages || self.bytes + frame.len() > bounds.bytes;
-        // One frame always fits: the bound is on waiting, not on size.
+        // The first frame is on its way, however large: the bounds are on what waits behind it.
+        let first = self.queue.front().map_or(0, |(_, first)| first.len());
+        let waiting = self.bytes - first + frame.len();
+        let full = self.queue.len() > bounds.messages || waiting > bounds.bytes;
         if full && !self.queue.is_empty() {
             return Err(frame);
         }
@@ -207,12 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn bounds_hold_but_one_frame_always_fits() {
+    fn bounds_are_on_what_waits_behind_the_first_frame() {
         let mut outbox = Outbox::default();
         assert!(push(&mut outbox, Lane::Ordered, "a frame too large"));
+        assert!(push(&mut outbox, Lane::Ordered, "0123456789"));
         assert!(!push(&mut outbox, Lane::Ordered, "x"));
         drain(&mut outbox, 99, 99);
-        for _ in 0..4 {
+        for _ in 0..5 {
             assert!(push(&mut outbox, Lane::Ordered, "x"));
         }
         assert!(!push(&mut outbox, Lane::Ordered, "x"));

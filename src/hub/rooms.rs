@@ -55,6 +55,10 @@ impl Hall {
         }
     }
 
+    pub fn has(&self, socket: &Socket) -> bool {
+        self.find(socket).is_some()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }
@@ -104,7 +108,7 @@ impl Hall {
         touched: &mut Vec<Arc<Socket>>,
     ) -> usize {
         if let Some(position) = delivery.position {
-            self.position = Some(position);
+            self.advance(position);
         }
         let seq = delivery.position.map(|position| position.seq);
         let mut encoded: [Option<Option<Bytes>>; TONGUES] = Default::default();
@@ -146,6 +150,14 @@ impl Hall {
     /// Sets where the room is when nothing has been delivered yet.
     pub fn begin(&mut self, at: Position) {
         self.position.get_or_insert(at);
+    }
+
+    /// A text that was held back for its pace comes late; the position stays where it is.
+    fn advance(&mut self, to: Position) {
+        let known = self.position.filter(|known| known.epoch == to.epoch);
+        if known.is_none_or(|known| known.seq < to.seq) {
+            self.position = Some(to);
+        }
     }
 
     fn find(&self, socket: &Socket) -> Option<usize> {

@@ -90,12 +90,13 @@ impl Node {
         let (node, room) = (self.clone(), participant.room.clone());
         Handled::Later(Box::pin(async move {
             let member = Some((socket, member));
-            let told = if node.link() == Link::Up {
-                node.backplane.announce(&room, draft.clone(), member).await
-            } else {
-                Err(Error::Missing)
-            };
-            if told.is_err() {
+            let told = node.link() == Link::Up
+                && node
+                    .backplane
+                    .announce(&room, draft.clone(), member)
+                    .await
+                    .is_ok();
+            if !told {
                 node.relay.local(draft.into_envelope(room, None, None));
             }
         }))
@@ -153,17 +154,19 @@ impl Asker {
                 self.reject(documents::stale(base, version));
                 self.send_text().await;
             }
-            Err(Error::Ended) => self.reject(Reject::new(
-                Code::NotFound,
-                "the session has ended; nothing was changed",
-            )),
+            Err(Error::Ended) => {
+                // If word of it was missed, the comparison closes the room's sockets.
+                node.relay.compare(&self.participant.room);
+                let sentence = "the session has ended; nothing was changed";
+                self.reject(Reject::new(Code::NotFound, sentence));
+            }
             Err(Error::Missing) => {
                 // A store that lost its data: the room is made again and everyone starts afresh.
                 node.relay.compare(&self.participant.room);
                 self.reject(Reject::unavailable());
             }
             Err(Error::Unavailable(detail)) => {
-                tracing::debug!(detail, "a commit failed");
+                tracing::debug!(parent: &self.participant.span(), detail, "a commit failed");
                 self.reject(Reject::unavailable());
             }
         }
@@ -223,7 +226,9 @@ impl Asker {
                 let frame = snapshots::text(participant.dialect, view, user, now);
                 participant.socket.send(Lane::Ordered, frame);
             }
-            Err(error) => tracing::debug!(%error, "the current text cannot be read"),
+            Err(error) => {
+                tracing::debug!(parent: &participant.span(), %error, "the text cannot be read");
+            }
         }
     }
 }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -112,10 +111,6 @@ impl Node {
         *self.backplane.link().borrow()
     }
 
-    pub fn link_changes(&self) -> watch::Receiver<Link> {
-        self.backplane.link()
-    }
-
     pub fn backplane_kind(&self) -> &'static str {
         self.backplane.kind()
     }
@@ -145,12 +140,16 @@ impl Node {
             room: room.clone(),
             cursor: None,
         };
-        let entry = self.roster.entry(&room, &socket, self.config.autocreate);
-        let greeted = match self.backplane.enter(&room, entry).await {
-            Ok(()) => self.relay.open(&room, socket).await,
-            Err(error) => Err(error),
+        let greeted = async {
+            // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
+            if self.is_stopping() {
+                return Err(Error::Unavailable("the node is stopping".to_owned()));
+            }
+            let entry = self.roster.entry(&room, &socket, self.config.autocreate);
+            self.backplane.enter(&room, entry).await?;
+            self.relay.open(&room, socket.clone()).await
         };
-        if let Err(error) = greeted {
+        if let Err(error) = greeted.await {
             self.leave(participant, Departure::Clean);
             return Err(error);
         }

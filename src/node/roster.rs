@@ -1,8 +1,7 @@
 //! What the backplane is told of this node's sockets: who enters, who leaves, what a member is.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
+use futures_util::{TryStreamExt, stream};
 
 use super::pack;
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, SharedBackplane};
@@ -11,6 +10,9 @@ use crate::domain::presence::ACTIVE;
 use crate::domain::{Cursor, Event, Member, sessions};
 use crate::hub::{Hub, Socket};
 use crate::ids::{EventId, NodeId, Room, SocketId};
+
+/// Sockets of a room entered at once, when they are entered again.
+const ENTERED_AT_ONCE: usize = 32;
 
 pub struct Roster {
     pub node: NodeId,
@@ -75,12 +77,17 @@ impl Roster {
         hub: &Hub,
         room: &Room,
     ) -> Result<(), Error> {
-        let sockets: Vec<Arc<Socket>> = hub.sockets_in(room);
-        for socket in sockets {
-            backplane
-                .enter(room, self.entry(room, &socket, true))
-                .await?;
-        }
-        Ok(())
+        stream::iter(hub.sockets_in(room).into_iter().map(Ok))
+            .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
+                backplane
+                    .enter(room, self.entry(room, &socket, true))
+                    .await?;
+                // It may have left meanwhile, and its leaving been overtaken by our entering.
+                if !hub.is_seated(room, &socket) {
+                    backplane.leave(room, self.exit(&socket)).await?;
+                }
+                Ok(())
+            })
+            .await
     }
 }

@@ -1,4 +1,4 @@
-//! Why sockets are closed: the codes, what they tell people, and whether coming back makes sense.
+//! Why sockets are closed: the codes on the wire.
 
 /// The peer closed without a code.
 pub const NO_CODE: u16 = 1005;
@@ -17,11 +17,3 @@ pub const BAD_FRAMES: u16 = 4400;
 pub const NOT_FOUND: u16 = 4404;
 pub const SILENT: u16 = 4408;
 pub const ENDED: u16 = crate::node::ENDED;
-
-/// Whether the user may come back as they are: then they have not left before the grace is over.
-pub fn may_return(code: u16) -> bool {
-    matches!(
-        code,
-        1001 | 1011 | 1012 | 1013 | 4408 | 4429 | crate::hub::TOO_SLOW
-    )
-}

@@ -55,9 +55,10 @@ pub struct Connection {
 
 /// How a socket ends.
 struct Goodbye {
-    code: u16,
+    /// When it is over, whatever the peer does.
+    timeout: Pin<Box<Sleep>>,
     /// We close: the peer gets time to read what we sent, and its rest is thrown away.
-    linger: Option<Pin<Box<Sleep>>>,
+    ours: bool,
     shut: bool,
 }
 
@@ -210,11 +211,9 @@ impl Connection {
             return;
         }
         self.leave(code);
-        let linger =
-            ours.then(|| Box::pin(tokio::time::sleep(self.transport.config.close_timeout)));
         self.goodbye = Some(Goodbye {
-            code,
-            linger,
+            timeout: Box::pin(tokio::time::sleep(self.transport.config.close_timeout)),
+            ours,
             shut: false,
         });
     }
@@ -224,15 +223,9 @@ impl Connection {
         let Some(participant) = self.participant.take() else {
             return;
         };
-        let clean = match code {
-            close::NORMAL | close::GOING_AWAY | close::NO_CODE => true,
-            close::LOST => false,
-            code => !close::may_return(code) && self.socket.phase() != Phase::Lost,
-        };
-        let departure = if clean {
-            Departure::Clean
-        } else {
-            Departure::Lost
+        let departure = match code {
+            close::NORMAL | close::GOING_AWAY | close::NO_CODE => Departure::Clean,
+            _ => Departure::Lost,
         };
         metrics().closed(participant.door(), code);
         tracing::info!(target: "audit", parent: &participant.span(), code, "left");
@@ -245,17 +238,14 @@ impl Connection {
         let Some(goodbye) = &mut self.goodbye else {
             return Poll::Ready(());
         };
-        let Some(linger) = &mut goodbye.linger else {
-            return if goodbye.code == close::LOST && self.socket.phase() == Phase::Lost {
-                Poll::Ready(())
-            } else {
-                flushed
-            };
-        };
-        if linger.as_mut().poll(cx).is_ready() {
+        let lost = self.socket.phase() == Phase::Lost;
+        if lost || goodbye.timeout.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         ready!(flushed);
+        if !goodbye.ours {
+            return Poll::Ready(());
+        }
         if !goodbye.shut {
             goodbye.shut = true;
             if self.socket.shutdown().is_err() {

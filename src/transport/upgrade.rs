@@ -26,6 +26,10 @@ use crate::hub::{Socket, frame};
 use crate::ids::{self, SessionId, SocketId, UserId};
 use crate::telemetry::metrics::metrics;
 
+const ENDED: &str = "the session has ended";
+const NO_SESSION: &str = "there is no such session, and sessions are not made by coming";
+const AWAY: &str = "the node cannot reach its cluster now; come again";
+
 /// A way in: a path and the dialect spoken behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
@@ -164,12 +168,7 @@ impl Transport {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             Refusal::new(status, code, close::AT_CAPACITY, detail)
         };
-        let away = || {
-            unavailable(
-                "backplane_unavailable",
-                "the node cannot reach its cluster now; come again",
-            )
-        };
+        let away = || unavailable("backplane_unavailable", AWAY);
         if self.node.link() != Link::Up {
             return Err(away());
         }
@@ -179,17 +178,12 @@ impl Transport {
             })?;
         match self.node.admits(&visitor.session).await {
             Ok(()) => Ok((visitor, permit)),
-            Err(Error::Ended) => Err(Refusal::new(
-                StatusCode::GONE,
-                "ended",
-                close::ENDED,
-                "the session has ended",
-            )),
+            Err(Error::Ended) => Err(Refusal::new(StatusCode::GONE, "ended", close::ENDED, ENDED)),
             Err(Error::Missing) => Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 "not_found",
                 close::NOT_FOUND,
-                "there is no such session, and sessions are not made by coming",
+                NO_SESSION,
             )),
             Err(_) => Err(away()),
         }
@@ -251,12 +245,12 @@ impl Transport {
             Err(error) => {
                 metrics().rejected("join_failed");
                 tracing::warn!(socket = %id, user = %socket.user, %error, "joining failed");
-                let code = match error {
-                    Error::Ended => close::ENDED,
-                    Error::Missing => close::NOT_FOUND,
-                    _ => close::AT_CAPACITY,
+                let (code, reason) = match error {
+                    Error::Ended => (close::ENDED, ENDED),
+                    Error::Missing => (close::NOT_FOUND, NO_SESSION),
+                    _ => (close::AT_CAPACITY, AWAY),
                 };
-                socket.close(code, &error.to_string());
+                socket.close(code, reason);
                 let farewell = async {
                     poll_fn(|cx| socket.poll_flush(cx)).await;
                     socket.shutdown()?;

@@ -45,7 +45,7 @@ impl Keys {
         self.part("events")
     }
 
-    /// Ids hold no slash, so no two commands share a key.
+    /// User ids hold no slash, so no two commands share a key.
     pub fn once(&self, user: &UserId, command: &str) -> Key {
         self.part(&format!("idem:{user}/{command}"))
     }

@@ -246,7 +246,7 @@ fn flat(args: &mut Vec<Value>, fields: Fields) {
 impl Backplane for Redis {
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
         let keys = self.keys(room);
-        let name = room.name();
+        let name = room.to_string();
         let rest = change.draft.rest(&name, None);
         let logged = change
             .logged
@@ -281,7 +281,7 @@ impl Backplane for Redis {
             Some((socket, record)) => (bin(socket.to_bytes().to_vec()), bin(record)),
             None => (none(), none()),
         };
-        let args = vec![bin(draft.unsequenced(&room.name())), socket, record];
+        let args = vec![bin(draft.unsequenced(&room.to_string())), socket, record];
         let named = vec![keys.members(), keys.channel()];
         self.ask(&self.scripts.announce, named, args).await?;
         Ok(())
@@ -293,7 +293,7 @@ impl Backplane for Redis {
             bin(entry.socket.to_bytes().to_vec()),
             bin(entry.member),
             text(entry.user.as_str()),
-            bin(entry.joined.rest(&room.name(), None)),
+            bin(entry.joined.rest(&room.to_string(), None)),
             int(Epoch::random().0),
             Value::from_static_str(if entry.create.is_some() { "1" } else { "0" }),
             int(MEMBERS_LISTED as u64),
@@ -309,7 +309,7 @@ impl Backplane for Redis {
         let args = vec![
             bin(exit.socket.to_bytes().to_vec()),
             text(exit.user.as_str()),
-            bin(exit.left.rest(&room.name(), None)),
+            bin(exit.left.rest(&room.to_string(), None)),
         ];
         self.ask(&self.scripts.leave, all(&keys), args).await?;
         Ok(())
@@ -339,7 +339,7 @@ impl Backplane for Redis {
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
         let keys = self.keys(room);
         let args = vec![
-            bin(draft.rest(&room.name(), None)),
+            bin(draft.rest(&room.to_string(), None)),
             Value::Integer(draft.at),
         ];
         self.ask(&self.scripts.end, all(&keys), args).await?;

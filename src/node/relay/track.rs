@@ -11,6 +11,7 @@ use crate::ids::{EventId, Position};
 const REMEMBERED: usize = 16;
 /// Events held while a hole is filled; beyond it a snapshot is cheaper.
 const MAX_HELD: usize = 1_024;
+const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Default)]
 pub struct Track {
@@ -20,7 +21,10 @@ pub struct Track {
     floor: u64,
     recent: VecDeque<EventId>,
     held: Vec<Envelope>,
+    held_bytes: usize,
     repair: Repair,
+    /// A gap was reported that the repair under way may not see.
+    again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,14 +93,19 @@ impl Track {
         Some(envelope)
     }
 
-    /// Begins to compare with the log; `None` when there is nothing to compare or it is under way.
+    /// Begins to compare with the log; `None` when something is under way, to be followed by another
+    /// comparison, see [`Track::again`].
     pub fn compare(&mut self) -> Option<Position> {
-        let known = self.known?;
-        if self.repair != Repair::None {
-            return None;
+        match self.known {
+            Some(known) if self.repair == Repair::None => {
+                self.repair = Repair::Filling;
+                Some(known)
+            }
+            _ => {
+                self.again = true;
+                None
+            }
         }
-        self.repair = Repair::Filling;
-        Some(known)
     }
 
     /// Everyone needs a snapshot; what comes meanwhile is held.
@@ -104,10 +113,33 @@ impl Track {
         self.repair = Repair::Restarting;
     }
 
-    /// The log was read, or could not be: go on with what was held.
-    pub fn filled(&mut self) -> Vec<Envelope> {
+    /// The log was read: go on with what was held, which it may have covered. `None` when what is held
+    /// lies beyond a hole that the log does not know of.
+    pub fn filled(&mut self) -> Option<Vec<Envelope>> {
         self.repair = Repair::None;
-        std::mem::take(&mut self.held)
+        let known = self.known?;
+        self.floor = known.seq;
+        let beyond = self
+            .held
+            .iter()
+            .filter_map(|envelope| envelope.position)
+            .filter(|at| at.epoch == known.epoch && at.seq > known.seq)
+            .min_by_key(|at| at.seq);
+        if beyond.is_some_and(|at| at.seq > known.seq + 1) {
+            return None;
+        }
+        Some(self.take_held())
+    }
+
+    /// The log could not be read now: what was held is in it, and is read later.
+    pub fn give_up(&mut self) {
+        self.repair = Repair::None;
+        self.take_held();
+    }
+
+    /// Whether to compare once more, because a gap was reported during the last repair.
+    pub fn again(&mut self) -> bool {
+        self.repair == Repair::None && self.known.is_some() && std::mem::take(&mut self.again)
     }
 
     /// A snapshot was taken at `at`. True when everyone must start from it, because the order they know
@@ -129,7 +161,7 @@ impl Track {
     /// What was held, if nothing stands in its way any more.
     pub fn release(&mut self) -> Vec<Envelope> {
         if self.repair == Repair::None && self.known.is_some() {
-            std::mem::take(&mut self.held)
+            self.take_held()
         } else {
             Vec::new()
         }
@@ -137,8 +169,10 @@ impl Track {
 
     fn hold(&mut self, envelope: Envelope, need: Option<Need>) -> Next {
         let mut need = need;
-        if self.held.len() >= MAX_HELD {
-            self.held.clear();
+        self.held_bytes += envelope.event.len();
+        if self.held.len() >= MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
+            self.take_held();
+            self.held_bytes = envelope.event.len();
             // Before the first snapshot nobody has been told anything: the snapshot covers it.
             if self.known.is_some() && self.repair != Repair::Restarting {
                 need = Some(Need::Restart);
@@ -151,6 +185,11 @@ impl Track {
             None => {}
         }
         Next::Hold(need)
+    }
+
+    fn take_held(&mut self) -> Vec<Envelope> {
+        self.held_bytes = 0;
+        std::mem::take(&mut self.held)
     }
 
     fn delivered(&mut self, envelope: &Envelope, at: Position) {
@@ -224,8 +263,44 @@ mod tests {
         assert_eq!(take(&mut track, at(1, 8)), Next::Hold(None));
         assert!(track.take_logged(envelope(at(1, 6))).is_some());
         assert!(track.take_logged(envelope(at(1, 6))).is_none());
-        assert_eq!(track.filled().len(), 2);
+        assert_eq!(track.filled().map(|held| held.len()), Some(2));
         assert!(matches!(take(&mut track, at(1, 7)), Next::Deliver(_)));
+    }
+
+    #[test]
+    fn what_the_log_covered_is_a_duplicate_however_much_was_held() {
+        let mut track = begun();
+        for seq in 7..40 {
+            take(&mut track, at(1, seq));
+        }
+        for seq in 6..40 {
+            assert!(track.take_logged(envelope(at(1, seq))).is_some());
+        }
+        let held = track.filled().expect("the log reached what was held");
+        assert_eq!(held.len(), 33);
+        for envelope in held {
+            let position = envelope.position.unwrap();
+            assert_eq!(track.take(envelope, position), Next::Duplicate);
+        }
+    }
+
+    #[test]
+    fn a_hole_the_log_does_not_know_of_cannot_be_filled() {
+        let mut track = begun();
+        take(&mut track, at(1, 7));
+        assert_eq!(track.filled(), None);
+    }
+
+    #[test]
+    fn a_gap_reported_during_a_repair_is_looked_at_after_it() {
+        let mut track = begun();
+        take(&mut track, at(1, 7));
+        assert_eq!(track.compare(), None);
+        assert!(!track.again());
+        track.give_up();
+        assert!(track.again());
+        assert!(!track.again());
+        assert_eq!(track.compare(), Some(at(1, 5)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::track::{Need, Next, Track};
@@ -19,7 +19,7 @@ use crate::domain::{Event, documents};
 use crate::hub::{self, Hub, Lane, Socket, frame};
 use crate::ids::{Position, Room};
 use crate::node::roster::Roster;
-use crate::node::{ENDED, door_metrics, snapshots};
+use crate::node::{ENDED, door_metrics, pack, snapshots};
 use crate::telemetry::metrics::{DoorMetrics, SAMPLED, metrics};
 
 /// Notes taken at once.
@@ -104,11 +104,12 @@ impl Worker {
                         return;
                     }
                 }
-                Some(done) = self.jobs.join_next() => match done {
-                    Ok(note) => batch.push(note),
-                    Err(error) => tracing::error!(%error, "a relay job failed"),
-                },
+                Some(done) = self.jobs.join_next() => batch.extend(done.inspect_err(log_failed).ok()),
                 () = line.wake.notified() => {}
+            }
+            // Also when the queue is never empty, what was fetched is taken.
+            while let Some(done) = self.jobs.try_join_next() {
+                batch.extend(done.inspect_err(log_failed).ok());
             }
             // The scheduler runs us right behind the first sender. Letting the others who are ready go
             // first joins the writes of many, but costs a single event a look at the kernel: so while
@@ -172,7 +173,7 @@ impl Worker {
             Next::Deliver(envelope) => self.deliver(&envelope, Some(at)),
             Next::Duplicate => metrics().duplicate(),
             Next::Hold(None) => {}
-            Next::Hold(Some(Need::Log(since))) => self.fetch_log(room, since),
+            Next::Hold(Some(Need::Log(since))) => self.fetch_log(room, since, false),
             Next::Hold(Some(Need::Restart)) => self.restart(&room),
         }
     }
@@ -307,9 +308,17 @@ impl Worker {
         }
         local.snapshotting = true;
         local.aboard = std::mem::take(&mut local.waiting);
-        let (backplane, room) = (self.backplane.clone(), room.clone());
+        let restarting = local.track.restarting();
+        let (remote, room) = (self.remote(), room.clone());
         self.jobs.spawn(async move {
-            let result = backplane.snapshot(&room).await;
+            let result = async {
+                // The order was lost, and with it perhaps the members.
+                if restarting {
+                    remote.enter_all(&room).await?;
+                }
+                remote.backplane.snapshot(&room).await
+            };
+            let result = result.await;
             Note::Snapshot(room, result)
         });
     }
@@ -357,7 +366,7 @@ impl Worker {
             let _ = done.send(Ok(()));
         }
         let held = local.track.release();
-        self.go_on(held);
+        self.go_on(room, held);
     }
 
     fn snapshot_failed(&mut self, room: &Room, error: &Error, aboard: Vec<Waiter>) {
@@ -384,22 +393,18 @@ impl Worker {
         if local.track.restarting() {
             self.restart(room);
         } else if let Some(since) = local.track.compare() {
-            self.fetch_log(room.clone(), since);
+            self.fetch_log(room.clone(), since, true);
         }
     }
 
-    fn fetch_log(&mut self, room: Room, since: Position) {
-        let backplane = self.backplane.clone();
-        let (roster, hub, comparing) = (
-            self.roster.clone(),
-            self.hub.clone(),
-            self.comparing.clone(),
-        );
+    fn fetch_log(&mut self, room: Room, since: Position, entering: bool) {
+        let remote = self.remote();
         self.jobs.spawn(async move {
-            let _turn = comparing.acquire_owned().await;
             let result = async {
-                roster.enter_all(&backplane, &hub, &room).await?;
-                fill(&backplane, &room, since).await
+                if entering {
+                    remote.enter_all(&room).await?;
+                }
+                fill(&remote.backplane, &room, since).await
             };
             let result = result.await;
             Note::Filled(room, result)
@@ -428,22 +433,20 @@ impl Worker {
                     let at = envelope.position;
                     self.deliver(&envelope, at);
                 }
-                self.go_on(held);
+                match held {
+                    Some(held) => self.go_on(room, held),
+                    None => self.restart(room),
+                }
             }
             Ok(Fill {
                 replay: Replay::Gone,
                 ..
-            }) => {
-                local.track.restart();
-                self.restart(room);
-            }
+            }) => self.restart(room),
             Err(Error::Ended) => self.hub.close_room(room, ENDED, "the session has ended"),
             Err(error) => {
                 metrics().gap("failed");
                 tracing::debug!(%room, %error, "a hole could not be filled yet");
-                let held = local.track.filled();
-                // Held again at once, unless the hole has closed by itself.
-                drop(held);
+                local.track.give_up();
                 self.try_again(room);
             }
         }
@@ -467,9 +470,25 @@ impl Worker {
         });
     }
 
-    fn go_on(&mut self, held: Vec<Envelope>) {
+    fn go_on(&mut self, room: &Room, held: Vec<Envelope>) {
         for envelope in held {
             self.heard(envelope);
+        }
+        if self
+            .rooms
+            .get_mut(room)
+            .is_some_and(|local| local.track.again())
+        {
+            self.compare(room);
+        }
+    }
+
+    fn remote(&self) -> Remote {
+        Remote {
+            backplane: self.backplane.clone(),
+            roster: self.roster.clone(),
+            hub: self.hub.clone(),
+            comparing: self.comparing.clone(),
         }
     }
 
@@ -503,6 +522,28 @@ fn drain(queue: &mut mpsc::Receiver<Note>, batch: &mut Vec<Note>) {
     }
 }
 
+/// What a job beside the worker needs.
+struct Remote {
+    backplane: SharedBackplane,
+    roster: Arc<Roster>,
+    hub: Arc<Hub>,
+    comparing: Arc<Semaphore>,
+}
+
+impl Remote {
+    /// Sees to it that the backplane knows this node's members of the room; a few rooms at a time.
+    async fn enter_all(&self, room: &Room) -> Result<(), Error> {
+        let _turn = self.comparing.acquire().await;
+        self.roster
+            .enter_all(&self.backplane, &self.hub, room)
+            .await
+    }
+}
+
+fn log_failed(error: &JoinError) {
+    tracing::error!(%error, "a relay job failed");
+}
+
 /// Reads the log; when it speaks of a text, the newest one with it.
 async fn fill(backplane: &SharedBackplane, room: &Room, since: Position) -> Result<Fill, Error> {
     let replay = backplane.replay(room, since).await?;
@@ -523,6 +564,8 @@ async fn fill(backplane: &SharedBackplane, room: &Room, since: Position) -> Resu
 /// The log leaves texts out: the last of them gets the newest text, the others say nothing.
 fn complete_texts(missed: &mut Vec<Envelope>, newest: Option<(String, u64)>) {
     let Some((code, version)) = newest else {
+        // The room went away in between: there is no text to tell.
+        missed.retain(|envelope| envelope.version.is_none());
         return;
     };
     let Some(last) = missed
@@ -547,7 +590,7 @@ fn complete_texts(missed: &mut Vec<Envelope>, newest: Option<(String, u64)>) {
             user,
             code: Some(code.into()),
         };
-        envelope.event = super::super::pack(&whole);
+        envelope.event = pack(&whole);
         envelope.version = Some(version);
         // Its writer may have written since; whoever wrote last is not in the log's entry.
         envelope.audience = Audience::All;

@@ -24,11 +24,12 @@ end
 -- The event gets its place (seq and version as texts): into the log as <seq>-0, and to everyone who listens. A first event empties
 -- what a former life of the room may have left. Length and age of the log are seen to every 64 events.
 local function append(log, channel, seq, epoch, version, rest, logged)
-  if seq == '1' then redis.call('DEL', log) end
+  local first = seq == '1'
+  if first then redis.call('DEL', log) end
   local head = head(seq, epoch, version)
   local whole = head .. rest
   redis.call('XADD', log, seq .. '-0', 'e', logged == '' and whole or head .. logged)
-  if seq % 64 == 0 then
+  if first or seq % 64 == 0 then
     redis.call('XTRIM', log, 'MAXLEN', '~', LOG_LENGTH)
     redis.call('PEXPIRE', log, LOG_TTL)
   end
