@@ -8,7 +8,7 @@
 //! 3  node                          carries commands in and events out
 //! 2  dialects → domain             wire ⇄ meaning; meaning
 //! 1  hub   backplane               none imports a sibling
-//! 0  ids   clock   telemetry   http
+//! 0  ids   clock   telemetry   http   bunching
 //! ```
 //!
 //! The words are in ARCHITECTURE.md. Start reading at [`node`], then follow a frame: `transport` reads
@@ -18,6 +18,7 @@
 pub mod api;
 pub mod app;
 pub mod backplane;
+pub mod bunching;
 pub mod clock;
 pub mod config;
 pub mod dialects;

@@ -742,6 +742,33 @@ async fn redis_a_session_of_the_old_service_is_taken_over() {
     assert_eq!(subject.commit("x").await.seq, 2);
 }
 
+/// Guards neighbours: commits share calls of the script, and a broken room must not break the others.
+#[tokio::test]
+async fn redis_a_room_that_fails_harms_no_other() {
+    let server = RedisServer::start();
+    let subject = Subject::on(&server).await;
+    subject.begun().await;
+    let broken = Room::Session(SessionId::parse("broken").expect("an id"));
+    let stranger = entry(subject.socket(), "bob", Some(fields()));
+    let entered = subject.backplane.enter(&broken, stranger).await;
+    entered.expect("entering works");
+    let log = "{t-session:broken}:log";
+    server.cli(&["DEL", log]);
+    server.cli(&["SET", log, "not a stream"]);
+    let commit = |room: &Room| {
+        let (backplane, room) = (subject.backplane.clone(), room.clone());
+        tokio::spawn(async move { backplane.commit(&room, change("x")).await })
+    };
+    let commits: Vec<_> = (0..50)
+        .map(|_| (commit(&subject.room), commit(&broken)))
+        .collect();
+    for (good, bad) in commits {
+        assert!(good.await.expect("no panic").is_ok());
+        let bad = bad.await.expect("no panic");
+        assert!(matches!(bad, Err(Error::Unavailable(_))), "{bad:?}");
+    }
+}
+
 /// Guards the documented layout: other programs read these keys.
 #[tokio::test]
 async fn redis_keys_are_the_documented_ones() {

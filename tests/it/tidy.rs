@@ -23,6 +23,7 @@ const ROWS: &[(&str, u8)] = &[
     ("clock", 0),
     ("telemetry", 0),
     ("http", 0),
+    ("bunching", 0),
 ];
 
 /// `dialects → domain` within their row, and what is in row 0 may see each other: they are leaves.

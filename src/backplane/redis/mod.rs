@@ -4,6 +4,7 @@
 //! cluster. Commands and listening have a connection each; [`listener`] keeps the second one honest.
 //! A command never waits for a Redis that is away: it fails at once, or after the command timeout.
 
+mod bunch;
 mod keys;
 mod listener;
 mod scripts;
@@ -24,6 +25,7 @@ use fred::types::config::{
 use fred::types::{Builder, Expiration, Key, RespVersion, Value};
 use tokio::sync::watch;
 
+use self::bunch::Bunches;
 use self::keys::Keys;
 use self::listener::Listener;
 use self::scripts::{Script, Scripts};
@@ -46,7 +48,8 @@ pub struct Config {
 pub struct Redis {
     client: Client,
     commands: WithOptions<Client>,
-    scripts: Scripts,
+    scripts: Arc<Scripts>,
+    bunches: Bunches,
     listener: Listener,
     config: Config,
     log_length: u64,
@@ -72,11 +75,13 @@ impl Redis {
             timeout: Some(config.command_timeout),
             ..Options::default()
         });
+        let scripts = Arc::new(Scripts::new(&keep));
         let listener = Listener::start(&client, subscriber, config.key_prefix.clone(), ear);
         Ok(Self {
             client,
+            bunches: Bunches::start(commands.clone(), scripts.clone(), MAX_WAITING_COMMANDS),
             commands,
-            scripts: Scripts::new(&keep),
+            scripts,
             log_length: keep.log_length,
             listener,
             config,
@@ -172,6 +177,7 @@ fn committed(answer: &str) -> Result<Committed, Error> {
         Some("missing") => Err(Error::Missing),
         Some("ended") => Err(Error::Ended),
         Some("stale") => Err(Error::Stale { version: number()? }),
+        Some("failed") => Err(Error::Unavailable(answer.to_owned())),
         _ => Ok(Committed {
             position: Position {
                 seq: number()?,
@@ -265,9 +271,7 @@ impl Backplane for Redis {
         let line = change.history.map_or_else(none, bin);
         let mut args = vec![bin(rest), logged, line, base, code];
         flat(&mut args, change.fields);
-        let answer = self.scripts.commit.run(&self.commands, named, args).await;
-        let answer = answer.map_err(unavailable)?;
-        committed(&answer.as_str().unwrap_or_default())
+        committed(&self.bunches.commit(named, args).await?)
     }
 
     async fn announce(
@@ -446,6 +450,7 @@ impl Backplane for Redis {
 
     async fn close(&self) {
         self.listener.close().await;
+        self.bunches.close().await;
         // Nothing to be done about a Redis that is away when we leave.
         let _ = self.client.quit().await;
     }

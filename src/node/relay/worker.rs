@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::track::{Need, Next, Track};
 use super::{Fill, Inlet, Note, Waiter};
 use crate::backplane::{Audience, Envelope, Error, Link, Replay, SharedBackplane, Snapshot};
+use crate::bunching::Bunching;
 use crate::clock::Millis;
 use crate::dialects::{self, Dialect};
 use crate::domain::{Event, documents};
@@ -26,8 +27,6 @@ use crate::telemetry::metrics::{DoorMetrics, SAMPLED, metrics};
 const BATCH: usize = 256;
 /// Notes taken when they bunch.
 const BUNCH: usize = 4_096;
-/// While events come singly, one turn in this many looks whether they bunch.
-const PROBE: u64 = 8;
 /// Sockets written before others get a turn.
 const WRITES_A_TURN: usize = 128;
 /// Rooms compared with the backplane at once, after it was away.
@@ -95,7 +94,7 @@ impl Worker {
     pub async fn run(mut self, inlet: Inlet, at: usize, mut queue: mpsc::Receiver<Note>) {
         let line = &inlet.lines[at];
         let mut batch = Vec::with_capacity(BATCH);
-        let (mut turns, mut bunched) = (0u64, false);
+        let mut bunching = Bunching::default();
         loop {
             tokio::select! {
                 biased;
@@ -111,19 +110,7 @@ impl Worker {
             while let Some(done) = self.jobs.try_join_next() {
                 batch.extend(done.inspect_err(log_failed).ok());
             }
-            // The scheduler runs us right behind the first sender. Letting the others who are ready go
-            // first joins the writes of many, but costs a single event a look at the kernel: so while
-            // events come singly, only now and then.
-            turns += 1;
-            if bunched || batch.len() > 1 || turns.is_multiple_of(PROBE) {
-                tokio::task::yield_now().await;
-                drain(&mut queue, &mut batch);
-                if batch.len() > 1 {
-                    tokio::task::yield_now().await;
-                    drain(&mut queue, &mut batch);
-                }
-            }
-            bunched = batch.len() > 1;
+            bunching.gather(&mut queue, &mut batch, BUNCH).await;
             for note in batch.drain(..) {
                 self.take(note);
             }
@@ -511,14 +498,6 @@ impl Worker {
             let took = millis(now - sampled.at);
             metrics().fanned_out(sampled.local, took, sampled.recipients);
         }
-    }
-}
-
-fn drain(queue: &mut mpsc::Receiver<Note>, batch: &mut Vec<Note>) {
-    while batch.len() < BUNCH
-        && let Ok(note) = queue.try_recv()
-    {
-        batch.push(note);
     }
 }
 

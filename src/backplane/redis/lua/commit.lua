@@ -1,35 +1,53 @@
--- A durable event: state, log and publication in one step.
--- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 idempotency; the last ones only when they are needed
--- ARGV: 1 envelope rest, 2 the same for the log ('' when equal), 3 chat line ('' for none),
+-- Durable events: for each, state, log and publication in one step. Several may come in one call; each is
+-- judged alone.
+-- KEYS, for each: state, log, channel, chat, idempotency; the last two only when they are needed
+-- ARGV, for each: number of its keys, number of its arguments, then these:
+--       1 envelope rest, 2 the same for the log ('' when equal), 3 chat line ('' for none),
 --       4 '-' when no text changes, else the version it was made from ('' when not said), 5 the text,
 --       6… field, value pairs
--- Returns one text, which costs Redis far less than a list: 'ok <seq> <epoch> <version> <repeated 0|1>' |
--- 'missing' | 'ended' | 'stale <version>'
-local room = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'version')
-local epoch = room[1]
--- An ended room has lost its epoch.
-if not epoch then return redis.call('HEXISTS', KEYS[1], 'ended') == 1 and 'ended' or 'missing' end
-if KEYS[5] then
-  local known = redis.call('GET', KEYS[5])
-  if known then
-    local of = string.match(known, '%d+ (%d+)')
+-- Returns one text, which costs Redis far less than a list, with a line for each:
+--       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'stale <version>' | 'failed <why>'
+
+-- One event: its keys are `keys` from KEYS[k] on, its arguments ARGV[a] to ARGV[last].
+local function commit(k, keys, a, last)
+  local state, once = KEYS[k], keys == 5 and KEYS[k + 4]
+  local room = redis.call('HMGET', state, 'epoch', 'seq', 'version')
+  local epoch = room[1]
+  -- An ended room has lost its epoch.
+  if not epoch then return redis.call('HEXISTS', state, 'ended') == 1 and 'ended' or 'missing' end
+  if once then
+    local known = redis.call('GET', once)
     -- A former session of that name may have left it.
-    if of == epoch then return 'ok ' .. known .. ' 1' end
+    if known and string.match(known, '%d+ (%d+)') == epoch then return 'ok ' .. known .. ' 1' end
   end
+  local seq, version, changed = text(room[2] + 1), room[3], nil
+  local line, base = ARGV[a + 2], ARGV[a + 3]
+  if base == '-' then
+    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 5, last))
+  else
+    if base ~= '' and base ~= version then return 'stale ' .. version end
+    version = text(version + 1)
+    changed = version
+    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 5, last))
+  end
+  if line ~= '' and redis.call('RPUSH', KEYS[k + 3], seq .. ' ' .. line) > CHAT_LENGTH then
+    redis.call('LTRIM', KEYS[k + 3], -CHAT_LENGTH, -1)
+  end
+  append(KEYS[k + 1], KEYS[k + 2], seq, epoch, changed, ARGV[a], ARGV[a + 1])
+  local answer = seq .. ' ' .. epoch .. ' ' .. version
+  if once then redis.call('SET', once, answer, 'PX', IDEMPOTENCY_TTL) end
+  return 'ok ' .. answer .. ' 0'
 end
-local seq, version, changed = text(room[2] + 1), room[3], nil
-if ARGV[4] == '-' then
-  redis.call('HSET', KEYS[1], 'seq', seq, unpack(ARGV, 6))
-else
-  if ARGV[4] ~= '' and ARGV[4] ~= version then return 'stale ' .. version end
-  version = text(version + 1)
-  changed = version
-  redis.call('HSET', KEYS[1], 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[5], unpack(ARGV, 6))
+
+local answers, k, a = {}, 1, 1
+while a <= #ARGV do
+  local keys, args = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
+  local done, answer = pcall(commit, k, keys, a + 2, a + 1 + args)
+  if not done then
+    local why = type(answer) == 'table' and answer.err or tostring(answer)
+    answer = 'failed ' .. string.gsub(why, '\n', ' ')
+  end
+  answers[#answers + 1] = answer
+  k, a = k + keys, a + 2 + args
 end
-if ARGV[3] ~= '' and redis.call('RPUSH', KEYS[4], seq .. ' ' .. ARGV[3]) > CHAT_LENGTH then
-  redis.call('LTRIM', KEYS[4], -CHAT_LENGTH, -1)
-end
-append(KEYS[2], KEYS[3], seq, epoch, changed, ARGV[1], ARGV[2])
-local answer = seq .. ' ' .. epoch .. ' ' .. version
-if KEYS[5] then redis.call('SET', KEYS[5], answer, 'PX', IDEMPOTENCY_TTL) end
-return 'ok ' .. answer .. ' 0'
+return table.concat(answers, '\n')
