@@ -21,6 +21,7 @@ use super::{
 };
 use crate::clock::{Clock, Millis};
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
+use crate::telemetry::metrics::metrics;
 
 pub struct Memory {
     rooms: Rooms,
@@ -52,6 +53,7 @@ struct Stored {
 impl Memory {
     pub fn new(keep: Keep, clock: Clock, ear: Arc<dyn Ear>) -> Self {
         let rooms = Rooms::default();
+        metrics().backplane_connected(true);
         let sweeper = tokio::spawn(sweep(rooms.clone(), clock.clone(), keep.log_ttl));
         Self {
             rooms,
@@ -408,5 +410,71 @@ impl Backplane for Memory {
             // Aborted on purpose: the error says just that.
             let _ = sweeper.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Audience;
+    use crate::ids::{EventId, SessionId};
+
+    struct Deaf;
+
+    impl Ear for Deaf {
+        fn heard(&self, _: Envelope) {}
+        fn gap(&self, _: Room) {}
+        fn resumed(&self) {}
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// Guards the two lives of a session: short after people left, long before anybody came.
+    #[tokio::test]
+    async fn a_session_lives_as_long_as_its_settings_say() {
+        let clock = Clock::manual(1_000_000);
+        let keep = Keep {
+            log_length: 10,
+            log_ttl: HOUR,
+            chat_history: 10,
+            idempotency: HOUR,
+            session_grace: Duration::from_secs(300),
+            session_ttl: 24 * HOUR,
+            ended_ttl: HOUR,
+        };
+        let memory = Memory::new(keep, clock.clone(), Arc::new(Deaf));
+        let room = Room::Session(SessionId::parse("s").unwrap());
+        let draft = || Draft {
+            id: EventId::new(),
+            at: clock.now(),
+            origin: None,
+            audience: Audience::All,
+            event: Bytes::new(),
+        };
+        let (socket, user) = (
+            SocketId::next(NodeId::random()),
+            UserId::parse("ann").unwrap(),
+        );
+        memory.create(&room, Vec::new()).await.unwrap();
+        clock.advance(23 * 3_600_000);
+        let entry = Entry {
+            socket,
+            user: user.clone(),
+            member: Bytes::new(),
+            joined: draft(),
+            create: None,
+        };
+        memory.enter(&room, entry).await.unwrap();
+        clock.advance(100 * 3_600_000);
+        assert_eq!(memory.standing(&room).await, Ok(()));
+        let left = draft();
+        memory
+            .leave(&room, Exit { socket, user, left })
+            .await
+            .unwrap();
+        clock.advance(299_000);
+        assert_eq!(memory.standing(&room).await, Ok(()));
+        clock.advance(1_000);
+        assert_eq!(memory.standing(&room).await, Err(Error::Missing));
     }
 }

@@ -3,6 +3,8 @@
 //! A room belongs to one worker, by its hash, so what a worker knows of a room needs no lock. Workers never
 //! wait for a socket; what takes time (a snapshot, the log) runs beside them and comes back as a note.
 
+mod deliver;
+mod repair;
 mod track;
 mod worker;
 

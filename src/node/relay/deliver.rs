@@ -1,0 +1,170 @@
+//! Events on their way to the hub: read once, encoded once, large texts at a pace.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::Note;
+use super::worker::Worker;
+use crate::backplane::{Audience, Envelope};
+use crate::clock::Millis;
+use crate::dialects::{self, Dialect};
+use crate::domain::{Event, documents};
+use crate::hub::{self, Lane, frame};
+use crate::ids::{Position, Room};
+use crate::node::ENDED;
+use crate::telemetry::metrics::{SAMPLED, metrics};
+
+/// Large texts are passed on at a pace; of those in between only the newest.
+#[derive(Default)]
+pub(super) struct LargeText {
+    next: Option<Instant>,
+    pub(super) pending: Option<Box<Envelope>>,
+}
+
+/// For the latency metric, once the writes are done.
+pub(super) struct Sampled {
+    pub(super) at: Millis,
+    pub(super) local: bool,
+    pub(super) recipients: usize,
+}
+
+impl Worker {
+    /// Hands an event to the hub, or keeps a large text back for its pace.
+    pub(super) fn deliver(&mut self, envelope: &Envelope, at: Option<Position>) {
+        let event: Event = match rmp_serde::from_slice(&envelope.event) {
+            Ok(event) => event,
+            Err(error) => {
+                metrics().dropped("unreadable", 1);
+                tracing::warn!(room = %envelope.room, %error, "an event cannot be read");
+                return;
+            }
+        };
+        if event.is_text() && self.hold_back(envelope, &event) {
+            return;
+        }
+        self.hand_over(envelope, &event, at);
+        if event == Event::Ended {
+            self.hub
+                .close_room(&envelope.room, ENDED, "the session has ended");
+        }
+    }
+
+    fn hand_over(&mut self, envelope: &Envelope, event: &Event, at: Option<Position>) {
+        let only = match &envelope.audience {
+            Audience::Users(users) => Some(users.as_slice()),
+            _ => None,
+        };
+        let except = match envelope.audience {
+            Audience::Except(socket) => Some(socket),
+            _ => None,
+        };
+        let delivery = hub::Delivery {
+            position: at,
+            lane: lane(event),
+            except,
+            only,
+        };
+        let said = dialects::Delivery {
+            event,
+            at: envelope.at,
+            seq: at.map(|at| at.seq),
+            version: envelope.version,
+        };
+        let mut bytes = 0;
+        let encode = |tongue| {
+            let frame = encode(Dialect::of_tongue(tongue)?, &said)?;
+            bytes = frame.len();
+            Some(frame)
+        };
+        let recipients = self
+            .hub
+            .deliver(&envelope.room, &delivery, encode, &mut self.touched);
+        self.pairing.sent(recipients);
+        metrics().sent_bytes(bytes * recipients);
+        self.routed += 1;
+        if self.routed.is_multiple_of(SAMPLED) {
+            metrics().heard(millis(self.roster.clock.now() - envelope.at));
+            self.sampled.push(Sampled {
+                at: envelope.at,
+                local: envelope
+                    .origin
+                    .is_some_and(|socket| socket.is_of(self.roster.node)),
+                recipients,
+            });
+        }
+    }
+
+    /// True when the text waits: large ones go out at a pace, and any newer text replaces one that waits.
+    fn hold_back(&mut self, envelope: &Envelope, event: &Event) -> bool {
+        let Some(local) = self.rooms.get_mut(&envelope.room) else {
+            return false;
+        };
+        let Event::TextChanged { code, .. } = event else {
+            return false;
+        };
+        let was_waiting = local.large.pending.take().is_some();
+        if was_waiting {
+            metrics().conflated(1);
+        }
+        if code.as_ref().map_or(0, |code| code.len()) <= documents::LARGE_TEXT_BYTES {
+            return false;
+        }
+        let now = Instant::now();
+        let pace = Duration::from_millis(documents::LARGE_TEXT_PACE_MS);
+        match local.large.next {
+            Some(next) if next > now => {
+                local.large.pending = Some(Box::new(envelope.clone()));
+                if !was_waiting {
+                    let room = envelope.room.clone();
+                    self.jobs.spawn(async move {
+                        tokio::time::sleep_until(next).await;
+                        Note::Release(room)
+                    });
+                }
+                true
+            }
+            _ => {
+                local.large.next = Some(now + pace);
+                false
+            }
+        }
+    }
+
+    pub(super) fn release_text(&mut self, room: &Room) {
+        let pending = self
+            .rooms
+            .get_mut(room)
+            .and_then(|local| local.large.pending.take());
+        if let Some(envelope) = pending {
+            let at = envelope.position;
+            self.deliver(&envelope, at);
+        }
+    }
+}
+
+fn encode(dialect: Dialect, delivery: &dialects::Delivery<'_>) -> Option<Bytes> {
+    let mut known = true;
+    let frame = frame::text_with(256, |out| known = dialect.encode(delivery, out));
+    known.then_some(frame)
+}
+
+/// Texts and cursors give way to newer ones when a socket is slow; nothing else does.
+fn lane(event: &Event) -> Lane {
+    let hash = |key: (&str, &str)| {
+        Lane::Latest(BuildHasherDefault::<DefaultHasher>::default().hash_one(key))
+    };
+    if event.is_text() {
+        return hash(("text", ""));
+    }
+    match event.latest_key() {
+        Some((kind, user)) => hash((kind, user.as_str())),
+        None => Lane::Ordered,
+    }
+}
+
+pub(super) fn millis(millis: Millis) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}

@@ -1,0 +1,296 @@
+//! Snapshots for those who come, the log for what was missed, a new start for everyone when neither
+//! helps. The reading is done beside the worker and comes back as a note.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::worker::Worker;
+use super::{Fill, Note, Waiter};
+use crate::backplane::{Audience, Envelope, Error, Link, Replay, SharedBackplane, Snapshot};
+use crate::dialects::Dialect;
+use crate::domain::Event;
+use crate::hub::Hub;
+use crate::ids::{Position, Room};
+use crate::node::roster::Roster;
+use crate::node::{ENDED, pack, snapshots};
+use crate::telemetry::metrics::metrics;
+
+/// Wait before a failed comparison is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+impl Worker {
+    pub(super) fn open(&mut self, room: Room, waiter: Waiter) {
+        self.hub.join(&room, waiter.socket.clone());
+        let local = self.rooms.entry(room.clone()).or_default();
+        local.waiting.push(waiter);
+        self.fetch_snapshot(&room);
+    }
+
+    /// One snapshot at a time; whoever comes while it is taken waits for the next, so that it is never
+    /// older than their coming.
+    fn fetch_snapshot(&mut self, room: &Room) {
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        if local.snapshotting {
+            return;
+        }
+        local.snapshotting = true;
+        local.aboard = std::mem::take(&mut local.waiting);
+        let restarting = local.track.restarting();
+        let (remote, room) = (self.remote(), room.clone());
+        self.jobs.spawn(async move {
+            let result = async {
+                // The order was lost, and with it perhaps the members.
+                if restarting {
+                    remote.enter_all(&room).await?;
+                }
+                remote.backplane.snapshot(&room).await
+            };
+            let result = result.await;
+            Note::Snapshot(room, result)
+        });
+    }
+
+    pub(super) fn snapshotted(&mut self, room: &Room, result: Result<Snapshot, Error>) {
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        local.snapshotting = false;
+        let aboard = std::mem::take(&mut local.aboard);
+        let again = !local.waiting.is_empty();
+        let taken = result.and_then(|snapshot| {
+            if snapshot.ended() {
+                return Err(Error::Ended);
+            }
+            let at = snapshot.position().ok_or(Error::Missing)?;
+            Ok((at, snapshot))
+        });
+        match taken {
+            Ok((at, snapshot)) => self.start_from(room, at, snapshot, aboard),
+            Err(error) => self.snapshot_failed(room, &error, aboard),
+        }
+        if again {
+            self.fetch_snapshot(room);
+        }
+    }
+
+    fn start_from(&mut self, room: &Room, at: Position, snapshot: Snapshot, aboard: Vec<Waiter>) {
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        let view = snapshots::view(room, snapshot);
+        let greeting = snapshots::greeting(Dialect::Pairing, &view, self.roster.clock.now());
+        if local.track.snapshot(at) {
+            metrics().gap("snapshot");
+            local.large.pending = None;
+            self.hub.restart(room, at, &greeting, &mut self.touched);
+        }
+        for Waiter { socket, done } in aboard {
+            self.hub
+                .open(room, &socket, at, &greeting, &mut self.touched);
+            self.pairing.sent(1);
+            metrics().sent_bytes(greeting.len());
+            // Whoever waited may have gone; its leaving cleans up.
+            let _ = done.send(Ok(()));
+        }
+        let held = local.track.release();
+        self.go_on(room, held);
+    }
+
+    fn snapshot_failed(&mut self, room: &Room, error: &Error, aboard: Vec<Waiter>) {
+        for waiter in aboard {
+            let _ = waiter.done.send(Err(error.clone()));
+        }
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        if !local.track.restarting() {
+            return;
+        }
+        match error {
+            Error::Ended => self.hub.close_room(room, ENDED, "the session has ended"),
+            _ => self.try_again(room),
+        }
+    }
+
+    /// Brings the room's members into the backplane, if it lost them, and reads what was missed.
+    pub(super) fn compare(&mut self, room: &Room) {
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        if local.track.restarting() {
+            self.restart(room);
+        } else if let Some(since) = local.track.compare() {
+            self.fetch_log(room.clone(), since, true);
+        }
+    }
+
+    pub(super) fn fetch_log(&mut self, room: Room, since: Position, entering: bool) {
+        let remote = self.remote();
+        self.jobs.spawn(async move {
+            let result = async {
+                if entering {
+                    remote.enter_all(&room).await?;
+                }
+                fill(&remote.backplane, &room, since).await
+            };
+            let result = result.await;
+            Note::Filled(room, result)
+        });
+    }
+
+    pub(super) fn filled(&mut self, room: &Room, result: Result<Fill, Error>) {
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        match result {
+            Ok(Fill {
+                replay: Replay::Events(events),
+                text,
+            }) => {
+                if !events.is_empty() {
+                    metrics().gap("filled");
+                }
+                let mut missed: Vec<Envelope> = events
+                    .into_iter()
+                    .filter_map(|envelope| local.track.take_logged(envelope))
+                    .collect();
+                complete_texts(&mut missed, text);
+                let held = local.track.filled();
+                for envelope in missed {
+                    let at = envelope.position;
+                    self.deliver(&envelope, at);
+                }
+                match held {
+                    Some(held) => self.go_on(room, held),
+                    None => self.restart(room),
+                }
+            }
+            Ok(Fill {
+                replay: Replay::Gone,
+                ..
+            }) => self.restart(room),
+            Err(Error::Ended) => self.hub.close_room(room, ENDED, "the session has ended"),
+            Err(error) => {
+                metrics().gap("failed");
+                tracing::debug!(%room, %error, "a hole could not be filled yet");
+                local.track.give_up();
+                self.try_again(room);
+            }
+        }
+    }
+
+    pub(super) fn restart(&mut self, room: &Room) {
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        local.track.restart();
+        self.fetch_snapshot(room);
+    }
+
+    fn try_again(&mut self, room: &Room) {
+        let (mut link, room) = (self.backplane.link(), room.clone());
+        self.jobs.spawn(async move {
+            tokio::time::sleep(RETRY).await;
+            // An ended channel means that the node stops.
+            let _ = link.wait_for(|link| *link == Link::Up).await;
+            Note::Compare(room)
+        });
+    }
+
+    fn go_on(&mut self, room: &Room, held: Vec<Envelope>) {
+        for envelope in held {
+            self.heard(envelope);
+        }
+        if self
+            .rooms
+            .get_mut(room)
+            .is_some_and(|local| local.track.again())
+        {
+            self.compare(room);
+        }
+    }
+
+    fn remote(&self) -> Remote {
+        Remote {
+            backplane: self.backplane.clone(),
+            roster: self.roster.clone(),
+            hub: self.hub.clone(),
+            comparing: self.comparing.clone(),
+        }
+    }
+}
+
+/// What a job beside the worker needs.
+struct Remote {
+    backplane: SharedBackplane,
+    roster: Arc<Roster>,
+    hub: Arc<Hub>,
+    comparing: Arc<Semaphore>,
+}
+
+impl Remote {
+    /// Sees to it that the backplane knows this node's members of the room; a few rooms at a time.
+    async fn enter_all(&self, room: &Room) -> Result<(), Error> {
+        let _turn = self.comparing.acquire().await;
+        self.roster
+            .enter_all(&self.backplane, &self.hub, room)
+            .await
+    }
+}
+
+/// Reads the log; when it speaks of a text, the newest one with it.
+async fn fill(backplane: &SharedBackplane, room: &Room, since: Position) -> Result<Fill, Error> {
+    let replay = backplane.replay(room, since).await?;
+    let speaks_of_text = match &replay {
+        Replay::Events(events) => events.iter().any(|envelope| envelope.version.is_some()),
+        Replay::Gone => false,
+    };
+    let text = if speaks_of_text {
+        let mut snapshot = backplane.snapshot(room).await?;
+        let version = snapshot.fields.get("version").and_then(|v| v.parse().ok());
+        snapshot.fields.remove("code").zip(version)
+    } else {
+        None
+    };
+    Ok(Fill { replay, text })
+}
+
+/// The log leaves texts out: the last of them gets the newest text, the others say nothing.
+fn complete_texts(missed: &mut Vec<Envelope>, newest: Option<(String, u64)>) {
+    let Some((code, version)) = newest else {
+        // The room went away in between: there is no text to tell.
+        missed.retain(|envelope| envelope.version.is_none());
+        return;
+    };
+    let Some(last) = missed
+        .iter()
+        .rposition(|envelope| envelope.version.is_some())
+    else {
+        return;
+    };
+    let mut at = 0;
+    missed.retain(|envelope| {
+        at += 1;
+        envelope.version.is_none() || at - 1 == last
+    });
+    let Some(envelope) = missed
+        .iter_mut()
+        .find(|envelope| envelope.version.is_some())
+    else {
+        return;
+    };
+    if let Ok(Event::TextChanged { user, .. }) = rmp_serde::from_slice(&envelope.event) {
+        let whole = Event::TextChanged {
+            user,
+            code: Some(code.into()),
+        };
+        envelope.event = pack(&whole);
+        envelope.version = Some(version);
+        // Its writer may have written since; whoever wrote last is not in the log's entry.
+        envelope.audience = Audience::All;
+    }
+}
