@@ -40,6 +40,7 @@ impl Worker {
         local.snapshotting = true;
         local.aboard = std::mem::take(&mut local.waiting);
         let restarting = local.track.restarting();
+        local.entered = restarting;
         let (remote, room) = (self.remote(), room.clone());
         self.jobs.spawn(async move {
             let result = async {
@@ -60,6 +61,11 @@ impl Worker {
         };
         local.snapshotting = false;
         let aboard = std::mem::take(&mut local.aboard);
+        if local.track.restarting() && !local.entered {
+            // It was under way when the order was lost: too old to start from.
+            local.waiting.extend(aboard);
+            return self.fetch_snapshot(room);
+        }
         let again = !local.waiting.is_empty();
         let taken = result.and_then(|snapshot| {
             if snapshot.ended() {

@@ -108,9 +108,11 @@ impl Track {
         }
     }
 
-    /// Everyone needs a snapshot; what comes meanwhile is held.
+    /// Everyone needs a snapshot, taken from now on: it covers what is held, and what comes meanwhile is
+    /// held anew.
     pub fn restart(&mut self) {
         self.repair = Repair::Restarting;
+        self.take_held();
     }
 
     /// The log was read: go on with what was held, which it may have covered. `None` when what is held
@@ -289,6 +291,9 @@ mod tests {
         let mut track = begun();
         take(&mut track, at(1, 7));
         assert_eq!(track.filled(), None);
+        track.restart();
+        assert!(track.snapshot(at(1, 5)));
+        assert_eq!(track.release(), []);
     }
 
     #[test]

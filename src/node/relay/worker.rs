@@ -50,6 +50,8 @@ pub(super) struct Local {
     pub(super) aboard: Vec<Waiter>,
     pub(super) waiting: Vec<Waiter>,
     pub(super) snapshotting: bool,
+    /// The members were entered again before the snapshot that is under way.
+    pub(super) entered: bool,
     pub(super) large: LargeText,
 }
 
