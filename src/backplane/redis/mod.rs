@@ -59,6 +59,8 @@ pub struct Redis {
 const MAX_WAITING_COMMANDS: usize = 65_536;
 /// Messages waiting for the relay beyond this are a gap in every room.
 const MAX_WAITING_MESSAGES: usize = 65_536;
+/// Reconnects and errors of the command connection that we have not looked at yet; older ones are lost.
+const MAX_WAITING_NOTICES: usize = 256;
 /// Silence of an asked server after which its connection is given up.
 const UNRESPONSIVE: Duration = Duration::from_secs(3);
 
@@ -66,9 +68,10 @@ impl Redis {
     /// Begins to connect, and goes on trying; [`Backplane::link`] tells when it works.
     pub fn connect(config: &Config, keep: Keep, ear: Arc<dyn Ear>) -> Result<Self, Error> {
         let config = config.clone();
-        let builder = builder(&config)?;
-        let client = builder.build().map_err(unavailable)?;
-        let subscriber = builder.build_subscriber_client().map_err(unavailable)?;
+        let client = builder(&config, MAX_WAITING_NOTICES)?.build();
+        let client = client.map_err(unavailable)?;
+        let subscriber = builder(&config, MAX_WAITING_MESSAGES)?.build_subscriber_client();
+        let subscriber = subscriber.map_err(unavailable)?;
         let commands = client.with_options(&Options {
             fail_fast: true,
             max_attempts: Some(1),
@@ -127,10 +130,11 @@ impl Redis {
 
 /// Whether the URL can be used at all.
 pub fn check(config: &Config) -> Result<(), Error> {
-    builder(config).map(|_| ())
+    builder(config, MAX_WAITING_NOTICES).map(|_| ())
 }
 
-fn builder(config: &Config) -> Result<Builder, Error> {
+/// `waiting` is the length of each of the client's queues to us, which take their memory at once.
+fn builder(config: &Config, waiting: usize) -> Result<Builder, Error> {
     let mut redis = FredConfig::from_url(&config.url).map_err(unavailable)?;
     redis.version = RespVersion::RESP3;
     // Away at the start: wait with backoff instead of giving up.
@@ -142,7 +146,7 @@ fn builder(config: &Config) -> Result<Builder, Error> {
         .set_policy(policy)
         .set_performance_config(PerformanceConfig {
             default_command_timeout: config.command_timeout,
-            broadcast_channel_capacity: MAX_WAITING_MESSAGES,
+            broadcast_channel_capacity: waiting,
             ..PerformanceConfig::default()
         })
         .set_connection_config(ConnectionConfig {
