@@ -7,7 +7,7 @@
 //! 4  transport   api               sockets, REST
 //! 3  node                          carries commands in and events out
 //! 2  dialects → domain             wire ⇄ meaning; meaning
-//! 1  hub   backplane               none imports a sibling
+//! 1  hub   backplane   auth        none imports a sibling
 //! 0  ids   clock   telemetry   http   bunching
 //! ```
 //!
@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod app;
+pub mod auth;
 pub mod backplane;
 pub mod bunching;
 pub mod clock;

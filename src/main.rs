@@ -1,4 +1,6 @@
-//! The `collabd` command: serve (default), check-config, healthcheck.
+//! The `collabd` command: serve (default), check-config, healthcheck, token.
+
+mod token;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
         given(flags).or_else(|| given(&matches))
     };
     let given = Given::collect(flag, |name| std::env::var(name).ok());
+    if let Some(("token", asked)) = matches.subcommand() {
+        return token::run(asked, &given);
+    }
     let config = match Config::read(&given) {
         Ok(config) => config,
         Err(bad) => {
@@ -73,6 +78,7 @@ fn command() -> Command {
         .subcommand(
             Command::new("healthcheck").about("Asks the node that runs with these settings"),
         )
+        .subcommand(token::command())
         .args(settings)
 }
 

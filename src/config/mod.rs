@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one list: name, default, what is right, what it is for. The README's table, `--help`,
 //! `check-config` and every error sentence come from it.
 
+mod identity;
 mod parse;
 mod settings;
 
@@ -16,7 +17,7 @@ use crate::backplane::{Keep, redis};
 use crate::domain::Limits;
 use crate::hub::Bounds;
 use crate::telemetry::{LogConfig, LogFormat};
-use crate::{api, node, transport};
+use crate::{api, auth, node, transport};
 
 /// Everything the node is told, checked.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     pub metrics: Option<SocketAddr>,
     pub log: LogConfig,
+    /// `None`: open, identity is what the query says.
+    pub auth: Option<auth::Config>,
     pub redis: Option<redis::Config>,
     pub keep: Keep,
     pub node: node::Config,
@@ -58,7 +61,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn config(mut self) -> Option<Config> {
-        self.no_identity_yet();
+        let auth = self.auth();
         let listen = self.listen();
         let metrics = self.metrics();
         let handshake_timeout = self.seconds("HANDSHAKE_TIMEOUT");
@@ -121,6 +124,7 @@ impl Reader<'_> {
             listen: listen?,
             metrics: metrics?,
             log: log?,
+            auth: auth?,
             redis: redis?,
             keep,
             node,
@@ -177,17 +181,6 @@ impl Reader<'_> {
         });
     }
 
-    /// Silently ignoring a secret would leave open what its owner believes closed.
-    fn no_identity_yet(&mut self) {
-        for name in ["JWT_SECRET", "JWKS_URL"] {
-            if !self.given.value(name).is_empty() {
-                let right = "nothing: this version has no token identity, only AUTH=open";
-                self.refuse(name, right.to_owned());
-            }
-        }
-        let _only_open = self.choice("AUTH");
-    }
-
     fn listen(&mut self) -> Option<Vec<SocketAddr>> {
         let port = self.whole("PORT");
         let (name, list) = match self.given.value("LISTEN") {
@@ -209,11 +202,11 @@ impl Reader<'_> {
             }
         }
         let public = addresses.iter().any(|address| !address.ip().is_loopback());
-        if public && !self.given.is_set("AUTH") {
+        if public && self.is_open() && !self.given.is_set("AUTH") {
             self.refuse(
                 name,
                 "an address of this machine alone, such as 127.0.0.1: without identity anybody could be \
-                 anyone; say AUTH=open if that is meant"
+                 anyone; set JWT_SECRET or JWKS_URL, or say AUTH=open if that is meant"
                     .to_owned(),
             );
             return None;

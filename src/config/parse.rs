@@ -74,7 +74,18 @@ impl Given {
     pub fn value(&self, name: &str) -> &str {
         match self.values.get(name) {
             Some((text, _)) => text,
-            None => self.setting(name).default,
+            None => self.default(name),
+        }
+    }
+
+    /// Defaults that follow from other settings; the list has no text for them.
+    fn default(&self, name: &str) -> &'static str {
+        match name {
+            "AUTH" if self.is_set("JWT_SECRET") || self.is_set("JWKS_URL") => "token",
+            "AUTH" => "open",
+            "HOST" if self.value("AUTH").eq_ignore_ascii_case("token") => "0.0.0.0",
+            "HOST" => "127.0.0.1",
+            _ => self.setting(name).default,
         }
     }
 
@@ -85,10 +96,11 @@ impl Given {
     /// The value as it may be shown.
     pub fn shown(&self, name: &str) -> String {
         let value = self.value(name);
-        if self.setting(name).secret {
-            masked(value)
-        } else {
-            value.to_owned()
+        match self.setting(name).secret {
+            true if name.ends_with("_URL") => masked(value),
+            // A secret that looks like a URL must not be shown as one.
+            true => "***".repeat(usize::from(!value.is_empty())),
+            false => value.to_owned(),
         }
     }
 

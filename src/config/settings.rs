@@ -86,9 +86,9 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "HOST",
-        "127.0.0.1",
+        "",
         Text("an IP address or host name"),
-        "Address of the public listener",
+        "Address of the public listener. Unless given: `127.0.0.1` with AUTH=open, `0.0.0.0` with AUTH=token",
     ),
     setting(
         "PORT",
@@ -116,9 +116,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "AUTH",
-        "open",
-        Choice(&["open"]),
-        "Who a socket is: `open` believes `user_id`. An address that others can reach needs it said explicitly",
+        "",
+        Choice(&["open", "token"]),
+        "Who a socket is: `token` reads it from a token, `open` believes `user_id`. Unless given: `token` with \
+         JWT_SECRET or JWKS_URL, else `open`, which an address that others can reach needs said explicitly",
     ),
     Setting {
         aliases: &["JWT_SECRET_KEY"],
@@ -126,15 +127,42 @@ pub const SETTINGS: &[Setting] = &[
         ..setting(
             "JWT_SECRET",
             "",
-            Text("nothing in this version"),
-            "Refused, so that nobody relies on it: tokens are not read yet",
+            Text("a list of secrets, each of 16 characters or more, without commas"),
+            "Secrets of HS256 tokens: the first signs, all verify",
+        )
+    },
+    Setting {
+        secret: true,
+        ..setting(
+            "JWKS_URL",
+            "",
+            Text("http:// or https:// and a host"),
+            "Where the keys of RS256, ES256 and EdDSA tokens are published",
         )
     },
     setting(
-        "JWKS_URL",
+        "JWKS_REFRESH",
+        "600",
+        Seconds(1.0, DAY),
+        "Between two fetches of these keys; an unknown key asks for one at once",
+    ),
+    setting(
+        "JWKS_TIMEOUT",
+        "3",
+        Seconds(0.05, 60.0),
+        "Time for one fetch",
+    ),
+    setting(
+        "JWT_ISSUER",
         "",
-        Text("nothing in this version"),
-        "Refused, so that nobody relies on it: tokens are not read yet",
+        Text("any text; empty: any issuer"),
+        "The `iss` that tokens must have",
+    ),
+    setting(
+        "JWT_AUDIENCE",
+        "",
+        Text("any text; empty: any audience"),
+        "What the `aud` of tokens must name",
     ),
     setting(
         "ALLOWED_ORIGINS",

@@ -10,6 +10,7 @@ use collabd::telemetry::metrics::{Kind, LIST};
 /// A folder or file of `src` and its row: imports go down, to lower rows only.
 const ROWS: &[(&str, u8)] = &[
     ("main", 7),
+    ("token", 7),
     ("app", 6),
     ("config", 5),
     ("transport", 4),
@@ -19,6 +20,7 @@ const ROWS: &[(&str, u8)] = &[
     ("domain", 1),
     ("hub", 1),
     ("backplane", 1),
+    ("auth", 1),
     ("ids", 0),
     ("clock", 0),
     ("telemetry", 0),
