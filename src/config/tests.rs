@@ -53,6 +53,109 @@ fn an_open_node_for_everyone_must_be_meant() {
     assert!(said[0].starts_with("LISTEN"), "{said:?}");
 }
 
+const SECRET: (&str, &str) = ("JWT_SECRET", "sixteen letters!");
+const KEYS: (&str, &str) = ("JWKS_URL", "https://keys.example/jwks.json");
+
+/// Which identity is in force, and where the node then listens.
+#[test]
+fn the_mode_follows_what_is_given() {
+    let open = Some((None, [127, 0, 0, 1]));
+    let token = |secrets, jwks| Some((Some((secrets, jwks)), [0, 0, 0, 0]));
+    for (pairs, right) in [
+        (&[][..], open),
+        (&[("AUTH", "open")], open),
+        (&[SECRET], token(1, false)),
+        (&[KEYS], token(0, true)),
+        (&[SECRET, KEYS], token(1, true)),
+        (&[SECRET, ("AUTH", "TOKEN")], token(1, false)),
+        (&[SECRET, ("AUTH", "open")], open),
+        (
+            &[("JWT_SECRET_KEY", "an older name for it")],
+            token(1, false),
+        ),
+        (
+            &[("JWT_SECRET", "the first of them, the second of them ")],
+            token(2, false),
+        ),
+        (&[("AUTH", "token")], None),
+        (&[("AUTH", "token"), ("JWT_ISSUER", "us")], None),
+        (&[("AUTH", "maybe")], None),
+        (&[SECRET, ("AUTH", "none")], None),
+        (&[("JWT_SECRET", "fifteen letters")], None),
+        (&[("JWT_SECRET", "sixteen letters!,short")], None),
+        (&[("JWT_SECRET", "sixteen letters!,")], None),
+        (&[("JWT_SECRET", "short"), ("AUTH", "open")], None),
+        (&[("JWKS_URL", "keys.example")], None),
+        (&[("JWKS_URL", "file:///keys")], None),
+        (&[KEYS, ("JWKS_REFRESH", "0")], None),
+        (&[KEYS, ("JWKS_TIMEOUT", "soon")], None),
+    ] {
+        let read = Config::read(&given(pairs)).ok().map(|config| {
+            let auth = config
+                .auth
+                .map(|auth| (auth.secrets.len(), auth.jwks.is_some()));
+            let SocketAddr::V4(address) = config.listen[0] else {
+                panic!("{pairs:?} listens on IPv6");
+            };
+            (auth, address.ip().octets())
+        });
+        assert_eq!(read, right, "{pairs:?}");
+    }
+}
+
+#[test]
+fn with_tokens_any_address_is_fine() {
+    assert!(sentences(&[SECRET, ("HOST", "0.0.0.0")]).is_empty());
+    let said = sentences(&[SECRET, ("AUTH", "open"), ("HOST", "0.0.0.0")]);
+    assert!(said.is_empty(), "it was meant: {said:?}");
+    let config = Config::read(&given(&[SECRET, ("HOST", "127.0.0.1")])).unwrap();
+    assert!(config.listen[0].ip().is_loopback());
+}
+
+#[test]
+fn what_is_in_force_is_shown() {
+    let table = given(&[SECRET]).table();
+    assert!(table.contains("AUTH=token  # default"), "{table}");
+    assert!(table.contains("HOST=0.0.0.0  # default"), "{table}");
+    let table = given(&[]).table();
+    assert!(table.contains("AUTH=open  # default"), "{table}");
+    assert!(table.contains("HOST=127.0.0.1  # default"), "{table}");
+}
+
+#[test]
+fn settings_of_identity_arrive() {
+    let pairs = [
+        ("JWT_SECRET", "sixteen letters!, and another one of them"),
+        ("JWKS_URL", "http://127.0.0.1:1/keys"),
+        ("JWKS_REFRESH", "60"),
+        ("JWKS_TIMEOUT", "0.5"),
+        ("JWT_ISSUER", "https://us"),
+        ("JWT_AUDIENCE", "collab"),
+    ];
+    let auth = Config::read(&given(&pairs)).unwrap().auth.unwrap();
+    assert_eq!(
+        auth.secrets,
+        ["sixteen letters!", "and another one of them"]
+    );
+    assert_eq!(auth.issuer.as_deref(), Some("https://us"));
+    assert_eq!(auth.audience.as_deref(), Some("collab"));
+    let jwks = auth.jwks.unwrap();
+    assert_eq!(jwks.url, "http://127.0.0.1:1/keys");
+    assert_eq!(jwks.refresh, Duration::from_secs(60));
+    assert_eq!(jwks.timeout, Duration::from_millis(500));
+}
+
+#[test]
+fn a_wrong_secret_is_told_of_and_not_shown() {
+    let said = sentences(&[("JWT_SECRET_KEY", "hunter2")]);
+    assert!(said[0].starts_with("JWT_SECRET: given \"***\""), "{said:?}");
+    let url = given(&[("JWT_SECRET", "abc://hunter2@hunter2")]);
+    assert_eq!(url.shown("JWT_SECRET"), "***");
+    let url = given(&[("JWKS_URL", "https://ann:hunter2@host/keys?key=hunter2")]);
+    assert_eq!(url.shown("JWKS_URL"), "https://ann:***@host/keys");
+    assert_eq!(given(&[]).shown("JWT_SECRET"), "");
+}
+
 #[test]
 fn passwords_are_masked() {
     for (url, shown) in [
