@@ -147,11 +147,11 @@ class Node(Child):
         with suppress(OSError):
             return self.get(path).status == 200
 
-    def run(self, subcommand, **settings):
+    def run(self, subcommand, *arguments, **settings):
         """Runs a subcommand with this node's settings, and these on top."""
         environment = self.environment | {key: str(value) for key, value in settings.items()}
         return subprocess.run(
-            [str(BINARY), subcommand],
+            [str(BINARY), subcommand, *arguments],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
