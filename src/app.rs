@@ -9,7 +9,10 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Body;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::service::TowerToHyperService;
 use matchit::Router;
@@ -21,6 +24,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
 use crate::api::{self, Api};
+use crate::auth::Verifier;
 use crate::backplane::{SharedBackplane, memory::Memory, redis::Redis};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -28,15 +32,17 @@ use crate::dialects::Dialect;
 use crate::http::Answer;
 use crate::hub::Hub;
 use crate::ids::NodeId;
-use crate::node::{Node, relay};
+use crate::node::{Node, lobby, relay};
 use crate::telemetry::metrics::metrics;
-use crate::transport::{self, Bound, Door, Transport, close};
+use crate::transport::tls::Tls;
+use crate::transport::{self, Bound, Door, Origins, Transport};
 
 /// A node that serves.
 pub struct App {
     pub addresses: Vec<SocketAddr>,
     node: Arc<Node>,
     transport: Arc<Transport>,
+    tls: Option<Arc<Tls>>,
     listening: CancellationToken,
     background: CancellationToken,
     tasks: TaskTracker,
@@ -54,6 +60,10 @@ pub enum StartError {
     Listen(SocketAddr, std::io::Error),
     #[error("cannot use REDIS_URL: {0}")]
     Backplane(#[from] crate::backplane::Error),
+    #[error("cannot check tokens: {0}")]
+    Identity(String),
+    #[error("cannot speak TLS: {0}")]
+    Tls(String),
 }
 
 impl App {
@@ -69,7 +79,11 @@ impl App {
         let id = NodeId::random();
         metrics().begin(env!("CARGO_PKG_VERSION"), Dialect::Pairing.door());
         let clock = Clock::system();
-        let (inlet, outlet) = relay::channel(&config.node.relay);
+        let auth = config.auth.map(Verifier::new).transpose();
+        let auth = auth.map_err(StartError::Identity)?.map(Arc::new);
+        let tls = config.transport.tls.as_ref().map(Tls::load).transpose();
+        let tls = tls.map_err(StartError::Tls)?.map(Arc::new);
+        let (inlet, attendance, outlet) = relay::channel(&config.node.relay);
         let backplane: SharedBackplane = match &config.redis {
             None => Arc::new(Memory::new(config.keep, clock.clone(), Arc::new(inlet))),
             Some(redis) => Arc::new(Redis::connect(redis, config.keep, Arc::new(inlet))?),
@@ -81,17 +95,19 @@ impl App {
             Arc::new(Hub::default()),
             backplane,
             outlet,
+            auth.clone(),
         );
         let transport = Transport::new(node.clone(), config.transport.clone());
         let app = Self {
             addresses,
             transport,
+            tls,
             listening: CancellationToken::new(),
             background: CancellationToken::new(),
             tasks: TaskTracker::new(),
             node: node.clone(),
         };
-        app.start_background();
+        app.start_background(attendance, auth);
         let service = Arc::new(Routes {
             router: router(),
             api: Api::new(node, config.api),
@@ -108,13 +124,28 @@ impl App {
         Ok(app)
     }
 
-    fn start_background(&self) {
-        let (transport, stop) = (self.transport.clone(), self.background.clone());
+    fn start_background(&self, attendance: lobby::Attendance, auth: Option<Arc<Verifier>>) {
+        let transport = self.transport.clone();
+        self.until_stopped(async move { transport.keep_alive().await });
+        if let Some(auth) = auth {
+            self.until_stopped(async move { auth.keep_fresh().await });
+        }
+        if let Some(tls) = self.tls.clone() {
+            self.until_stopped(async move { tls.keep_fresh().await });
+        }
+        // These end when the node does.
+        let node = &self.node;
+        self.tasks.spawn(node.clone().beat());
+        self.tasks.spawn(node.clone().attend_link());
+        self.tasks.spawn(node.clone().attend_lobby(attendance));
+        self.tasks.spawn(node.clone().attend_tokens());
+    }
+
+    fn until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.background.clone();
         self.tasks.spawn(async move {
-            stop.run_until_cancelled(transport.keep_alive()).await;
+            stop.run_until_cancelled(task).await;
         });
-        let node = self.node.clone();
-        self.tasks.spawn(async move { node.beat().await });
     }
 
     fn serve(&self, bound: Bound, routes: Arc<Routes>, config: &transport::Config, body: usize) {
@@ -123,7 +154,8 @@ impl App {
         let service = ServiceBuilder::new()
             .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
             .layer(PropagateRequestIdLayer::new(id))
-            .layer(cors(config.allowed_origins.as_deref()))
+            .map_response(harden(config.tls.is_some()))
+            .layer(cors(&config.origins))
             .map_response(speak_problem)
             .layer(RequestBodyLimitLayer::new(body))
             .service(service_fn(move |request| {
@@ -132,20 +164,29 @@ impl App {
             }));
         let stop = self.listening.clone();
         let service = TowerToHyperService::new(service.boxed_clone());
-        self.tasks.spawn(bound.serve(service, config.clone(), stop));
+        let (config, tls) = (config.clone(), self.tls.clone());
+        self.tasks.spawn(bound.serve(service, config, tls, stop));
     }
 
-    /// Leaves in order: nobody new, everyone told to come back elsewhere, then the backplane.
-    pub async fn stop(self) {
-        self.node.begin_stop();
+    /// Reads the certificate again.
+    pub async fn reload(&self) {
+        match &self.tls {
+            Some(tls) => tls.reload(true).await,
+            None => tracing::info!("asked to reload, but there is no certificate to read again"),
+        }
+    }
+
+    /// Leaves in order: nobody new is sent here, everyone is told to come back elsewhere, then the backplane.
+    /// In a hurry nobody waits for balancers to notice, and all sockets are closed at once.
+    pub async fn stop(self, hurry: bool) {
+        self.node.begin_drain(hurry).await;
+        self.node.close_paced(hurry).await;
+        self.transport.emptied().await;
         self.listening.cancel();
-        self.transport
-            .close_all(close::RESTARTING, "the node is restarting")
-            .await;
         self.background.cancel();
+        self.node.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        self.node.stop().await;
     }
 }
 
@@ -200,10 +241,12 @@ fn router() -> Router<Target> {
     router
 }
 
-fn cors(allowed: Option<&[String]>) -> CorsLayer {
-    let origins = match allowed {
-        None => AllowOrigin::from(Any),
-        Some(list) => AllowOrigin::list(
+/// The same pages as by WebSocket. Those of the same host need no leave.
+fn cors(origins: &Origins) -> CorsLayer {
+    let origins = match origins {
+        Origins::Any => AllowOrigin::from(Any),
+        Origins::SameHost => AllowOrigin::list([]),
+        Origins::Listed(list) => AllowOrigin::list(
             list.iter()
                 .filter_map(|origin| HeaderValue::from_str(origin).ok()),
         ),
@@ -211,7 +254,21 @@ fn cors(allowed: Option<&[String]>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers(Any)
+        // A wildcard does not cover Authorization.
+        .allow_headers([CONTENT_TYPE, AUTHORIZATION])
+}
+
+/// What every answer says to browsers: to guess no types, and to come by TLS if it is spoken here.
+fn harden<B>(tls: bool) -> impl Fn(Response<B>) -> Response<B> + Clone {
+    move |mut response| {
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if tls {
+            let year = HeaderValue::from_static("max-age=31536000");
+            headers.insert(STRICT_TRANSPORT_SECURITY, year);
+        }
+        response
+    }
 }
 
 /// The body limit's own answer is plain text; ours are problems.

@@ -1,11 +1,14 @@
-//! Plain HTTP answers: JSON, pages, and problems by RFC 9457.
+//! Plain HTTP: answers in JSON, pages, problems by RFC 9457, and where a request carries its token.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, REFERRER_POLICY, SEC_WEBSOCKET_PROTOCOL, X_FRAME_OPTIONS,
+};
+use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 
 pub type Answer = Response<Full<Bytes>>;
@@ -71,8 +74,65 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     with_type(status, "application/json", body)
 }
 
+/// A page, which may load from this node alone, talk to it alone, and stand in nobody's frame.
 pub fn html(page: impl Into<Bytes>) -> Answer {
-    with_type(StatusCode::OK, "text/html; charset=utf-8", page)
+    let mut answer = with_type(StatusCode::OK, "text/html; charset=utf-8", page);
+    let headers = answer.headers_mut();
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(PAGE_POLICY),
+    );
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    answer
+}
+
+/// A part of a page, such as `text/css; charset=utf-8`.
+pub fn part(kind: &'static str, body: &'static str) -> Answer {
+    with_type(StatusCode::OK, kind, body)
+}
+
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                           connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
+                           frame-ancestors 'none'";
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// The subprotocol behind which a browser puts its token.
+pub const BEARER: &str = "bearer";
+
+/// The token a request carries: in Authorization, behind the subprotocol `bearer`, or in the query.
+pub fn bearer<B>(request: &Request<B>) -> Option<String> {
+    let headers = request.headers();
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        let is_bearer = scheme.eq_ignore_ascii_case(BEARER);
+        is_bearer.then(|| token.trim().to_owned())
+    });
+    let in_query = || {
+        let query = request.uri().query().unwrap_or_default();
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find_map(|(key, value)| (key == "token").then(|| value.into_owned()))
+    };
+    authorization
+        .or_else(|| {
+            let mut offered = protocols(headers);
+            offered.find(|word| *word == BEARER)?;
+            offered.next().map(str::to_owned)
+        })
+        .or_else(in_query)
+        .filter(|token| !token.is_empty())
+}
+
+pub fn offers_bearer(headers: &HeaderMap) -> bool {
+    protocols(headers).any(|word| word == BEARER)
+}
+
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
 }
 
 pub fn empty(status: StatusCode) -> Answer {
@@ -88,4 +148,41 @@ fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> 
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the places a token may stand in, and that nothing else is taken for one.
+    #[test]
+    fn a_token_is_found_where_it_may_stand() {
+        for (name, value, query, right) in [
+            ("authorization", "Bearer abc", "", Some("abc")),
+            ("authorization", "bearer  abc", "?token=q", Some("abc")),
+            ("authorization", "Basic abc", "?token=q", Some("q")),
+            ("sec-websocket-protocol", "bearer, abc", "", Some("abc")),
+            (
+                "sec-websocket-protocol",
+                "chat, bearer,abc",
+                "",
+                Some("abc"),
+            ),
+            ("sec-websocket-protocol", "bearer", "?token=q", Some("q")),
+            ("sec-websocket-protocol", "chat, abc", "", None),
+            ("accept", "*/*", "?a=1&token=a%2Bb", Some("a+b")),
+            ("accept", "*/*", "?token=", None),
+        ] {
+            let request = Request::builder()
+                .uri(format!("/ws{query}"))
+                .header(name, value)
+                .body(())
+                .unwrap();
+            assert_eq!(
+                bearer(&request).as_deref(),
+                right,
+                "{name}: {value} {query}"
+            );
+        }
+    }
 }

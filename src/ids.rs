@@ -119,6 +119,16 @@ impl NodeId {
     pub fn random() -> Self {
         Self(rand::random())
     }
+
+    /// Reads a node's id as it is displayed.
+    pub fn parse(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+
+    /// How the ids of its sockets begin.
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
 }
 
 impl fmt::Display for NodeId {
@@ -140,6 +150,13 @@ impl SocketId {
 
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes
+            .try_into()
+            .ok()
+            .map(|bytes| Self(u128::from_be_bytes(bytes)))
     }
 
     pub fn is_of(self, node: NodeId) -> bool {
@@ -181,23 +198,42 @@ impl<'de> Deserialize<'de> for SocketId {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Room {
     Session(SessionId),
+    /// All of a user's sockets.
+    User(UserId),
+    /// Every node.
+    Lobby,
 }
 
 impl Room {
     /// Reads a room's name as it is displayed: `session:abc`.
     pub fn parse(name: &str) -> Option<Self> {
+        if name == LOBBY {
+            return Some(Room::Lobby);
+        }
         let (kind, id) = name.split_once(':')?;
         match kind {
             "session" => SessionId::parse(id).ok().map(Room::Session),
+            "user" => UserId::parse(id).ok().map(Room::User),
+            _ => None,
+        }
+    }
+
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Room::Session(id) => Some(id),
             _ => None,
         }
     }
 }
 
+const LOBBY: &str = "lobby";
+
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Room::Session(id) => write!(f, "session:{id}"),
+            Room::User(id) => write!(f, "user:{id}"),
+            Room::Lobby => f.write_str(LOBBY),
         }
     }
 }
@@ -298,8 +334,13 @@ mod tests {
 
     #[test]
     fn a_room_survives_its_name() {
-        let room = Room::Session(SessionId::parse("a:b").unwrap());
-        assert_eq!(Room::parse(&room.to_string()), Some(room));
+        for room in [
+            Room::Session(SessionId::parse("a:b").unwrap()),
+            Room::User(UserId::parse("lobby").unwrap()),
+            Room::Lobby,
+        ] {
+            assert_eq!(Room::parse(&room.to_string()), Some(room));
+        }
         assert_eq!(Room::parse("nothing"), None);
     }
 }

@@ -124,19 +124,27 @@ async fn run(config: Config) -> Result<(), String> {
     if let Some(address) = config.metrics {
         telemetry::metrics::export(address)?;
     }
-    let stop_timeout = config.stop_timeout;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
+    // Draining takes its own time; what comes behind it gets STOP_TIMEOUT.
+    let drain = &config.node.drain;
+    let deadline =
+        drain.delay + drain.window + config.transport.close_timeout + config.stop_timeout;
     let app = App::start(config)
         .await
         .map_err(|error| error.to_string())?;
+    let hurry = loop {
+        tokio::select! {
+            _ = terminate.recv() => break false,
+            // Somebody at a keyboard waits for it.
+            _ = interrupt.recv() => break true,
+            _ = hangup.recv() => app.reload().await,
+        }
+    };
+    tracing::info!(hurry, "stopping");
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
-    tokio::select! {
-        stopped = tokio::time::timeout(stop_timeout, app.stop()) => {
+        stopped = tokio::time::timeout(deadline, app.stop(hurry)) => {
             if stopped.is_err() {
-                tracing::warn!("STOP_TIMEOUT is over: leaving as things are");
+                tracing::warn!(deadline_s = deadline.as_secs_f64(), "the time to leave in order is over");
             }
         }
         _ = terminate.recv() => tracing::warn!("stopped again: leaving at once"),

@@ -63,8 +63,8 @@ impl Api {
     /// Ready from the first connection to the backplane until the node stops; also while it is away
     /// later, because sockets stay and cursors move.
     pub(super) fn ready(&self) -> Answer {
-        let (code, status, detail) = if self.node.is_stopping() {
-            (StatusCode::SERVICE_UNAVAILABLE, "stopping", "")
+        let (code, status, detail) = if self.node.is_draining() {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining", "")
         } else if self.node.link() == Link::Never {
             let detail = "the backplane has not been reached since the start";
             (StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
@@ -76,8 +76,8 @@ impl Api {
 
     /// For balancers that take a node out on 404.
     pub(super) fn balancer(&self) -> Answer {
-        if self.node.is_stopping() {
-            answer(StatusCode::NOT_FOUND, &json!({"status": "stopping"}))
+        if self.node.is_draining() {
+            answer(StatusCode::NOT_FOUND, &json!({"status": "draining"}))
         } else {
             answer(StatusCode::OK, &json!({"status": "ready"}))
         }
@@ -86,7 +86,7 @@ impl Api {
     /// What this is and where to go from here.
     pub(super) fn card(&self, page: bool) -> Answer {
         if page {
-            return html(include_str!("card.html"));
+            return html(include_str!("pages/card.html"));
         }
         let body = json!({
             "service": self.config.service,
@@ -98,6 +98,7 @@ impl Api {
                 "pairing": "/api/v1/ws/session/{session_id}?user_id=&username=",
                 "pairing_page": "/pairing.html",
                 "session_state": "/api/v1/session/{session_id}/state",
+                "status": "/status",
                 "health": "/health",
                 "ready": "/readyz",
             },

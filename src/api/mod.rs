@@ -1,7 +1,9 @@
 //! REST, health and pages. One file per area; [`PATHS`] is the table.
 
+mod access;
 mod health;
 mod sessions;
+mod status;
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use hyper::header::{ACCEPT, ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use crate::backplane::Error;
-use crate::http::{Answer, Problem, empty, html};
+use crate::http::{Answer, Problem, empty, html, part};
 use crate::node::Node;
 
 #[derive(Debug, Clone)]
@@ -42,10 +44,15 @@ enum Endpoint {
     Alive,
     Ready,
     Balancer,
+    Status,
+    CardStyle,
     PairingPage,
+    PairingScript,
+    PairingStyle,
     CreateSession,
     SessionState,
     EndSession,
+    Logout,
 }
 
 const fn at(path: &'static str, methods: &'static [(Method, Endpoint)]) -> Path {
@@ -61,7 +68,12 @@ pub const PATHS: &[Path] = &[
     at("/livez", &[(Method::GET, Endpoint::Alive)]),
     at("/readyz", &[(Method::GET, Endpoint::Ready)]),
     at("/lb", &[(Method::GET, Endpoint::Balancer)]),
+    at("/status", &[(Method::GET, Endpoint::Status)]),
+    at("/card.css", &[(Method::GET, Endpoint::CardStyle)]),
     at("/pairing.html", &[(Method::GET, Endpoint::PairingPage)]),
+    at("/pairing.js", &[(Method::GET, Endpoint::PairingScript)]),
+    at("/pairing.css", &[(Method::GET, Endpoint::PairingStyle)]),
+    at("/api/auth/logout", &[(Method::POST, Endpoint::Logout)]),
     at(
         "/api/v1/session",
         &[(Method::POST, Endpoint::CreateSession)],
@@ -108,15 +120,40 @@ impl Api {
             Endpoint::Alive => Ok(self.alive()),
             Endpoint::Ready => Ok(self.ready()),
             Endpoint::Balancer => Ok(self.balancer()),
-            Endpoint::PairingPage => Ok(html(include_str!("pairing.html"))),
-            Endpoint::SessionState => self.session_state(session).await,
-            Endpoint::EndSession => self.end_session(session).await,
-            Endpoint::CreateSession => match self.body(request).await {
-                Ok(body) => self.create_session(&body).await,
-                Err(problem) => Err(problem),
-            },
+            Endpoint::Status => Ok(self.status()),
+            Endpoint::CardStyle => Ok(part(CSS, include_str!("pages/card.css"))),
+            Endpoint::PairingPage => Ok(html(include_str!("pages/pairing.html"))),
+            Endpoint::PairingScript => Ok(part(SCRIPT, include_str!("pages/pairing.js"))),
+            Endpoint::PairingStyle => Ok(part(CSS, include_str!("pages/pairing.css"))),
+            Endpoint::SessionState
+            | Endpoint::EndSession
+            | Endpoint::CreateSession
+            | Endpoint::Logout => self.serve_known(*endpoint, session, request).await,
         };
         answer.unwrap_or_else(|problem| problem.answer())
+    }
+
+    /// What is only for those who say who they are, when the node wants to know.
+    async fn serve_known<B>(
+        &self,
+        endpoint: Endpoint,
+        session: &str,
+        request: Request<B>,
+    ) -> Result<Answer, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let caller = self.caller(&request).await?;
+        match endpoint {
+            Endpoint::SessionState => self.session_state(&caller, session).await,
+            Endpoint::EndSession => self.end_session(&caller, session).await,
+            Endpoint::Logout => self.logout(&caller, &self.body(request).await?).await,
+            _ => {
+                self.create_session(&caller, &self.body(request).await?)
+                    .await
+            }
+        }
     }
 
     /// The whole body, which the listener's limit keeps small.
@@ -162,6 +199,9 @@ impl Path {
     }
 }
 
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// The answer to a body beyond MAX_BODY_BYTES.
 pub fn too_large() -> Problem {
     Problem::new(
@@ -185,7 +225,7 @@ fn problem(error: &Error) -> Problem {
             "there is no such session",
         ),
         Error::Ended => Problem::new(StatusCode::GONE, "ended", "the session has ended"),
-        Error::Unavailable(_) | Error::Stale { .. } => Problem::new(
+        Error::Unavailable(_) | Error::Stale { .. } | Error::Full => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "backplane_unavailable",
             "the node cannot reach its cluster now; try again",

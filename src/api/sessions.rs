@@ -4,12 +4,14 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::access::{Caller, forbidden, trusted};
 use super::{Api, no_content, problem};
 use crate::backplane::Created;
 use crate::domain::Cursor;
 use crate::domain::sessions::Match;
 use crate::http::{Answer, Problem, json as answer};
 use crate::ids::SessionId;
+use crate::node::is_trusted;
 
 const MATCH_FOUND: &str = "match.found";
 
@@ -63,8 +65,13 @@ impl From<Cursor> for CursorOut {
 }
 
 impl Api {
-    pub(super) async fn session_state(&self, session: &str) -> Result<Answer, Problem> {
+    pub(super) async fn session_state(
+        &self,
+        caller: &Caller,
+        session: &str,
+    ) -> Result<Answer, Problem> {
         let session = parse(session)?;
+        self.may_see(caller, &session).await?;
         let view = self.node.view(&session).await.map_err(|e| problem(&e))?;
         let state = StateOut {
             session_id: view.session.as_str(),
@@ -86,13 +93,37 @@ impl Api {
         Ok(answer(StatusCode::OK, &state))
     }
 
-    pub(super) async fn end_session(&self, session: &str) -> Result<Answer, Problem> {
+    /// For the users it was matched for, services and admins.
+    pub(super) async fn end_session(
+        &self,
+        caller: &Caller,
+        session: &str,
+    ) -> Result<Answer, Problem> {
         let session = parse(session)?;
+        if let Some(identity) = caller
+            && !is_trusted(identity)
+        {
+            self.may_see(caller, &session).await?;
+            let may = self.node.may_end(&session, &identity.user).await;
+            if !may.map_err(|error| problem(&error))? {
+                return Err(forbidden(
+                    "only its host, a user it was matched for, a service or an admin ends a session",
+                ));
+            }
+        }
         self.node.end(&session).await.map_err(|e| problem(&e))?;
         Ok(no_content())
     }
 
-    pub(super) async fn create_session(&self, body: &[u8]) -> Result<Answer, Problem> {
+    pub(super) async fn create_session(
+        &self,
+        caller: &Caller,
+        body: &[u8],
+    ) -> Result<Answer, Problem> {
+        trusted(
+            caller,
+            "only a service or an admin makes a session of a match",
+        )?;
         let body = match_body(body)?;
         let found = Match::checked(
             &body.session_id,

@@ -3,7 +3,7 @@
 //! The map's shard lock makes a commit atomic and keeps what is heard in order. Nothing survives
 //! the process.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{
-    Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
-    Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
+    Backplane, Beat, Change, Cluster, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit,
+    Fields, Held, Keep, Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
 };
 use crate::clock::{Clock, Millis};
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
@@ -30,6 +30,10 @@ pub struct Memory {
     clock: Clock,
     link: watch::Sender<Link>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
+    /// The sockets of each user.
+    places: DashMap<UserId, HashSet<SocketId>>,
+    /// Revoked tokens, and until when that matters.
+    revoked: Mutex<HashMap<String, Millis>>,
 }
 
 type Rooms = Arc<DashMap<Room, Stored>>;
@@ -62,6 +66,8 @@ impl Memory {
             clock,
             link: watch::Sender::new(Link::Up),
             sweeper: Mutex::new(Some(sweeper)),
+            places: DashMap::new(),
+            revoked: Mutex::default(),
         }
     }
 
@@ -294,19 +300,23 @@ impl Backplane for Memory {
         })
     }
 
-    async fn leave(&self, room: &Room, exit: Exit) -> Result<(), Error> {
+    async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error> {
         self.with(room, |stored| {
-            if stored.members.remove(&exit.socket).is_none() {
-                return Ok(());
-            }
-            if let Some(sockets) = stored.users.get_mut(&exit.user) {
-                *sockets -= 1;
-                if *sockets == 0 {
-                    stored.users.remove(&exit.user);
-                    self.append(room, stored, exit.left, None, None)?;
+            let mut gone = false;
+            for exit in exits {
+                if stored.members.remove(&exit.socket).is_none() {
+                    continue;
+                }
+                gone = true;
+                if let Some(sockets) = stored.users.get_mut(&exit.user) {
+                    *sockets -= 1;
+                    if *sockets == 0 {
+                        stored.users.remove(&exit.user);
+                        self.append(room, stored, exit.left, None, None)?;
+                    }
                 }
             }
-            if stored.members.is_empty() {
+            if gone && stored.members.is_empty() {
                 stored.expires = after(self.clock.now(), self.keep.session_grace);
             }
             Ok(())
@@ -342,8 +352,15 @@ impl Backplane for Memory {
         })
     }
 
-    async fn standing(&self, room: &Room) -> Result<(), Error> {
-        self.with(room, |stored| stored.open())
+    async fn standing(&self, room: &Room) -> Result<bool, Error> {
+        self.with(room, |stored| {
+            stored.open()?;
+            Ok(stored.field("matched").is_some())
+        })
+    }
+
+    async fn admitted(&self, room: &Room) -> Result<Vec<UserId>, Error> {
+        Ok(self.with(room, |stored| super::users(stored.field("users"))))
     }
 
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error> {
@@ -391,10 +408,6 @@ impl Backplane for Memory {
         self.with(room, |stored| stored.listened = false);
     }
 
-    async fn beat(&self, _node: NodeId, report: &NodeReport) -> Result<Vec<NodeReport>, Error> {
-        Ok(vec![report.clone()])
-    }
-
     fn link(&self) -> watch::Receiver<Link> {
         self.link.subscribe()
     }
@@ -409,6 +422,92 @@ impl Backplane for Memory {
             sweeper.abort();
             // Aborted on purpose: the error says just that.
             let _ = sweeper.await;
+        }
+    }
+}
+
+/// One node is the whole cluster: nobody else lives, and nobody dies but with everything here.
+#[async_trait]
+impl Cluster for Memory {
+    async fn beat(&self, _: NodeId, report: &NodeReport) -> Result<Beat, Error> {
+        Ok(Beat {
+            reports: vec![report.clone()],
+            ..Beat::default()
+        })
+    }
+
+    async fn depart(&self, _: NodeId, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn hold(&self, _: NodeId, _: &Room) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn release(&self, _: NodeId, _: &Room) {}
+
+    async fn holdings(&self, _: NodeId) -> Result<Vec<Room>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn held(&self, node: NodeId, room: &Room, _: Option<String>) -> Result<Held, Error> {
+        Ok(self.with(room, |stored| {
+            let of_node = stored.members.iter().filter(|(id, _)| id.is_of(node));
+            Held {
+                members: of_node.map(|(id, record)| (*id, record.clone())).collect(),
+                next: None,
+            }
+        }))
+    }
+
+    async fn claim(&self, _: NodeId, _: NodeId, _: Duration) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    async fn forget(&self, _: NodeId) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {
+        let mut places = self.places.entry(user.clone()).or_default();
+        if !places.contains(&socket) && places.len() as u64 >= most {
+            return Err(Error::Full);
+        }
+        places.insert(socket);
+        Ok(())
+    }
+
+    async fn dismiss(&self, user: &UserId, socket: SocketId) -> Result<(), Error> {
+        self.free(user, |taken| *taken == socket);
+        Ok(())
+    }
+
+    async fn vacate(&self, user: &UserId, node: NodeId) -> Result<(), Error> {
+        self.free(user, |taken| taken.is_of(node));
+        Ok(())
+    }
+
+    async fn revoke(&self, token: &str, time: Duration) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut revoked = self.revoked.lock();
+        revoked.retain(|_, until| *until > now);
+        revoked.insert(token.to_owned(), now + time.as_millis() as Millis);
+        Ok(())
+    }
+
+    async fn is_revoked(&self, token: &str) -> Result<bool, Error> {
+        let until = self.revoked.lock().get(token).copied();
+        Ok(until.is_some_and(|until| until > self.clock.now()))
+    }
+}
+
+impl Memory {
+    fn free(&self, user: &UserId, is_free: impl Fn(&SocketId) -> bool) {
+        if let Slot::Occupied(mut places) = self.places.entry(user.clone()) {
+            places.get_mut().retain(|socket| !is_free(socket));
+            if places.get().is_empty() {
+                places.remove();
+            }
         }
     }
 }
@@ -466,14 +565,14 @@ mod tests {
         };
         memory.enter(&room, entry).await.unwrap();
         clock.advance(100 * 3_600_000);
-        assert_eq!(memory.standing(&room).await, Ok(()));
+        assert_eq!(memory.standing(&room).await, Ok(false));
         let left = draft();
         memory
-            .leave(&room, Exit { socket, user, left })
+            .leave(&room, vec![Exit { socket, user, left }])
             .await
             .unwrap();
         clock.advance(299_000);
-        assert_eq!(memory.standing(&room).await, Ok(()));
+        assert_eq!(memory.standing(&room).await, Ok(false));
         clock.advance(1_000);
         assert_eq!(memory.standing(&room).await, Err(Error::Missing));
     }

@@ -12,6 +12,7 @@
 //! - after `listen` returns, everything published from then on is heard or reported as a gap;
 //! - nothing here blocks the one who hears: [`Ear`]s take what is given and return at once.
 
+mod cluster;
 mod envelope;
 pub mod memory;
 pub mod redis;
@@ -25,13 +26,16 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use cluster::{Beat, Cluster, Held, NodeReport};
 pub use envelope::{BadEnvelope, Draft, Envelope};
 
-use crate::clock::Millis;
-use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
+use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 
 /// Members listed in a snapshot; their number is exact beyond it.
 pub const MEMBERS_LISTED: usize = 1_000;
+
+/// Sockets that leave a room in one step.
+pub const EXITS: usize = 500;
 
 /// Who of a room hears an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,19 +143,6 @@ pub enum Created {
     Ended,
 }
 
-/// One node of the cluster, as it last reported itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeReport {
-    pub node: String,
-    pub name: String,
-    pub version: String,
-    pub sockets: u64,
-    pub users: u64,
-    pub rooms: u64,
-    pub routed: u64,
-    pub started_at: Millis,
-}
-
 /// Why the backplane did not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -161,6 +152,8 @@ pub enum Error {
     Missing,
     #[error("the room has ended")]
     Ended,
+    #[error("all places of the user are taken")]
+    Full,
     #[error("the text is at version {version}, not at the one the change was made from")]
     Stale { version: u64 },
 }
@@ -197,7 +190,7 @@ pub struct Keep {
 }
 
 #[async_trait]
-pub trait Backplane: Send + Sync {
+pub trait Backplane: Cluster {
     /// State, log and publication in one step. [`Error::Unavailable`] leaves open whether it was
     /// done: repeat with `once` set.
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error>;
@@ -214,9 +207,9 @@ pub trait Backplane: Send + Sync {
     /// Makes the socket a member; a repeat changes nothing. Commits `joined` with a user's first one.
     async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error>;
 
-    /// Undoes `enter`; idempotent. Commits `left` with a user's last socket. When nobody is left the
-    /// room begins to expire.
-    async fn leave(&self, room: &Room, exit: Exit) -> Result<(), Error>;
+    /// Undoes `enter` for each of these sockets; idempotent. Commits `left` with a user's last socket.
+    /// When nobody is left the room begins to expire. At most [`EXITS`] at once.
+    async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error>;
 
     /// Makes a room nobody is in yet; it expires when nobody comes.
     async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error>;
@@ -224,8 +217,11 @@ pub trait Backplane: Send + Sync {
     /// Ends the room for good: commits `draft`, drops everything but a marker that expires.
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error>;
 
-    /// Whether the room is there: `Missing` or `Ended` say why not.
-    async fn standing(&self, room: &Room) -> Result<(), Error>;
+    /// Whether the room is there: `Missing` or `Ended` say why not. True when a match named its users.
+    async fn standing(&self, room: &Room) -> Result<bool, Error>;
+
+    /// The users a room admits, by match or by having come first; at most [`MEMBERS_LISTED`].
+    async fn admitted(&self, room: &Room) -> Result<Vec<UserId>, Error>;
 
     /// Everything at one instant; an empty snapshot when there is no such room.
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error>;
@@ -239,9 +235,6 @@ pub trait Backplane: Send + Sync {
     /// Stops hearing the room. Idempotent; best effort.
     async fn unlisten(&self, room: &Room);
 
-    /// Reports this node and reads the others' last reports, its own among them.
-    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Vec<NodeReport>, Error>;
-
     /// Whether commands and listening work, as it changes.
     fn link(&self) -> watch::Receiver<Link>;
 
@@ -250,6 +243,15 @@ pub trait Backplane: Send + Sync {
 
     /// Leaves in order: nothing is heard after it returns.
     async fn close(&self);
+}
+
+/// The list of admitted users, as the state has it: a JSON array. What is no id is nobody.
+fn users(list: Option<&str>) -> Vec<UserId> {
+    let names: Vec<String> = list
+        .and_then(|list| serde_json::from_str(list).ok())
+        .unwrap_or_default();
+    let ids = names.iter().filter_map(|name| UserId::parse(name).ok());
+    ids.take(MEMBERS_LISTED).collect()
 }
 
 pub type SharedBackplane = Arc<dyn Backplane>;

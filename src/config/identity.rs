@@ -80,7 +80,7 @@ impl Reader<'_> {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
-    fn refuse_by_rule(&mut self, name: &'static str) {
+    pub(super) fn refuse_by_rule(&mut self, name: &'static str) {
         let right = self.given.setting(name).right.to_string();
         self.refuse(name, right);
     }

@@ -6,6 +6,7 @@
 mod identity;
 mod parse;
 mod settings;
+mod transport;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,9 +16,8 @@ pub use self::parse::{Bad, Given};
 pub use self::settings::{SETTINGS, Setting};
 use crate::backplane::{Keep, redis};
 use crate::domain::Limits;
-use crate::hub::Bounds;
 use crate::telemetry::{LogConfig, LogFormat};
-use crate::{api, auth, node, transport};
+use crate::{api, auth, node};
 
 /// Everything the node is told, checked.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Config {
     pub redis: Option<redis::Config>,
     pub keep: Keep,
     pub node: node::Config,
-    pub transport: transport::Config,
+    pub transport: crate::transport::Config,
     pub api: api::Config,
     pub max_body_bytes: usize,
     pub worker_threads: usize,
@@ -64,7 +64,6 @@ impl Reader<'_> {
         let auth = self.auth();
         let listen = self.listen();
         let metrics = self.metrics();
-        let handshake_timeout = self.seconds("HANDSHAKE_TIMEOUT");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Threads wake each other at a cost, and the kernel wants a core for the network.
         let or_cores = |count: usize| {
@@ -97,25 +96,20 @@ impl Reader<'_> {
                 queue: self.size("RELAY_QUEUE"),
             },
             beat_every: self.seconds("BEAT_INTERVAL"),
-        };
-        let transport = transport::Config {
-            max_connections: self.size("MAX_CONNECTIONS"),
-            max_handshakes: self.size("MAX_HANDSHAKES"),
-            handshake_timeout,
-            heartbeat: self.seconds("HEARTBEAT_INTERVAL"),
-            close_timeout: self.seconds("CLOSE_TIMEOUT"),
-            max_frame_bytes: self.size("MAX_FRAME_BYTES"),
-            bad_frames: self.size("MAX_BAD_FRAMES"),
-            outbox: Bounds {
-                messages: self.size("MESSAGE_QUEUE_SIZE"),
-                bytes: self.size("OUTBOX_BYTES"),
+            lease: self.seconds("LEASE"),
+            reap_pause: self.seconds("REAP_PAUSE"),
+            places_per_user: self.whole("MAX_CONNECTIONS_PER_USER"),
+            drain: node::drain::Config {
+                delay: self.seconds("DRAIN_DELAY"),
+                rate: self.whole("DRAIN_RATE"),
+                window: self.seconds("DRAIN_WINDOW"),
             },
-            allowed_origins: self.origins(),
         };
+        let transport = self.transport();
         let api = api::Config {
             service: self.text("APP_NAME"),
             environment: self.text("ENVIRONMENT"),
-            body_timeout: handshake_timeout,
+            body_timeout: transport.handshake_timeout,
         };
         let max_body_bytes = self.size("MAX_BODY_BYTES");
         let worker_threads = or_cores(self.size("WORKER_THREADS"));
@@ -276,19 +270,6 @@ impl Reader<'_> {
             return None;
         }
         Some(Some(config))
-    }
-
-    fn origins(&mut self) -> Option<Vec<String>> {
-        let list = self.text("ALLOWED_ORIGINS");
-        if list == "*" {
-            return None;
-        }
-        let origins: Vec<String> = list.split(',').map(|o| o.trim().to_owned()).collect();
-        if !origins.iter().all(|origin| parse::is_origin(origin)) {
-            let right = self.given.setting("ALLOWED_ORIGINS").right.to_string();
-            self.refuse("ALLOWED_ORIGINS", right);
-        }
-        Some(origins)
     }
 
     fn node_name(&mut self) -> String {

@@ -184,6 +184,12 @@ pub fn address(text: &str) -> Option<SocketAddr> {
     text.to_socket_addrs().ok()?.next()
 }
 
+/// A network, or one address.
+pub fn network(text: &str) -> Option<ipnet::IpNet> {
+    let one = || text.parse::<std::net::IpAddr>().ok().map(Into::into);
+    text.parse().ok().or_else(one)
+}
+
 pub fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")

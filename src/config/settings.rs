@@ -166,9 +166,41 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "ALLOWED_ORIGINS",
-        "*",
-        Text("`*`, or a list such as https://a.example,https://b.example"),
+        "",
+        Text(
+            "`*`, or a list such as https://a.example,https://b.example; empty: `*` in open mode, else the same host",
+        ),
         "Pages that may connect, by WebSocket and CORS",
+    ),
+    setting(
+        "TRUSTED_PROXIES",
+        "",
+        Text("a list of networks such as 10.0.0.0/8,fd00::/8; empty: none"),
+        "Proxies whose X-Forwarded-For is believed",
+    ),
+    setting(
+        "PROXY_PROTOCOL",
+        "false",
+        Flag,
+        "Connections from TRUSTED_PROXIES, or all if there are none, begin with a PROXY header of version 2",
+    ),
+    setting(
+        "TLS_CERT",
+        "",
+        Text("a path to a chain in PEM; empty: no TLS"),
+        "Certificate of the public listeners; read again on SIGHUP and when it changes",
+    ),
+    setting(
+        "TLS_KEY",
+        "",
+        Text("a path to a private key in PEM"),
+        "The certificate's key",
+    ),
+    setting(
+        "TLS_LOOK_INTERVAL",
+        "10",
+        Seconds(0.1, DAY),
+        "How often certificate and key are looked at",
     ),
     Setting {
         secret: true,
@@ -204,10 +236,64 @@ pub const SETTINGS: &[Setting] = &[
         "How often a node says that it lives",
     ),
     setting(
+        "REAP_PAUSE",
+        "30",
+        Seconds(0.0, 3_600.0),
+        "After Redis was away: how long nobody is taken for gone",
+    ),
+    setting(
         "MAX_CONNECTIONS",
         "50000",
         Whole("sockets", 1, 1_000_000),
         "Sockets of this node; more get 503 or 1013",
+    ),
+    setting(
+        "MAX_CONNECTIONS_PER_USER",
+        "20",
+        Whole("sockets", 1, 100_000),
+        "Sockets of one user on all nodes; more get 429 or 4429",
+    ),
+    setting(
+        "MESSAGE_RATE",
+        "50",
+        Whole("frames per s", 1, 1_000_000),
+        "Frames of a socket; faster ones get `rate_limited` and are not executed",
+    ),
+    setting(
+        "MESSAGE_BURST",
+        "100",
+        Whole("frames", 1, 1_000_000),
+        "Frames of a socket at once",
+    ),
+    setting(
+        "BYTE_RATE",
+        "524288",
+        Whole("bytes per s", 1_024, GIB),
+        "Bytes of a socket; at once twice as many, or one whole frame",
+    ),
+    setting(
+        "USER_MESSAGE_RATE",
+        "200",
+        Whole("frames per s", 1, 1_000_000),
+        "Frames of all of a user's sockets on a node, and at once",
+    ),
+    setting(
+        "FLOOD_TIME",
+        "10",
+        Seconds(1.0, 3_600.0),
+        "Three times the rate of a socket for this long closes it with 4429",
+    ),
+    setting(
+        "HANDSHAKE_RATE",
+        "20",
+        Whole("per s", 1, 1_000_000),
+        "WebSocket handshakes of an address; faster ones get 429 or 4429. This machine's own are not counted",
+    ),
+    setting(
+        "HANDSHAKE_BURST",
+        "100",
+        Whole("handshakes", 1, 1_000_000),
+        "Handshakes of an address at once",
     ),
     setting(
         "MAX_HANDSHAKES",
@@ -348,10 +434,28 @@ pub const SETTINGS: &[Setting] = &[
         "Threads of the runtime; 0: as many as cores less one, which the kernel uses for the network",
     ),
     setting(
+        "DRAIN_DELAY",
+        "10",
+        Seconds(0.0, 3_600.0),
+        "After SIGTERM: not ready, but whoever comes is served, until balancers have noticed",
+    ),
+    setting(
+        "DRAIN_RATE",
+        "500",
+        Whole("sockets per s", 1, 1_000_000),
+        "Sockets closed with 1012 then",
+    ),
+    setting(
+        "DRAIN_WINDOW",
+        "90",
+        Seconds(1.0, 3_600.0),
+        "Longest time over which they are closed, and in which they are told to come back",
+    ),
+    setting(
         "STOP_TIMEOUT",
         "10",
         Seconds(0.1, 600.0),
-        "Time to leave in order after SIGTERM",
+        "Time for the rest: members handed over, lease given up",
     ),
     setting(
         "DEBUG",

@@ -64,6 +64,11 @@ pub enum Reply<'a> {
         position: Option<Position>,
         id: &'a str,
     },
+    /// The new token is believed, until then.
+    AuthOk {
+        expires_at: Millis,
+        id: Option<&'a str>,
+    },
     Rejected {
         reject: &'a Reject,
         id: Option<&'a str>,

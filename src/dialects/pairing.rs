@@ -35,6 +35,8 @@ struct Frame<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +47,7 @@ struct WireCursor {
 }
 
 const COMMANDS: &str = "code_change, code_update, cursor_move, cursor, language_change, language, chat, \
-                        chat_message or ping";
+                        chat_message, ping or auth";
 
 pub fn decode(text: &str) -> Result<Incoming, Refused> {
     let frame = parse(text).map_err(|reject| Refused { reject, id: None })?;
@@ -102,6 +104,9 @@ fn command(frame: &Frame<'_>) -> Result<Command, Reject> {
             },
         },
         Some("ping") => Ok(Command::Ping),
+        Some("auth") => Ok(Command::Authenticate {
+            token: required("token", frame.token, "a string")?,
+        }),
         Some(other) => {
             let shown: String = other.chars().take(40).collect();
             Err(Reject::new(
@@ -235,6 +240,12 @@ enum Out<'a> {
         id: &'a str,
         timestamp: String,
     },
+    AuthOk {
+        expires_at: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        timestamp: String,
+    },
     Error {
         code: &'static str,
         message: &'a str,
@@ -330,6 +341,7 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         },
         Event::ChatPosted(line) => Out::Chat(chat_out(line, seq)),
         Event::Ended => Out::SessionEnded { seq, timestamp },
+        Event::TokenRevoked { .. } => return false,
     };
     write(&frame, out);
     true
@@ -361,6 +373,11 @@ pub fn reply(reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
             seq: *seq,
             position: text(position),
             id,
+            timestamp,
+        },
+        Reply::AuthOk { expires_at, id } => Out::AuthOk {
+            expires_at: rfc3339(*expires_at),
+            id: *id,
             timestamp,
         },
         Reply::Rejected { reject, id } => Out::Error {

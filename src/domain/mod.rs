@@ -36,16 +36,21 @@ pub enum Command {
         text: String,
     },
     Ping,
+    /// A new token for the socket it comes on.
+    Authenticate {
+        token: String,
+    },
 }
 
 impl Command {
     /// Every [`Command::kind`].
-    pub const KINDS: [&'static str; 5] = [
+    pub const KINDS: [&'static str; 6] = [
         "code_change",
         "cursor_move",
         "language_change",
         "chat",
         "ping",
+        "auth",
     ];
 
     /// For counters.
@@ -56,6 +61,7 @@ impl Command {
             Command::ChangeLanguage { .. } => "language_change",
             Command::Say { .. } => "chat",
             Command::Ping => "ping",
+            Command::Authenticate { .. } => "auth",
         }
     }
 }
@@ -86,6 +92,10 @@ pub enum Event {
     },
     ChatPosted(chat::Line),
     Ended,
+    /// For the nodes themselves: nobody believes this token any more.
+    TokenRevoked {
+        token: String,
+    },
 }
 
 impl Event {
@@ -117,8 +127,10 @@ pub enum Code {
     BadFrame,
     UnknownType,
     BadField,
+    Forbidden,
     NotFound,
     Conflict,
+    RateLimited,
     BackplaneUnavailable,
 }
 
@@ -128,8 +140,10 @@ impl Code {
             Code::BadFrame => "bad_frame",
             Code::UnknownType => "unknown_type",
             Code::BadField => "bad_field",
+            Code::Forbidden => "forbidden",
             Code::NotFound => "not_found",
             Code::Conflict => "conflict",
+            Code::RateLimited => "rate_limited",
             Code::BackplaneUnavailable => "backplane_unavailable",
         }
     }
@@ -162,6 +176,15 @@ impl Reject {
         }
     }
 
+    /// Too fast: the frame was not executed.
+    pub fn too_fast(what: &str, retry_in_ms: u64) -> Self {
+        let message = format!("{what}; this was not done; send it again in a while");
+        Self {
+            retry_in_ms: Some(retry_in_ms),
+            ..Self::new(Code::RateLimited, message)
+        }
+    }
+
     /// Whether the sender made a mistake, rather than having come at a bad time.
     pub fn is_bad_frame(&self) -> bool {
         matches!(
@@ -187,6 +210,8 @@ pub enum Effect {
     /// Latest wins: told to the others, the last value kept with the member.
     Announce(Event, Cursor),
     Pong,
+    /// The socket's token is to be checked, and to take the old one's place.
+    Renew(String),
 }
 
 /// A durable effect.
@@ -227,6 +252,7 @@ pub fn decide(
 ) -> Result<Effect, Reject> {
     match command {
         Command::Ping => Ok(Effect::Pong),
+        Command::Authenticate { token } => Ok(Effect::Renew(token)),
         Command::ChangeText { code, base } => {
             documents::change(code, base, actor, limits).map(Effect::Commit)
         }

@@ -24,6 +24,8 @@ pub struct View {
     /// Who wrote the code; empty while nobody has.
     pub code_by: String,
     pub language: String,
+    /// Whose session it is; empty: nobody's.
+    pub host: String,
     pub created_at: String,
     pub version: u64,
     pub position: Option<Position>,
@@ -129,6 +131,7 @@ pub fn view(
         code: field("code"),
         code_by: field("code_by"),
         language: field("language"),
+        host: field("host"),
         created_at: field("created_at"),
         version: field("version").parse().unwrap_or(0),
         position,

@@ -16,7 +16,7 @@ use dashmap::mapref::entry::Entry;
 
 pub use self::outbox::{Bounds, Lane};
 use self::rooms::Hall;
-pub use self::socket::{Phase, Socket, TOO_SLOW};
+pub use self::socket::{Phase, Socket, TOO_SLOW, Writer};
 use crate::ids::{Position, Room, SocketId, UserId};
 
 /// What the hub needs to know of an event to deliver it.
@@ -49,6 +49,14 @@ impl Hub {
 
     pub fn unregister(&self, socket: &Socket) {
         self.sockets.remove(&socket.id);
+    }
+
+    pub fn find(&self, socket: SocketId) -> Option<Arc<Socket>> {
+        self.sockets.get(&socket).map(|known| known.clone())
+    }
+
+    pub fn has_socket(&self, socket: SocketId) -> bool {
+        self.sockets.contains_key(&socket)
     }
 
     /// Seats the socket; until [`Hub::open`] it hears nothing and misses nothing.

@@ -4,6 +4,7 @@
 //! Only a write that would block is left to the task, which waits for the kernel and goes on.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::frame;
@@ -21,6 +23,17 @@ use crate::telemetry::metrics::metrics;
 /// Close code of a socket that could not keep up: it may come back and resume.
 pub const TOO_SLOW: u16 = 4503;
 
+/// Frames that may wait for a socket's task, as a multiple of the bound: a burst comes before the task does.
+const BURST: usize = 16;
+
+/// Who writes.
+pub enum Writer {
+    /// Whoever has a frame.
+    Direct(OwnedWriteHalf),
+    /// The socket's own task, which has the stream.
+    ByTask,
+}
+
 pub struct Socket {
     pub id: SocketId,
     pub user: UserId,
@@ -28,7 +41,7 @@ pub struct Socket {
     pub name: Arc<str>,
     /// Which encoding it wants; opaque here.
     pub tongue: u8,
-    writer: OwnedWriteHalf,
+    writer: Writer,
     bounds: Bounds,
     state: Mutex<State>,
     task: AtomicWaker,
@@ -62,9 +75,12 @@ impl Socket {
         user: UserId,
         name: Arc<str>,
         tongue: u8,
-        writer: OwnedWriteHalf,
-        bounds: Bounds,
+        writer: Writer,
+        mut bounds: Bounds,
     ) -> Self {
+        if matches!(writer, Writer::ByTask) {
+            bounds.messages *= BURST;
+        }
         Self {
             id,
             user,
@@ -124,11 +140,14 @@ impl Socket {
     /// For the socket's own task: finishes blocked writes. Ready when nothing waits.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
+        let Writer::Direct(writer) = &self.writer else {
+            return Poll::Ready(());
+        };
         loop {
             if !self.state.lock().blocked {
                 return Poll::Ready(());
             }
-            match self.writer.as_ref().poll_write_ready(cx) {
+            match writer.as_ref().poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {
                     let mut state = self.state.lock();
@@ -143,9 +162,34 @@ impl Socket {
         }
     }
 
-    /// No more from us: the peer reads to the end and sees the connection finished.
-    pub fn shutdown(&self) -> io::Result<()> {
-        socket2::SockRef::from(self.writer.as_ref()).shutdown(std::net::Shutdown::Write)
+    /// The same for a socket that is written by its task: `stream` is what the task has.
+    pub fn poll_flush_through(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<()> {
+        self.task.register(cx.waker());
+        let flush = {
+            let mut state = self.state.lock();
+            let flush = state.outbox.flush(|slices| {
+                match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                    Poll::Ready(taken) => taken,
+                }
+            });
+            state.blocked = flush == Flush::Blocked;
+            flush
+        };
+        let flushed = match flush {
+            Flush::Blocked => return Poll::Pending,
+            // Encrypted, it waits in the stream.
+            Flush::Done => std::task::ready!(Pin::new(stream).poll_flush(cx)).is_ok(),
+            Flush::Failed => false,
+        };
+        if !flushed {
+            self.lose_locked(&mut self.state.lock());
+        }
+        Poll::Ready(())
     }
 
     pub fn heard_at(&self, tick: u32) {
@@ -193,9 +237,16 @@ impl Socket {
         if state.blocked {
             return;
         }
+        let Writer::Direct(writer) = &self.writer else {
+            state.blocked = state.outbox.waiting() > 0;
+            if state.blocked {
+                self.task.wake();
+            }
+            return;
+        };
         let flush = state.outbox.flush(|slices| match slices {
-            [one] => self.writer.try_write(one),
-            many => self.writer.try_write_vectored(many),
+            [one] => writer.try_write(one),
+            many => writer.try_write_vectored(many),
         });
         match flush {
             Flush::Done => {}

@@ -1,19 +1,21 @@
 //! What a socket asks, carried out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Node, Participant, pack, snapshots};
+use super::{Node, NotAdmitted, Participant, pack, snapshots};
 use crate::backplane::{Audience, Change, Committed, Error, Link};
 use crate::dialects::{Incoming, Refused, Reply};
 use crate::domain::{Actor, Code, Cursor, Effect, Event, Reject, Write, decide, documents};
 use crate::hub::Lane;
-use crate::ids::{Room, SessionId};
 use crate::telemetry::metrics::metrics;
 
 /// What is counted as the kind of a frame that was no command.
 pub const BAD: &str = "bad";
+/// What is counted as the kind of a frame that came too fast.
+pub const HASTE: &str = "too_fast";
 
 /// What became of a frame.
 pub enum Handled {
@@ -54,6 +56,12 @@ impl Node {
                 self.say_at(participant, |position| Reply::Pong { position, id });
                 Handled::Done
             }
+            Ok(Effect::Renew(token)) => {
+                let (node, participant) = (self.clone(), participant.twin());
+                Handled::Later(Box::pin(async move {
+                    node.renew_token(&participant, &token, id.as_deref()).await;
+                }))
+            }
             Ok(Effect::Announce(event, cursor)) => self.announce(participant, event, cursor),
             Ok(Effect::Commit(write)) => {
                 let asker = Asker {
@@ -62,6 +70,52 @@ impl Node {
                     id,
                 };
                 Handled::Later(Box::pin(asker.commit(write)))
+            }
+        }
+    }
+
+    /// Answers a frame that came too fast; it is not executed.
+    pub fn refuse_haste(
+        &self,
+        participant: &Participant,
+        text: &str,
+        what: &str,
+        retry_in: Duration,
+    ) -> Handled {
+        metrics().received_bytes(text.len());
+        self.pairing.received(HASTE);
+        let id = match participant.dialect.decode(text) {
+            Ok(Incoming { id, .. }) | Err(Refused { id, .. }) => id,
+        };
+        let reject = Reject::too_fast(what, retry_in.as_millis() as u64);
+        self.refuse(participant, reject, id.as_deref())
+    }
+
+    async fn renew_token(
+        self: &Arc<Self>,
+        participant: &Participant,
+        token: &str,
+        id: Option<&str>,
+    ) {
+        let Participant { socket, room, .. } = participant;
+        let renewed = self.renew(socket.id, &socket.user, room.session(), token);
+        match renewed.await {
+            Ok(expires_at) => {
+                let expires_at = expires_at.saturating_mul(1_000);
+                self.say(participant, &Reply::AuthOk { expires_at, id });
+            }
+            Err(NotAdmitted::Backplane(_)) => {
+                self.refuse(participant, Reject::unavailable(), id);
+            }
+            Err(error) => {
+                tracing::info!(
+                    target: "audit",
+                    parent: &participant.span(),
+                    reason = %error,
+                    "a new token was refused"
+                );
+                let reject = Reject::new(Code::Forbidden, error.to_string());
+                self.refuse(participant, reject, id);
             }
         }
     }
@@ -121,11 +175,6 @@ impl Participant {
         self.dialect.door()
     }
 
-    pub fn session(&self) -> &SessionId {
-        let Room::Session(session) = &self.room;
-        session
-    }
-
     /// The same participant, for a task of its own.
     fn twin(&self) -> Self {
         Self {
@@ -160,7 +209,7 @@ impl Asker {
                 let sentence = "the session has ended; nothing was changed";
                 self.reject(Reject::new(Code::NotFound, sentence));
             }
-            Err(Error::Missing) => {
+            Err(Error::Missing | Error::Full) => {
                 // A store that lost its data: the room is made again and everyone starts afresh.
                 node.relay.compare(&self.participant.room);
                 self.reject(Reject::unavailable());
@@ -220,7 +269,10 @@ impl Asker {
     /// The current text, after a conflict.
     async fn send_text(&self) {
         let participant = &self.participant;
-        match self.node.view(participant.session()).await {
+        let Some(session) = participant.room.session() else {
+            return;
+        };
+        match self.node.view(session).await {
             Ok(view) => {
                 let (user, now) = (&participant.socket.user, self.node.clock().now());
                 let frame = snapshots::text(participant.dialect, view, user, now);

@@ -1,4 +1,5 @@
-//! Which rooms this node listens to: those with a socket of its own, and a little longer.
+//! Which rooms this node has to do with: those with a socket of its own, and a little longer. It holds them,
+//! so that whoever reaps it finds its members, and listens to them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,13 @@ use dashmap::DashMap;
 use tokio::sync::Mutex;
 
 use crate::backplane::{Error, SharedBackplane};
-use crate::ids::Room;
+use crate::ids::{NodeId, Room};
 
 /// How long a room is still listened to after its last socket, who as a rule is back at once.
 const LINGER: Duration = Duration::from_secs(1);
 
 pub struct Listening {
+    node: NodeId,
     backplane: SharedBackplane,
     rooms: DashMap<Room, Arc<Mutex<Listened>>>,
 }
@@ -25,14 +27,15 @@ struct Listened {
 }
 
 impl Listening {
-    pub fn new(backplane: SharedBackplane) -> Self {
+    pub fn new(node: NodeId, backplane: SharedBackplane) -> Self {
         Self {
+            node,
             backplane,
             rooms: DashMap::new(),
         }
     }
 
-    /// Returns when the room is heard. Each success is owed one [`Listening::end`].
+    /// Returns when the room is held and heard. Each success is owed one [`Listening::end`].
     pub async fn begin(&self, room: &Room) -> Result<(), Error> {
         loop {
             let listened = self.rooms.entry(room.clone()).or_default().clone();
@@ -42,7 +45,7 @@ impl Listening {
                 continue;
             }
             if !turn.confirmed {
-                if let Err(error) = self.backplane.listen(room).await {
+                if let Err(error) = self.take_up(room).await {
                     if turn.sockets == 0 {
                         self.rooms.remove(room);
                     }
@@ -73,16 +76,47 @@ impl Listening {
             return false;
         }
         self.rooms.remove(room);
-        self.backplane.unlisten(room).await;
+        if is_heard(room) {
+            self.backplane.unlisten(room).await;
+        }
+        self.backplane.release(self.node, room).await;
         true
     }
 
+    /// Writes every room down again, for a backplane that may have lost it.
+    pub async fn hold_all(&self) -> Result<(), Error> {
+        let rooms: Vec<Room> = self.rooms.iter().map(|room| room.key().clone()).collect();
+        for room in rooms {
+            self.backplane.hold(self.node, &room).await?;
+        }
+        Ok(())
+    }
+
+    /// Rooms listened to.
     pub fn count(&self) -> usize {
-        self.rooms.len()
+        self.rooms
+            .iter()
+            .filter(|room| is_heard(room.key()))
+            .count()
+    }
+
+    async fn take_up(&self, room: &Room) -> Result<(), Error> {
+        let hold = self.backplane.hold(self.node, room);
+        if is_heard(room) {
+            tokio::try_join!(hold, self.backplane.listen(room))?;
+        } else {
+            hold.await?;
+        }
+        Ok(())
     }
 
     fn is_current(&self, room: &Room, listened: &Arc<Mutex<Listened>>) -> bool {
         let known = self.rooms.get(room);
         known.is_some_and(|known| Arc::ptr_eq(&known, listened))
     }
+}
+
+/// A user's room only says where the user has sockets: nothing is told there.
+fn is_heard(room: &Room) -> bool {
+    !matches!(room, Room::User(_))
 }

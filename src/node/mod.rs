@@ -4,26 +4,39 @@
 //! happens comes back through the [`relay`], also to the node it came from: there is one order, and it is
 //! the backplane's.
 
+mod admission;
 mod commands;
+pub mod drain;
 mod listening;
+pub mod lobby;
+mod passes;
+mod reaper;
 pub mod relay;
 mod roster;
 mod sessions;
 mod snapshots;
 mod totals;
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
+use self::drain::Stage;
 use self::listening::Listening;
+use self::passes::Passes;
 use self::relay::Relay;
 use self::roster::Roster;
 use self::totals::Totals;
+use crate::auth::Verifier;
 use crate::backplane::{Error, Exit, Link, SharedBackplane};
 use crate::clock::Clock;
 use crate::dialects::{Dialect, Reply};
@@ -46,6 +59,13 @@ pub struct Config {
     pub autocreate: bool,
     pub relay: relay::Config,
     pub beat_every: Duration,
+    /// A node not heard of for this long is dead.
+    pub lease: Duration,
+    /// Nobody is called dead for this long after the backplane was away.
+    pub reap_pause: Duration,
+    /// Sockets of one user, on all nodes.
+    pub places_per_user: u64,
+    pub drain: drain::Config,
 }
 
 pub struct Node {
@@ -57,8 +77,18 @@ pub struct Node {
     roster: Arc<Roster>,
     listening: Listening,
     totals: Totals,
+    /// `None`: everybody is believed.
+    auth: Option<Arc<Verifier>>,
+    passes: Passes,
     /// Farewells: they outlive their sockets by the grace.
     farewells: TaskTracker,
+    /// What is done for other nodes.
+    chores: TaskTracker,
+    /// Dead nodes being reaped here.
+    reaping: Mutex<HashSet<NodeId>>,
+    /// From when on others may be called dead; `None` while the backplane is away.
+    reap_from: Mutex<Option<Instant>>,
+    stage: AtomicU8,
     stopping: CancellationToken,
     pairing: DoorMetrics,
 }
@@ -78,6 +108,8 @@ pub enum Departure {
     Clean,
     /// It vanished: they are told after the grace, unless the user is back.
     Lost,
+    /// It was asked to come back elsewhere: it stays a member until this node is reaped.
+    HandedOver,
 }
 
 impl Node {
@@ -89,6 +121,7 @@ impl Node {
         hub: Arc<Hub>,
         backplane: SharedBackplane,
         outlet: relay::Outlet,
+        auth: Option<Arc<Verifier>>,
     ) -> Arc<Self> {
         let started_at = clock.now();
         let roster = Arc::new(Roster { node: id, clock });
@@ -97,11 +130,17 @@ impl Node {
             config,
             relay: Relay::start(outlet, &hub, &backplane, &roster),
             hub,
-            listening: Listening::new(backplane.clone()),
+            listening: Listening::new(id, backplane.clone()),
             backplane,
             roster,
             totals: Totals::new(started_at),
+            auth,
+            passes: Passes::default(),
             farewells: TaskTracker::new(),
+            chores: TaskTracker::new(),
+            reaping: Mutex::default(),
+            reap_from: Mutex::default(),
+            stage: AtomicU8::new(Stage::Serving as u8),
             stopping: CancellationToken::new(),
             pairing: door_metrics(Dialect::Pairing),
         })
@@ -142,7 +181,7 @@ impl Node {
         };
         let greeted = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            if self.is_stopping() {
+            if self.is_closing() || self.passes.is_revoked(socket.id) {
                 return Err(Error::Unavailable("the node is stopping".to_owned()));
             }
             let entry = self.roster.entry(&room, &socket, self.config.autocreate);
@@ -161,14 +200,20 @@ impl Node {
         let Participant { room, socket, .. } = participant;
         self.hub.leave(&room, &socket);
         self.hub.unregister(&socket);
+        if departure == Departure::HandedOver {
+            return;
+        }
         let node = self.clone();
         // The farewell must not hold the socket: the connection ends with its last owner.
-        let exit = self.roster.exit(&socket);
+        let exit = self.roster.exit(socket.id, &socket.user);
         drop(socket);
         self.farewells.spawn(async move {
             if departure == Departure::Lost {
                 let grace = tokio::time::sleep(node.config.leave_grace);
-                let _ = node.stopping.run_until_cancelled(grace).await;
+                if node.stopping.run_until_cancelled(grace).await.is_none() {
+                    // Whoever reaps this node tells the others.
+                    return;
+                }
             }
             node.retire(&room, exit).await;
             if node.listening.end(&room).await {
@@ -177,9 +222,17 @@ impl Node {
         });
     }
 
-    /// Leaves in the backplane; while that is away, again and again: the member must not stay. A node that
-    /// stops cannot wait for it.
+    /// Leaves in the backplane; while that is away, again and again: the member must not stay.
     async fn retire(&self, room: &Room, exit: Exit) {
+        self.insist(room, || self.backplane.leave(room, vec![exit.clone()]))
+            .await;
+    }
+
+    /// Does it until it is done; false when the node stops before, which cannot wait for it.
+    async fn insist<F>(&self, room: &Room, act: impl Fn() -> F) -> bool
+    where
+        F: Future<Output = Result<(), Error>>,
+    {
         let mut link = self.backplane.link();
         loop {
             let up = async { link.wait_for(|link| *link == Link::Up).await.is_ok() };
@@ -189,20 +242,20 @@ impl Node {
                 () = self.stopping.cancelled() => false,
             };
             if !reached {
-                return;
+                return false;
             }
-            match self.backplane.leave(room, exit.clone()).await {
+            match act().await {
                 Err(Error::Unavailable(detail)) => {
                     tracing::debug!(%room, detail, "leaving must wait");
                     tokio::time::sleep(LEAVE_AGAIN).await;
                 }
-                _ => return,
+                _ => return true,
             }
         }
     }
 
     /// Says every few seconds that this node lives and what it has, until it stops.
-    pub async fn beat(&self) {
+    pub async fn beat(self: Arc<Self>) {
         let mut every = tokio::time::interval(self.config.beat_every);
         while self
             .stopping
@@ -210,38 +263,20 @@ impl Node {
             .await
             .is_some()
         {
-            self.totals.beat(self).await;
+            let Some(beat) = self.totals.beat(&self).await else {
+                continue;
+            };
+            if beat.lost {
+                tracing::warn!("this node's lease had run out: its members are entered again");
+                self.reclaim().await;
+                self.relay.compare_all();
+            }
+            self.reap(beat.dead);
         }
     }
 
     pub fn socket_count(&self) -> usize {
         self.hub.socket_count()
-    }
-
-    /// True from the moment the node begins to stop.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.is_cancelled()
-    }
-
-    /// Begins to stop: graces are cut short, nobody new should come.
-    pub fn begin_stop(&self) {
-        self.stopping.cancel();
-    }
-
-    /// Closes every socket; they may come back, here or elsewhere.
-    pub fn close_all(&self, code: u16, reason: &str) {
-        for socket in self.hub.sockets() {
-            socket.close(code, reason);
-        }
-    }
-
-    /// Ends what the node has running. Its sockets must be gone before.
-    pub async fn stop(&self) {
-        self.begin_stop();
-        self.farewells.close();
-        self.farewells.wait().await;
-        self.backplane.close().await;
-        self.relay.stop().await;
     }
 
     /// Says something to one socket.
@@ -274,7 +309,7 @@ impl Node {
 /// The counters of a dialect's door.
 fn door_metrics(dialect: Dialect) -> DoorMetrics {
     let mut kinds = Command::KINDS.to_vec();
-    kinds.push(commands::BAD);
+    kinds.extend([commands::BAD, commands::HASTE]);
     metrics().door(dialect.door(), &kinds)
 }
 

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
 use crate::domain::{Cursor, Event, Member, sessions};
 use crate::hub::{Hub, Socket};
-use crate::ids::{EventId, NodeId, Room, SocketId};
+use crate::ids::{EventId, NodeId, Room, SocketId, UserId};
 
 /// Sockets of a room entered at once, when they are entered again.
 const ENTERED_AT_ONCE: usize = 32;
@@ -22,7 +22,6 @@ pub struct Roster {
 impl Roster {
     /// A socket's entry into a room, which is made if it is missing and `create` says so.
     pub fn entry(&self, room: &Room, socket: &Socket, create: bool) -> Entry {
-        let Room::Session(session) = room;
         let joined = Event::Joined {
             user: socket.user.clone(),
             name: socket.name.clone(),
@@ -32,18 +31,19 @@ impl Roster {
             user: socket.user.clone(),
             member: self.member(socket, None),
             joined: self.draft(&joined, Some(socket.id), Audience::Except(socket.id)),
-            create: create.then(|| sessions::first_fields(session, self.clock.now())),
+            create: room
+                .session()
+                .filter(|_| create)
+                .map(|session| sessions::first_fields(session, self.clock.now())),
         }
     }
 
-    pub fn exit(&self, socket: &Socket) -> Exit {
-        let left = Event::Left {
-            user: socket.user.clone(),
-        };
+    pub fn exit(&self, socket: SocketId, user: &UserId) -> Exit {
+        let left = Event::Left { user: user.clone() };
         Exit {
-            socket: socket.id,
-            user: socket.user.clone(),
-            left: self.draft(&left, Some(socket.id), Audience::All),
+            socket,
+            user: user.clone(),
+            left: self.draft(&left, Some(socket), Audience::All),
         }
     }
 
@@ -77,6 +77,7 @@ impl Roster {
         hub: &Hub,
         room: &Room,
     ) -> Result<(), Error> {
+        backplane.hold(self.node, room).await?;
         stream::iter(hub.sockets_in(room).into_iter().map(Ok))
             .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
                 backplane
@@ -84,7 +85,8 @@ impl Roster {
                     .await?;
                 // It may have left meanwhile, and its leaving been overtaken by our entering.
                 if !hub.is_seated(room, &socket) {
-                    backplane.leave(room, self.exit(&socket)).await?;
+                    let exit = self.exit(socket.id, &socket.user);
+                    backplane.leave(room, vec![exit]).await?;
                 }
                 Ok(())
             })

@@ -4,7 +4,7 @@ use super::{Node, snapshots};
 use crate::backplane::{Audience, Created, Error};
 use crate::domain::Event;
 use crate::domain::sessions::{Match, View};
-use crate::ids::{Room, SessionId};
+use crate::ids::{Room, SessionId, UserId};
 
 impl Node {
     pub async fn view(&self, session: &SessionId) -> Result<View, Error> {
@@ -16,16 +16,18 @@ impl Node {
         if snapshot.fields.is_empty() {
             return Err(Error::Missing);
         }
-        Ok(snapshots::view(&room, snapshot))
+        Ok(snapshots::view(session, snapshot))
     }
 
-    /// Whether somebody may come in now; says why not.
-    pub async fn admits(&self, session: &SessionId) -> Result<(), Error> {
-        let room = Room::Session(session.clone());
-        match self.backplane.standing(&room).await {
-            Err(Error::Missing) if self.config.autocreate => Ok(()),
-            other => other,
+    /// Whether the user is the session's host, or one of those it was matched for.
+    pub async fn may_end(&self, session: &SessionId, user: &UserId) -> Result<bool, Error> {
+        let view = self.view(session).await?;
+        if view.host == user.as_str() {
+            return Ok(true);
         }
+        let room = Room::Session(session.clone());
+        let matched = self.backplane.standing(&room).await?;
+        Ok(matched && self.backplane.admitted(&room).await?.contains(user))
     }
 
     pub async fn open(&self, found: &Match) -> Result<Created, Error> {

@@ -9,10 +9,9 @@ use crate::domain::chat::Line;
 use crate::domain::sessions::{self, View};
 use crate::domain::{Event, Member, presence};
 use crate::hub::frame;
-use crate::ids::{Room, UserId};
+use crate::ids::{SessionId, UserId};
 
-pub fn view(room: &Room, snapshot: Snapshot) -> View {
-    let Room::Session(session) = room;
+pub fn view(session: &SessionId, snapshot: Snapshot) -> View {
     let position = snapshot.position();
     // A record this node cannot read was written by a newer one: that member is not shown.
     let members = snapshot

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 
 use super::Node;
-use crate::backplane::NodeReport;
+use crate::backplane::{Beat, NodeReport};
 use crate::clock::Millis;
 use crate::telemetry::metrics::{Observation, metrics};
 
 #[derive(Debug, Clone, Default)]
 pub struct Cluster {
+    /// Every living node's last report.
+    pub reports: Vec<NodeReport>,
     pub nodes: usize,
     pub sockets: u64,
     /// Users by node, added up: someone on two nodes counts twice.
@@ -41,8 +43,8 @@ impl Totals {
         self.cluster.lock().clone()
     }
 
-    /// Reports this node and takes in the others' reports.
-    pub(super) async fn beat(&self, node: &Node) {
+    /// Reports this node and takes in the others' reports; `None` when the backplane is away.
+    pub(super) async fn beat(&self, node: &Node) -> Option<Beat> {
         let sockets = node.hub.sockets();
         let users: HashSet<_> = sockets.iter().map(|socket| &socket.user).collect();
         let report = NodeReport {
@@ -54,17 +56,20 @@ impl Totals {
             rooms: node.hub.room_count() as u64,
             routed: metrics().routed_so_far(),
             started_at: self.started_at,
+            draining: node.is_draining(),
         };
-        let reports = node.backplane.beat(node.id, &report).await;
+        let beat = node.backplane.beat(node.id, &report).await;
         let mut cluster = self.cluster.lock();
-        match reports {
-            Ok(reports) => {
+        match &beat {
+            Ok(beat) => {
+                let reports = &beat.reports;
                 *cluster = Cluster {
                     nodes: reports.len(),
                     sockets: reports.iter().map(|report| report.sockets).sum(),
                     users: reports.iter().map(|report| report.users).sum(),
                     routed: reports.iter().map(|report| report.routed).sum(),
                     stale: false,
+                    reports: reports.clone(),
                 }
             }
             Err(error) => {
@@ -78,5 +83,6 @@ impl Totals {
             outbox_bytes: sockets.iter().map(|socket| socket.waiting()).sum(),
             cluster_nodes: cluster.nodes,
         });
+        beat.ok()
     }
 }

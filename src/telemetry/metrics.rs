@@ -242,11 +242,37 @@ impl Metrics {
         gauge!("collab_cluster_nodes").set(seen.cluster_nodes as f64);
     }
 
+    /// The node is on its way out.
+    pub fn draining(&self, draining: bool) {
+        gauge!("collab_draining").set(f64::from(u8::from(draining)));
+    }
+
+    /// Sockets still to be closed.
+    pub fn drain_remaining(&self, sockets: usize) {
+        gauge!("collab_drain_remaining_connections").set(sockets as f64);
+    }
+
+    /// How a socket took being asked to go.
+    pub fn drain_closed(&self, result: &'static str) {
+        counter!("collab_drain_closed_total", "result" => result).increment(1);
+    }
+
+    /// Members of a dead node, taken out by this one.
+    pub fn reaped(&self, sockets: usize) {
+        counter!("collab_reaped_members_total").increment(sockets as u64);
+    }
+
     /// So that every series exists from the start, with zero.
     pub fn begin(&self, version: &'static str, door: &'static str) {
         gauge!("collab_build_info", "version" => version).set(1.0);
         gauge!("collab_connections", "door" => door).set(0.0);
         self.backplane_connected(false);
+        self.draining(false);
+        self.drain_remaining(0);
+        for result in ["closed", "forced"] {
+            counter!("collab_drain_closed_total", "result" => result).increment(0);
+        }
+        self.reaped(0);
         counter!("collab_backplane_reconnects_total").increment(0);
         self.observe(&Observation::default());
     }

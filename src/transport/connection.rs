@@ -16,17 +16,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::ReadBuf;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::boundary::Boundary;
+use super::wire::Wire;
 use super::{Transport, close};
 use crate::hub::{Lane, Phase, Socket};
-use crate::node::{Departure, Handled, Participant};
+use crate::limits::{Pace, Verdict};
+use crate::node::{Admission, Departure, Handled, Participant};
 use crate::telemetry::metrics::metrics;
 
 /// The read buffer of an idle socket, in bytes. Larger frames get a buffer of their own.
@@ -34,13 +35,23 @@ const READ_BUFFER: usize = 512;
 /// Bytes thrown away at once after a close.
 const SCRATCH: usize = 4 * 1024;
 const BAD_FRAMES_WITHIN: Duration = Duration::from_secs(60);
+/// A socket that is too fast is noted in the audit log at most this often.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+
+/// What a socket takes up as long as it is in its session.
+pub struct Leases {
+    pub admission: Admission,
+    pub permit: OwnedSemaphorePermit,
+}
 
 pub struct Connection {
     transport: Arc<Transport>,
     socket: Arc<Socket>,
     /// Until the goodbye begins.
     participant: Option<Participant>,
-    read: OwnedReadHalf,
+    /// The user's place, given back when the goodbye begins.
+    admission: Option<Admission>,
+    wire: Wire,
     context: WebSocketContext,
     boundary: Boundary,
     /// A buffer grew; the context is made afresh at the next boundary.
@@ -49,6 +60,9 @@ pub struct Connection {
     busy: Option<BoxFuture<'static, ()>>,
     /// When the last bad frames came.
     bad: VecDeque<Instant>,
+    pace: Pace,
+    /// When it was last noted that the socket is too fast.
+    noted: Option<Instant>,
     goodbye: Option<Goodbye>,
     _permit: OwnedSemaphorePermit,
 }
@@ -60,6 +74,8 @@ struct Goodbye {
     /// We close: the peer gets time to read what we sent, and its rest is thrown away.
     ours: bool,
     shut: bool,
+    /// The node leaves, and counts how its sockets took it.
+    draining: bool,
 }
 
 enum Read {
@@ -73,24 +89,28 @@ impl Connection {
     pub fn new(
         transport: Arc<Transport>,
         participant: Participant,
-        read: OwnedReadHalf,
+        wire: Wire,
         early: &[u8],
-        permit: OwnedSemaphorePermit,
+        leases: Leases,
     ) -> Self {
+        let Leases { admission, permit } = leases;
         let socket = participant.socket.clone();
         let mut boundary = Boundary::default();
         boundary.feed(early);
         transport.heartbeat.add(&socket);
         Self {
             context: context(&transport, early),
+            pace: transport.limits.pace(),
             transport,
             socket,
             participant: Some(participant),
-            read,
+            admission: Some(admission),
+            wire,
             boundary,
             grown: !early.is_empty(),
             busy: None,
             bad: VecDeque::new(),
+            noted: None,
             goodbye: None,
             _permit: permit,
         }
@@ -98,7 +118,7 @@ impl Connection {
 
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let flushed = self.socket.poll_flush(cx);
+            let flushed = self.wire.poll_flush(&self.socket, cx);
             if let Some(busy) = &mut self.busy {
                 ready!(busy.as_mut().poll(cx));
                 self.busy = None;
@@ -123,7 +143,7 @@ impl Connection {
     fn read(&mut self, cx: &mut Context<'_>) -> Read {
         let mut stream = Stream {
             cx,
-            read: &mut self.read,
+            wire: &mut self.wire,
             socket: &self.socket,
             boundary: &mut self.boundary,
             got: 0,
@@ -135,10 +155,7 @@ impl Connection {
         match message {
             Ok(Message::Text(text)) => {
                 self.grown |= text.len() > READ_BUFFER;
-                let Some(participant) = &mut self.participant else {
-                    return Read::Nothing;
-                };
-                Read::Command(self.transport.node.handle(participant, &text))
+                self.take(&text)
             }
             Ok(Message::Binary(_)) => {
                 self.socket.close(
@@ -159,6 +176,33 @@ impl Connection {
             }
             Err(error) => {
                 self.fail(&error);
+                Read::Nothing
+            }
+        }
+    }
+
+    /// Has a frame carried out, unless it comes too fast.
+    fn take(&mut self, text: &str) -> Read {
+        let Some(participant) = &mut self.participant else {
+            return Read::Nothing;
+        };
+        let transport = &self.transport;
+        let limits = &transport.limits;
+        match limits.frame(&mut self.pace, &self.socket.user, text.len()) {
+            Verdict::Fine => Read::Command(transport.node.handle(participant, text)),
+            Verdict::Haste { what, retry_in } => {
+                let now = Instant::now();
+                if self.noted.is_none_or(|noted| now - noted >= NOTED_EVERY) {
+                    self.noted = Some(now);
+                    let span = participant.span();
+                    tracing::info!(target: "audit", parent: &span, what, "too fast");
+                }
+                let node = &transport.node;
+                Read::Command(node.refuse_haste(participant, text, &what, retry_in))
+            }
+            Verdict::Flood => {
+                let reason = "far too fast for too long: come again, and slower";
+                self.socket.close(close::TOO_FAST, reason);
                 Read::Nothing
             }
         }
@@ -215,6 +259,7 @@ impl Connection {
             timeout: Box::pin(tokio::time::sleep(self.transport.config.close_timeout)),
             ours,
             shut: false,
+            draining: ours && code == close::RESTARTING,
         });
     }
 
@@ -225,8 +270,10 @@ impl Connection {
         };
         let departure = match code {
             close::NORMAL | close::GOING_AWAY | close::NO_CODE => Departure::Clean,
+            close::RESTARTING if self.transport.node.is_closing() => Departure::HandedOver,
             _ => Departure::Lost,
         };
+        self.admission = None;
         metrics().closed(participant.door(), code);
         tracing::info!(target: "audit", parent: &participant.span(), code, "left");
         self.transport.node.leave(participant, departure);
@@ -239,23 +286,33 @@ impl Connection {
             return Poll::Ready(());
         };
         let lost = self.socket.phase() == Phase::Lost;
-        if lost || goodbye.timeout.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        let ended = lost || goodbye.timeout.as_mut().poll(cx).is_ready();
+        if !ended {
+            ready!(flushed);
+            if goodbye.ours {
+                ready!(goodbye.part(&mut self.wire, cx));
+            }
         }
-        ready!(flushed);
-        if !goodbye.ours {
-            return Poll::Ready(());
+        if goodbye.draining {
+            metrics().drain_closed(if ended { "forced" } else { "closed" });
         }
-        if !goodbye.shut {
-            goodbye.shut = true;
-            if self.socket.shutdown().is_err() {
+        Poll::Ready(())
+    }
+}
+
+impl Goodbye {
+    /// Ready when the peer is done.
+    fn part(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.shut {
+            if ready!(wire.poll_shutdown(cx)).is_err() {
                 return Poll::Ready(());
             }
+            self.shut = true;
         }
         let mut scratch = [0; SCRATCH];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut self.read).poll_read(cx, &mut buffer)) {
+            match ready!(wire.poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
                 _ => return Poll::Ready(()),
             }
@@ -295,7 +352,7 @@ fn context(transport: &Transport, early: &[u8]) -> WebSocketContext {
 /// The TCP stream as the protocol library sees it.
 struct Stream<'a, 'c> {
     cx: &'a mut Context<'c>,
-    read: &'a mut OwnedReadHalf,
+    wire: &'a mut Wire,
     socket: &'a Socket,
     boundary: &'a mut Boundary,
     got: usize,
@@ -305,7 +362,7 @@ impl io::Read for Stream<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(into);
         // Unlike try_read this notes a short read, and spares the call that would find nothing.
-        match Pin::new(&mut *self.read).poll_read(self.cx, &mut buffer) {
+        match self.wire.poll_read(self.cx, &mut buffer) {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(())) => {

@@ -1,23 +1,27 @@
-//! Accepts TCP connections and serves HTTP/1 on them until they become sockets or end.
+//! Accepts TCP connections, plain or encrypted, and serves HTTP/1 on them until they become sockets or end.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Config;
+use super::address::{self, Peer};
+use super::tls::Tls;
 
 /// Connections the kernel completes while we are busy.
 const BACKLOG: i32 = 4_096;
@@ -50,10 +54,23 @@ pub fn bind(address: SocketAddr) -> io::Result<Bound> {
     })
 }
 
+/// What the connections of one listener share.
+struct Reception {
+    http: http1::Builder,
+    config: Config,
+    tls: Option<Arc<Tls>>,
+    stop: CancellationToken,
+}
+
 impl Bound {
-    /// Serves until `stop`, then ends what is not a socket by then.
-    pub async fn serve<S, B>(self, service: S, config: Config, stop: CancellationToken)
-    where
+    /// Serves until `stop`; requests that are under way then get a moment to be answered.
+    pub async fn serve<S, B>(
+        self,
+        service: S,
+        config: Config,
+        tls: Option<Arc<Tls>>,
+        stop: CancellationToken,
+    ) where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
             + Clone
             + Send
@@ -70,17 +87,23 @@ impl Bound {
             .header_read_timeout(config.handshake_timeout)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES);
+        let reception = Arc::new(Reception {
+            http,
+            config,
+            tls,
+            stop,
+        });
         loop {
             // No more connections than there is room for: the others wait in the kernel's backlog.
             let next = async {
                 let permit = room.clone().acquire_owned().await;
                 (permit, self.listener.accept().await)
             };
-            let Some((permit, accepted)) = stop.run_until_cancelled(next).await else {
+            let Some((permit, accepted)) = reception.stop.run_until_cancelled(next).await else {
                 break;
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "accepting failed");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -91,17 +114,75 @@ impl Bound {
                 tracing::debug!(%error, "a connection was gone at once");
                 continue;
             }
-            let connection = http
-                .serve_connection(TokioIo::new(stream), service.clone())
-                .with_upgrades();
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                let _permit = permit;
-                // A request that was cut short is the peer's loss, and not ours to report.
-                let _ = stop.run_until_cancelled(connection).await;
-            });
+            let permit = permit.ok();
+            let reception = reception.clone();
+            tasks.spawn(reception.receive(stream, from.ip(), service.clone(), permit));
         }
         tasks.close();
         tasks.wait().await;
+    }
+}
+
+impl Reception {
+    /// One connection, which has a permit until it is a socket or ends.
+    async fn receive<S, B>(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        from: IpAddr,
+        service: S,
+        _permit: Option<OwnedSemaphorePermit>,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let timeout = self.config.handshake_timeout;
+        let mut peer = from;
+        let begins_with_proxy =
+            self.config.proxy_protocol && address::speaks_proxy(from, &self.config.trusted_proxies);
+        if begins_with_proxy {
+            let header = tokio::time::timeout(timeout, address::read_proxy(&mut stream)).await;
+            match header.unwrap_or_else(|_| Err("no PROXY header came in time".to_owned())) {
+                Ok(Some(client)) => peer = client,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::info!(target: "audit", %from, error, "refused");
+                    return;
+                }
+            }
+        }
+        let Some(tls) = &self.tls else {
+            return self.serve(stream, peer, service).await;
+        };
+        match tokio::time::timeout(timeout, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream, peer, service).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+        }
+    }
+
+    async fn serve<I, S, B>(&self, stream: I, peer: IpAddr, service: S)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            service.call(request)
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection.with_upgrades());
+        // A request that was cut short is the peer's loss, and not ours to report.
+        let served = self.stop.run_until_cancelled(connection.as_mut()).await;
+        if served.is_none() {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(self.config.close_timeout, connection).await;
+        }
     }
 }

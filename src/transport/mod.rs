@@ -3,23 +3,33 @@
 //! Nothing of the HTTP connection outlives the handshake: the TCP stream is taken back and belongs to one
 //! small task that reads. Writing is the hub's business.
 
+mod address;
 mod boundary;
 pub mod close;
 mod connection;
+mod door;
+mod handshake;
 mod heartbeat;
 mod listener;
+mod origin;
+mod refusal;
+pub mod tls;
 mod upgrade;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use self::door::Door;
 use self::heartbeat::Heartbeat;
 pub use self::listener::{Bound, bind};
-pub use self::upgrade::Door;
+pub use self::origin::Origins;
 use crate::hub::Bounds;
+use crate::limits::{self, Limits};
 use crate::node::Node;
 
 #[derive(Debug, Clone)]
@@ -32,15 +42,24 @@ pub struct Config {
     pub max_frame_bytes: usize,
     pub bad_frames: usize,
     pub outbox: Bounds,
-    /// Origins a browser may come from; `None` is any.
-    pub allowed_origins: Option<Vec<String>>,
+    pub origins: Origins,
+    /// Whose word on a client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections from trusted proxies, or all when none is named, begin with a PROXY header.
+    pub proxy_protocol: bool,
+    pub limits: limits::Config,
+    pub tls: Option<tls::Config>,
 }
+
+/// How often what the limits remember is looked through.
+const TIDY: Duration = Duration::from_secs(60);
 
 /// What all sockets of a node share.
 pub struct Transport {
     node: Arc<Node>,
     config: Config,
     heartbeat: Heartbeat,
+    limits: Limits,
     /// One permit an open socket.
     room: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -51,20 +70,26 @@ impl Transport {
         Arc::new(Self {
             node,
             heartbeat: Heartbeat::new(config.heartbeat),
+            limits: Limits::new(config.limits),
             room: Arc::new(Semaphore::new(config.max_connections)),
             tasks: TaskTracker::new(),
             config,
         })
     }
 
-    /// Turns the heartbeat's wheel for as long as it is awaited.
+    /// Turns the heartbeat's wheel and tidies the limits, for as long as it is awaited.
     pub async fn keep_alive(&self) {
-        self.heartbeat.turn().await;
+        let tidy = async {
+            loop {
+                tokio::time::sleep(TIDY).await;
+                self.limits.tidy();
+            }
+        };
+        tokio::join!(self.heartbeat.turn(), tidy);
     }
 
-    /// Closes every socket and waits until they are gone, which takes at most the close timeout.
-    pub async fn close_all(&self, code: u16, reason: &str) {
-        self.node.close_all(code, reason);
+    /// Waits until every socket is gone. They have been asked to; each takes at most the close timeout.
+    pub async fn emptied(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -103,7 +103,7 @@ impl Subject {
             user: user_id(user),
             left: draft("left"),
         };
-        let left = self.backplane.leave(&self.room, exit).await;
+        let left = self.backplane.leave(&self.room, vec![exit]).await;
         left.expect("leaving works");
     }
 
@@ -676,13 +676,15 @@ async fn a_node_knows_the_nodes_that_report(subject: Subject) {
         rooms: 1,
         routed: 9,
         started_at: 5,
+        draining: true,
     };
     let seen = subject
         .backplane
         .beat(subject.node, &report)
         .await
         .expect("works");
-    assert!(seen.contains(&report), "{seen:?}");
+    assert!(seen.reports.contains(&report), "{seen:?}");
+    assert!(!seen.lost && seen.dead.is_empty(), "{seen:?}");
 }
 
 /// Guards the recovery from a Redis that goes away: the link says so, commands fail at once instead of
@@ -731,7 +733,7 @@ async fn redis_a_session_of_the_old_service_is_taken_over() {
         "users",
         r#"["ann"]"#,
     ]);
-    assert_eq!(subject.backplane.standing(&subject.room).await, Ok(()));
+    assert_eq!(subject.backplane.standing(&subject.room).await, Ok(false));
     let created = subject.backplane.create(&subject.room, fields()).await;
     assert_eq!(created, Ok(Created::Existing));
     let stranger = entry(subject.socket(), "ann", None);

@@ -21,6 +21,7 @@ const ROWS: &[(&str, u8)] = &[
     ("hub", 1),
     ("backplane", 1),
     ("auth", 1),
+    ("limits", 1),
     ("ids", 0),
     ("clock", 0),
     ("telemetry", 0),

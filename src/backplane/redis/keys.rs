@@ -59,6 +59,25 @@ pub fn nodes(prefix: &str) -> String {
     format!("{prefix}nodes")
 }
 
+/// The rooms a node has members in.
+pub fn holdings(prefix: &str, node: &str) -> String {
+    format!("{{{prefix}node:{node}}}:rooms")
+}
+
+/// Held by the one who reaps a dead node.
+pub fn claim(prefix: &str, node: &str) -> String {
+    format!("{prefix}reap:{node}")
+}
+
+/// The sockets of a user, on all nodes.
+pub fn places(prefix: &str, user: &UserId) -> String {
+    format!("{{{prefix}user:{user}}}:sockets")
+}
+
+pub fn revoked(prefix: &str, token: &str) -> String {
+    format!("{prefix}revoked:{token}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

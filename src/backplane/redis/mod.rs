@@ -5,24 +5,27 @@
 //! A command never waits for a Redis that is away: it fails at once, or after the command timeout.
 
 mod bunch;
+mod cluster;
 mod keys;
 mod listener;
 mod scripts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
-use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
+use fred::interfaces::{ClientLike, HashesInterface};
 use fred::types::config::{
     Config as FredConfig, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, TcpConfig,
     UnresponsiveConfig,
 };
-use fred::types::{Builder, Expiration, Key, RespVersion, Value};
+use fred::types::{Builder, Key, RespVersion, Value};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::bunch::Bunches;
@@ -31,9 +34,9 @@ use self::listener::Listener;
 use self::scripts::{Script, Scripts};
 use super::{
     Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
-    Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
+    Link, MEMBERS_LISTED, Replay, Snapshot,
 };
-use crate::ids::{Epoch, NodeId, Position, Room, SocketId};
+use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
 
 /// How to reach Redis, and for how long to wait.
 #[derive(Debug, Clone)]
@@ -53,6 +56,10 @@ pub struct Redis {
     listener: Listener,
     config: Config,
     log_length: u64,
+    /// This node has said that it lives.
+    beaten: AtomicBool,
+    /// Nodes whose lease ran out, as last heard: places they took are free.
+    dead: Mutex<Vec<NodeId>>,
 }
 
 /// Commands waiting for Redis beyond this fail at once.
@@ -88,6 +95,8 @@ impl Redis {
             log_length: keep.log_length,
             listener,
             config,
+            beaten: AtomicBool::new(false),
+            dead: Mutex::default(),
         })
     }
 
@@ -312,13 +321,15 @@ impl Backplane for Redis {
         Ok(())
     }
 
-    async fn leave(&self, room: &Room, exit: Exit) -> Result<(), Error> {
+    async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error> {
         let keys = self.keys(room);
-        let args = vec![
-            bin(exit.socket.to_bytes().to_vec()),
-            text(exit.user.as_str()),
-            bin(exit.left.rest(&room.to_string(), None)),
-        ];
+        let name = room.to_string();
+        let mut args = Vec::with_capacity(exits.len() * 3);
+        for exit in exits {
+            args.push(bin(exit.socket.to_bytes().to_vec()));
+            args.push(text(exit.user.as_str()));
+            args.push(bin(exit.left.rest(&name, None)));
+        }
         self.ask(&self.scripts.leave, all(&keys), args).await?;
         Ok(())
     }
@@ -354,18 +365,25 @@ impl Backplane for Redis {
         Ok(())
     }
 
-    async fn standing(&self, room: &Room) -> Result<(), Error> {
+    async fn standing(&self, room: &Room) -> Result<bool, Error> {
         let state = self.keys(room).state();
         let fields: Vec<Option<String>> = self
             .commands
-            .hmget(state, vec!["ended", "epoch", "session_id"])
+            .hmget(state, vec!["ended", "epoch", "session_id", "matched"])
             .await
             .map_err(unavailable)?;
         match fields.as_slice() {
             [Some(_), ..] => Err(Error::Ended),
-            [_, None, None] => Err(Error::Missing),
-            _ => Ok(()),
+            [_, None, None, _] => Err(Error::Missing),
+            [.., matched] => Ok(matched.is_some()),
+            [] => Err(Error::Unavailable("HMGET answered nothing".to_owned())),
         }
+    }
+
+    async fn admitted(&self, room: &Room) -> Result<Vec<UserId>, Error> {
+        let users = self.commands.hget(self.keys(room).state(), "users");
+        let users: Option<String> = users.await.map_err(unavailable)?;
+        Ok(super::users(users.as_deref()))
     }
 
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error> {
@@ -416,32 +434,6 @@ impl Backplane for Redis {
 
     async fn unlisten(&self, room: &Room) {
         self.listener.unlisten(room).await;
-    }
-
-    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Vec<NodeReport>, Error> {
-        let prefix = &self.config.key_prefix;
-        let lease = self.config.lease.as_millis() as i64;
-        let packed =
-            rmp_serde::to_vec_named(report).expect("writing plain fields to memory cannot fail");
-        let report = self.commands.set(
-            keys::node(prefix, &node.to_string()),
-            bin(packed),
-            Some(Expiration::PX(lease)),
-            None,
-            false,
-        );
-        let _: () = report.await.map_err(unavailable)?;
-        let named = vec![Key::from(keys::nodes(prefix))];
-        let args = vec![text(node.to_string()), Value::Integer(lease)];
-        let alive = self.ask(&self.scripts.beat, named, args).await?;
-        let mut reports = Vec::with_capacity(alive.len());
-        for id in alive.iter().skip(1).filter_map(Value::as_str) {
-            let report = self.commands.get(keys::node(prefix, &id));
-            let found: Option<Bytes> = report.await.map_err(unavailable)?;
-            // A report of another version, or one that ran out just now, is not counted.
-            reports.extend(found.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()));
-        }
-        Ok(reports)
     }
 
     fn link(&self) -> watch::Receiver<Link> {

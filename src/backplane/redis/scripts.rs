@@ -28,6 +28,13 @@ pub struct Scripts {
     pub snapshot: Script,
     pub replay: Script,
     pub beat: Script,
+    pub depart: Script,
+    pub holdings: Script,
+    pub held: Script,
+    pub claim: Script,
+    pub forget: Script,
+    pub admit: Script,
+    pub vacate: Script,
 }
 
 impl Scripts {
@@ -45,6 +52,13 @@ impl Scripts {
             snapshot: script("snapshot", include_str!("lua/snapshot.lua")),
             replay: script("replay", include_str!("lua/replay.lua")),
             beat: script("beat", include_str!("lua/beat.lua")),
+            depart: script("depart", include_str!("lua/depart.lua")),
+            holdings: script("holdings", include_str!("lua/holdings.lua")),
+            held: script("held", include_str!("lua/held.lua")),
+            claim: script("claim", include_str!("lua/claim.lua")),
+            forget: script("forget", include_str!("lua/forget.lua")),
+            admit: script("admit", include_str!("lua/admit.lua")),
+            vacate: script("vacate", include_str!("lua/vacate.lua")),
         }
     }
 }

@@ -125,6 +125,7 @@ fn every_reply_in_its_documented_shape() {
         question_id: "q".into(),
         code: "x".into(),
         code_by: "ann".into(),
+        host: String::new(),
         language: "python".into(),
         created_at: "2025-11-12T10:30:00.000Z".into(),
         version: 3,

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use self::worker::Worker;
+use super::lobby;
 use super::roster::Roster;
 use crate::backplane::{Ear, Envelope, Error, Replay, SharedBackplane, Snapshot};
 use crate::hub::{Hub, Socket};
@@ -76,6 +77,7 @@ struct Missed {
 #[derive(Clone)]
 pub struct Inlet {
     lines: Arc<[Line]>,
+    lobby: Arc<lobby::Line>,
 }
 
 /// The other ends of an inlet.
@@ -84,7 +86,7 @@ pub struct Outlet {
     queues: Vec<mpsc::Receiver<Note>>,
 }
 
-pub fn channel(config: &Config) -> (Inlet, Outlet) {
+pub fn channel(config: &Config) -> (Inlet, lobby::Attendance, Outlet) {
     let (lines, queues): (Vec<_>, Vec<_>) = (0..config.workers)
         .map(|_| {
             let (notes, queue) = mpsc::channel(config.queue);
@@ -96,14 +98,16 @@ pub fn channel(config: &Config) -> (Inlet, Outlet) {
             (line, queue)
         })
         .unzip();
+    let (lobby, attendance) = lobby::channel();
     let inlet = Inlet {
         lines: lines.into(),
+        lobby,
     };
     let outlet = Outlet {
         inlet: inlet.clone(),
         queues,
     };
-    (inlet, outlet)
+    (inlet, attendance, outlet)
 }
 
 impl Inlet {
@@ -124,6 +128,9 @@ impl Inlet {
 
 impl Ear for Inlet {
     fn heard(&self, envelope: Envelope) {
+        if envelope.room == Room::Lobby {
+            return self.lobby.tell(envelope);
+        }
         let line = self.line(&envelope.room);
         if let Err(full) = line.notes.try_send(Note::Heard(envelope)) {
             if let Note::Heard(envelope) = full.into_inner() {
@@ -134,12 +141,16 @@ impl Ear for Inlet {
     }
 
     fn gap(&self, room: Room) {
+        if room == Room::Lobby {
+            return self.lobby.compare();
+        }
         let line = self.line(&room);
         line.missed.lock().rooms.insert(room);
         line.wake.notify_one();
     }
 
     fn resumed(&self) {
+        self.lobby.compare();
         for line in self.lines.iter() {
             line.missed.lock().all = true;
             line.wake.notify_one();
@@ -188,6 +199,11 @@ impl Relay {
 
     pub fn compare(&self, room: &Room) {
         self.inlet.gap(room.clone());
+    }
+
+    /// Compares every room, and enters its members again.
+    pub fn compare_all(&self) {
+        self.inlet.resumed();
     }
 
     pub async fn forget(&self, room: &Room) {

@@ -84,10 +84,10 @@ impl Worker {
     }
 
     fn start_from(&mut self, room: &Room, at: Position, snapshot: Snapshot, aboard: Vec<Waiter>) {
-        let Some(local) = self.rooms.get_mut(room) else {
+        let (Some(local), Some(session)) = (self.rooms.get_mut(room), room.session()) else {
             return;
         };
-        let view = snapshots::view(room, snapshot);
+        let view = snapshots::view(session, snapshot);
         let greeting = snapshots::greeting(Dialect::Pairing, &view, self.roster.clock.now());
         if local.track.snapshot(at) {
             metrics().gap("snapshot");

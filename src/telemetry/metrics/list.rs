@@ -172,6 +172,28 @@ pub const LIST: &[Metric] = &[
         "op",
         "Time a backplane operation took; of commit and announce one in eight",
     ),
+    row("collab_draining", Gauge, None, "", "1 from SIGTERM on"),
+    row(
+        "collab_drain_remaining_connections",
+        Gauge,
+        None,
+        "",
+        "Sockets that a leaving node has still to close; 0 while it serves",
+    ),
+    row(
+        "collab_drain_closed_total",
+        Counter,
+        None,
+        "result",
+        "Sockets a leaving node closed: closed, or forced when the peer did not take the close frame in time",
+    ),
+    row(
+        "collab_reaped_members_total",
+        Counter,
+        None,
+        "",
+        "Members of dead nodes that this node took out of their rooms",
+    ),
     row(
         "collab_cluster_nodes",
         Gauge,

@@ -120,6 +120,8 @@ class Node(Child):
         self.metrics_port = free_port()
         environment = {
             "PORT": self.port,
+            # A stop is quick unless the test is about draining.
+            "DRAIN_DELAY": "0",
             "METRICS_PORT": self.metrics_port,
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "DEBUG",

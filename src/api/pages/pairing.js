@@ -1,116 +1,3 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:">
-<title>collabd: pairing</title>
-<link rel="icon" href="data:,">
-<style>
-  :root {
-    color-scheme: light dark;
-    --paper: light-dark(#fbfaf7, #17191c);
-    --card: light-dark(#ffffff, #1f2226);
-    --ink: light-dark(#22252a, #e4e6e9);
-    --faint: light-dark(#646b75, #9aa2ad);
-    --line: light-dark(#d9d7d0, #363b42);
-    --accent: light-dark(#0b63b0, #6db3f2);
-    --on-accent: light-dark(#ffffff, #10202f);
-    --good: light-dark(#1d7a3d, #67c587);
-    --bad: light-dark(#b3261e, #f2928b);
-    --mono: ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", monospace;
-  }
-  * { box-sizing: border-box; }
-  body {
-    margin: 0 auto; padding: 1rem; max-width: 76rem;
-    background: var(--paper); color: var(--ink); font: 1rem/1.45 system-ui, sans-serif;
-  }
-  header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem 1rem; margin-bottom: .75rem; }
-  h1 { font-size: 1.25rem; margin: 0; }
-  h2 { font-size: .95rem; margin: 0 0 .5rem; }
-  label { font-size: .8rem; color: var(--faint); }
-  input, textarea, button { font: inherit; color: inherit; border: 1px solid var(--line); border-radius: .4rem; padding: .45rem .6rem; }
-  input, textarea { background: var(--card); width: 100%; min-width: 0; }
-  button { background: var(--card); cursor: pointer; }
-  button.main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
-  button:disabled, input:disabled, textarea:disabled { opacity: .55; cursor: not-allowed; }
-  :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
-  section, form.who { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .75rem; min-width: 0; }
-  form.who { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)) auto auto; gap: .5rem; align-items: end; margin-bottom: .75rem; }
-  main { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: .75rem; }
-  .wide { grid-column: 1 / -1; }
-  .aside { display: grid; gap: .75rem; align-content: start; }
-  .row { display: flex; gap: .5rem; align-items: end; }
-  .row > div { flex: 1; min-width: 0; }
-  .head { align-items: center; justify-content: space-between; margin-bottom: .5rem; }
-  .head h2 { margin: 0; }
-  #state::before { content: "●"; margin-right: .4rem; color: var(--faint); }
-  #state.open::before { color: var(--good); }
-  #state.failed::before { color: var(--bad); }
-  #code { font: .9rem/1.5 var(--mono); min-height: 21rem; resize: vertical; tab-size: 4; margin: .2rem 0 .6rem; display: block; }
-  ul, ol { list-style: none; margin: 0; padding: 0; }
-  #people li { display: flex; align-items: baseline; justify-content: space-between; gap: .5rem; padding: .15rem 0; overflow-wrap: anywhere; }
-  #people .place { font: .85rem var(--mono); color: var(--faint); white-space: nowrap; }
-  #lines { height: 10rem; overflow-y: auto; margin-bottom: .5rem; overflow-wrap: anywhere; }
-  #log { height: 15rem; overflow-y: auto; font: .78rem/1.5 var(--mono); overflow-wrap: anywhere; }
-  #log time { color: var(--faint); }
-  #log .out b { color: var(--accent); }
-  #log .in b { color: var(--good); }
-  .hint { color: var(--faint); font-size: .8rem; }
-  @media (max-width: 44rem) {
-    main { grid-template-columns: minmax(0, 1fr); }
-    form.who { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
-    form.who > div:first-child { grid-column: 1 / -1; }
-    #code { min-height: 13rem; }
-  }
-</style>
-</head>
-<body>
-<header>
-  <h1>Pairing</h1>
-  <span id="state" role="status">not connected</span>
-</header>
-
-<form class="who" id="who" autocomplete="off">
-  <div><label for="session">Session id</label><input id="session" required spellcheck="false" autocapitalize="off"></div>
-  <div><label for="user">User id</label><input id="user" required spellcheck="false" autocapitalize="off"></div>
-  <div><label for="name">Username</label><input id="name" placeholder="as the user id"></div>
-  <button class="main" id="connect">Connect</button>
-  <button type="button" id="disconnect" disabled>Disconnect</button>
-</form>
-
-<main>
-  <section>
-    <label for="code">Code</label>
-    <textarea id="code" spellcheck="false" autocapitalize="off" autocomplete="off" wrap="off" disabled></textarea>
-    <form class="row" id="speak">
-      <div><label for="language">Language</label><input id="language" maxlength="64" spellcheck="false" autocapitalize="off" disabled></div>
-      <span class="hint" id="version"></span>
-    </form>
-  </section>
-
-  <div class="aside">
-    <section>
-      <h2 id="people-title">People</h2>
-      <ul id="people" aria-labelledby="people-title"></ul>
-    </section>
-    <section>
-      <h2 id="lines-title">Chat</h2>
-      <ol id="lines" role="log" aria-labelledby="lines-title" tabindex="0"></ol>
-      <form class="row" id="say">
-        <div><label for="chat">Message</label><input id="chat" disabled></div>
-        <button id="send" disabled>Send</button>
-      </form>
-    </section>
-  </div>
-
-  <section class="wide">
-    <div class="row head"><h2 id="log-title">Frames, ← received and → sent</h2><button type="button" id="clear">Clear</button></div>
-    <ol id="log" aria-labelledby="log-title" tabindex="0"></ol>
-  </section>
-</main>
-
-<script>
 "use strict";
 
 const TYPING_PAUSE_MS = 150;
@@ -156,7 +43,9 @@ function connect() {
   const query = new URLSearchParams({ user_id: at("user").value });
   if (at("name").value) query.set("username", at("name").value);
   const id = encodeURIComponent(at("session").value);
-  const opened = new WebSocket(`${scheme}//${location.host}/api/v1/ws/session/${id}?${query}`);
+  // Behind a subprotocol, because a page can set no headers and a query may end up in a log.
+  const protocols = at("token").value ? ["bearer", at("token").value] : [];
+  const opened = new WebSocket(`${scheme}//${location.host}/api/v1/ws/session/${id}?${query}`, protocols);
   socket = opened;
   showState("connecting…");
   opened.onmessage = (event) => {
@@ -438,6 +327,3 @@ function log(direction, frame) {
   row.append(time, " ", element("b", direction === "in" ? "←" : "→"), ` ${shown}`);
   append(at("log"), row, LOG_LINES);
 }
-</script>
-</body>
-</html>

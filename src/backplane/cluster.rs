@@ -1,0 +1,92 @@
+//! What nodes know of each other: who lives, what the dead leave behind, and what holds on all of them.
+//!
+//! Presence rests on a node's lease, not on anybody's farewell. A node writes down which rooms it is about
+//! to have members in; when its lease has run out, one survivor claims it and takes its members out.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::clock::Millis;
+use crate::ids::{NodeId, Room, SocketId, UserId};
+
+/// One node of the cluster, as it last reported itself. Fields that a node of another version lacks have
+/// defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    pub node: String,
+    pub name: String,
+    pub version: String,
+    pub sockets: u64,
+    pub users: u64,
+    pub rooms: u64,
+    pub routed: u64,
+    pub started_at: Millis,
+    #[serde(default)]
+    pub draining: bool,
+}
+
+/// What a node learns when it says that it lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Every living node's last report, this one's among them.
+    pub reports: Vec<NodeReport>,
+    /// Nodes whose lease ran out and who have not been forgotten yet.
+    pub dead: Vec<NodeId>,
+    /// The node's own lease had run out: others may have taken its members out.
+    pub lost: bool,
+}
+
+/// A page of a node's members of a room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Sockets and their member records.
+    pub members: Vec<(SocketId, Bytes)>,
+    /// Where the next page begins; `None`: there is none. Pages may repeat a member.
+    pub next: Option<String>,
+}
+
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Renews the node's lease and reads who else lives.
+    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error>;
+
+    /// Gives the lease up: the node is dead when `within` has passed, its members stay until then.
+    async fn depart(&self, node: NodeId, within: Duration) -> Result<(), Error>;
+
+    /// Writes down that the node is about to have members in the room. Idempotent.
+    async fn hold(&self, node: NodeId, room: &Room) -> Result<(), Error>;
+
+    /// The node has no members there any more. Best effort.
+    async fn release(&self, node: NodeId, room: &Room);
+
+    /// The rooms a node held: too many after a crash, never too few.
+    async fn holdings(&self, node: NodeId) -> Result<Vec<Room>, Error>;
+
+    /// The node's members of a room, a page at a time from `from` on.
+    async fn held(&self, node: NodeId, room: &Room, from: Option<String>) -> Result<Held, Error>;
+
+    /// Claims a dead node, or keeps claiming it, for a while: true when nobody else has.
+    async fn claim(&self, dead: NodeId, by: NodeId, time: Duration) -> Result<bool, Error>;
+
+    /// Nothing of the dead node is left.
+    async fn forget(&self, dead: NodeId) -> Result<(), Error>;
+
+    /// Takes one of the user's places for a socket, on whatever node; [`Error::Full`] when `most` are
+    /// taken. Places of dead nodes count as free. Idempotent.
+    async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error>;
+
+    /// Undoes `admit`; idempotent.
+    async fn dismiss(&self, user: &UserId, socket: SocketId) -> Result<(), Error>;
+
+    /// Frees all places of the user that a node's sockets took.
+    async fn vacate(&self, user: &UserId, node: NodeId) -> Result<(), Error>;
+
+    /// No node believes the token of this id any more. Kept for `time`, the token's rest of life.
+    async fn revoke(&self, token: &str, time: Duration) -> Result<(), Error>;
+
+    async fn is_revoked(&self, token: &str) -> Result<bool, Error>;
+}

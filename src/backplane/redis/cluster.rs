@@ -1,0 +1,209 @@
+//! Leases, holdings, places and revocations on Redis: see `lua/` for what is atomic.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::interfaces::{KeysInterface, SetsInterface};
+use fred::types::{Expiration, Key, Value};
+
+use super::{Redis, bin, bytes, int, keys, text, unavailable};
+use crate::backplane::{Beat, Cluster, Error, Held, NodeReport};
+use crate::ids::{NodeId, Room, SocketId, UserId};
+
+/// Dead nodes told at once; the others come when these are forgotten.
+const DEAD_TOLD: u64 = 64;
+/// Members looked at for one page.
+const PAGE: u64 = 500;
+
+impl Redis {
+    fn prefix(&self) -> &str {
+        &self.config.key_prefix
+    }
+
+    /// The reports of these nodes. One of another version, or that ran out just now, is not counted.
+    async fn reports(&self, nodes: &[Value]) -> Result<Vec<NodeReport>, Error> {
+        let mut reports = Vec::with_capacity(nodes.len());
+        for id in nodes.iter().filter_map(Value::as_str) {
+            let report = self.commands.get(keys::node(self.prefix(), &id));
+            let found: Option<Bytes> = report.await.map_err(unavailable)?;
+            reports.extend(found.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()));
+        }
+        Ok(reports)
+    }
+}
+
+#[async_trait]
+impl Cluster for Redis {
+    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error> {
+        let lease = self.config.lease.as_millis() as i64;
+        let packed =
+            rmp_serde::to_vec_named(report).expect("writing plain fields to memory cannot fail");
+        let report = self.commands.set(
+            keys::node(self.prefix(), &node.to_string()),
+            bin(packed),
+            Some(Expiration::PX(lease)),
+            None,
+            false,
+        );
+        let _: () = report.await.map_err(unavailable)?;
+        let known = self.beaten.load(std::sync::atomic::Ordering::Relaxed);
+        let args = vec![
+            text(node.to_string()),
+            Value::Integer(lease),
+            Value::from_static_str(if known { "1" } else { "0" }),
+            int(DEAD_TOLD),
+        ];
+        let named = vec![Key::from(keys::nodes(self.prefix()))];
+        let answer = self.ask(&self.scripts.beat, named, args).await?;
+        self.beaten
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        let living = super::number(&answer, 2)? as usize;
+        let nodes = answer.get(3..).unwrap_or_default();
+        let (living, dead) = nodes.split_at(living.min(nodes.len()));
+        let parsed = |value: &Value| NodeId::parse(&value.as_str()?);
+        let dead: Vec<NodeId> = dead.iter().filter_map(parsed).collect();
+        self.dead.lock().clone_from(&dead);
+        Ok(Beat {
+            reports: self.reports(living).await?,
+            dead,
+            lost: answer[1].as_str().as_deref() == Some("1"),
+        })
+    }
+
+    async fn depart(&self, node: NodeId, within: Duration) -> Result<(), Error> {
+        let named = vec![Key::from(keys::nodes(self.prefix()))];
+        let args = vec![text(node.to_string()), int(within.as_millis() as u64)];
+        self.ask(&self.scripts.depart, named, args).await?;
+        Ok(())
+    }
+
+    async fn hold(&self, node: NodeId, room: &Room) -> Result<(), Error> {
+        let holdings = keys::holdings(self.prefix(), &node.to_string());
+        let held = self.commands.sadd(holdings, room.to_string());
+        held.await.map_err(unavailable)
+    }
+
+    async fn release(&self, node: NodeId, room: &Room) {
+        let holdings = keys::holdings(self.prefix(), &node.to_string());
+        let released = self.commands.srem(holdings, room.to_string()).await;
+        // One too many costs whoever reaps this node a look.
+        if let Err(error) = released.map(|(): ()| ()) {
+            tracing::debug!(%room, %error, "a room could not be released");
+        }
+    }
+
+    async fn holdings(&self, node: NodeId) -> Result<Vec<Room>, Error> {
+        let holdings = keys::holdings(self.prefix(), &node.to_string());
+        let mut rooms = Vec::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let page = self
+                .run(
+                    &self.scripts.holdings,
+                    vec![Key::from(holdings.as_str())],
+                    vec![text(cursor), int(PAGE)],
+                )
+                .await?;
+            let mut names = page.into_iter().map(bytes);
+            let next = names.next().unwrap_or_default();
+            let utf8 = |name: Bytes| String::from_utf8(name.to_vec()).ok();
+            rooms.extend(names.filter_map(utf8).filter_map(|name| Room::parse(&name)));
+            cursor = String::from_utf8_lossy(&next).into_owned();
+            if cursor == "0" || cursor.is_empty() {
+                return Ok(rooms);
+            }
+        }
+    }
+
+    async fn held(&self, node: NodeId, room: &Room, from: Option<String>) -> Result<Held, Error> {
+        let args = vec![
+            bin(node.to_bytes().to_vec()),
+            text(from.unwrap_or_else(|| "0".to_owned())),
+            int(PAGE),
+        ];
+        let named = vec![self.keys(room).members()];
+        let page = self.run(&self.scripts.held, named, args).await?;
+        let mut page = page.into_iter().map(bytes);
+        let next = page.next().unwrap_or_default();
+        let mut held = Held {
+            next: Some(String::from_utf8_lossy(&next).into_owned())
+                .filter(|next| next != "0" && !next.is_empty()),
+            ..Held::default()
+        };
+        while let (Some(socket), Some(record)) = (page.next(), page.next()) {
+            held.members
+                .extend(SocketId::from_bytes(&socket).map(|socket| (socket, record)));
+        }
+        Ok(held)
+    }
+
+    async fn claim(&self, dead: NodeId, by: NodeId, time: Duration) -> Result<bool, Error> {
+        let named = vec![Key::from(keys::claim(self.prefix(), &dead.to_string()))];
+        let args = vec![text(by.to_string()), int(time.as_millis() as u64)];
+        let answer = self.ask(&self.scripts.claim, named, args).await?;
+        Ok(answer.first().and_then(Value::as_str).as_deref() == Some("yes"))
+    }
+
+    async fn forget(&self, dead: NodeId) -> Result<(), Error> {
+        let dead = dead.to_string();
+        // The list of nodes last: a reaper that dies midway is followed by another.
+        for key in [
+            keys::holdings(self.prefix(), &dead),
+            keys::node(self.prefix(), &dead),
+        ] {
+            let _: () = self.commands.del(key).await.map_err(unavailable)?;
+        }
+        let named = vec![Key::from(keys::nodes(self.prefix()))];
+        let args = vec![text(dead.as_str())];
+        self.ask(&self.scripts.forget, named, args).await?;
+        let claim = keys::claim(self.prefix(), &dead);
+        self.commands.del(claim).await.map_err(unavailable)
+    }
+
+    async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {
+        let places = vec![Key::from(keys::places(self.prefix(), user))];
+        let mut args = vec![bin(socket.to_bytes().to_vec()), int(most)];
+        args.extend(
+            self.dead
+                .lock()
+                .iter()
+                .map(|node| bin(node.to_bytes().to_vec())),
+        );
+        let answer = self.ask(&self.scripts.admit, places, args).await?;
+        match answer.first().and_then(Value::as_str).as_deref() {
+            Some("full") => Err(Error::Full),
+            _ => Ok(()),
+        }
+    }
+
+    async fn dismiss(&self, user: &UserId, socket: SocketId) -> Result<(), Error> {
+        let places = keys::places(self.prefix(), user);
+        let gone = self.commands.srem(places, bin(socket.to_bytes().to_vec()));
+        gone.await.map_err(unavailable)
+    }
+
+    async fn vacate(&self, user: &UserId, node: NodeId) -> Result<(), Error> {
+        let places = vec![Key::from(keys::places(self.prefix(), user))];
+        let args = vec![bin(node.to_bytes().to_vec())];
+        self.ask(&self.scripts.vacate, places, args).await?;
+        Ok(())
+    }
+
+    async fn revoke(&self, token: &str, time: Duration) -> Result<(), Error> {
+        let revoked = self.commands.set(
+            keys::revoked(self.prefix(), token),
+            Value::from_static_str("1"),
+            Some(Expiration::PX(time.as_millis().max(1) as i64)),
+            None,
+            false,
+        );
+        revoked.await.map_err(unavailable)
+    }
+
+    async fn is_revoked(&self, token: &str) -> Result<bool, Error> {
+        let found = self.commands.exists(keys::revoked(self.prefix(), token));
+        let found: u64 = found.await.map_err(unavailable)?;
+        Ok(found > 0)
+    }
+}

@@ -1,0 +1,163 @@
+//! Who may come in: a token is believed, a session admits, a place among the user's sockets is free.
+
+use std::sync::Arc;
+
+use super::Node;
+use crate::auth::{BadToken, Identity, Role};
+use crate::backplane::Error;
+use crate::ids::{Room, SessionId, SocketId, UserId};
+
+/// Why somebody is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    #[error("the token has been revoked; log in again")]
+    Revoked,
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error(transparent)]
+    Backplane(#[from] Error),
+    #[error("the node is about to leave; come again, here or elsewhere")]
+    Leaving,
+}
+
+/// A place for one socket of a user, on its way in or in. It is given back when this goes.
+pub struct Admission {
+    node: Arc<Node>,
+    pub user: UserId,
+    pub socket: SocketId,
+}
+
+impl Node {
+    /// Whether tokens say who somebody is; otherwise everybody is believed.
+    pub fn wants_tokens(&self) -> bool {
+        self.auth.is_some()
+    }
+
+    /// Who the token says somebody is. In open mode there is nothing to check it by.
+    pub async fn identify(&self, token: &str) -> Result<Identity, NotAdmitted> {
+        let Some(auth) = &self.auth else {
+            return Err(NotAdmitted::Forbidden(
+                "this node is open: it believes user_id and reads no tokens",
+            ));
+        };
+        let identity = auth.verify(token, self.clock().now()).await?;
+        if let Some(token) = &identity.id
+            && self.backplane.is_revoked(token).await?
+        {
+            return Err(NotAdmitted::Revoked);
+        }
+        Ok(identity)
+    }
+
+    /// Lets a user into a session, or says why not.
+    pub async fn admit(
+        self: &Arc<Self>,
+        session: &SessionId,
+        user: &UserId,
+        identity: Option<&Identity>,
+    ) -> Result<Admission, NotAdmitted> {
+        if self.is_closing() {
+            return Err(NotAdmitted::Leaving);
+        }
+        self.check_session(session, user, identity).await?;
+        let room = Room::User(user.clone());
+        self.listening.begin(&room).await?;
+        let admission = Admission {
+            node: self.clone(),
+            user: user.clone(),
+            socket: SocketId::next(self.id),
+        };
+        if let Some(identity) = identity {
+            let (ends_at, token) = (identity.ends_at(), identity.id.clone());
+            self.passes.put(admission.socket, ends_at, token);
+        }
+        let most = self.config.places_per_user;
+        self.backplane.admit(user, admission.socket, most).await?;
+        Ok(admission)
+    }
+
+    /// Whether the session is one this user may enter.
+    pub async fn check_session(
+        &self,
+        session: &SessionId,
+        user: &UserId,
+        identity: Option<&Identity>,
+    ) -> Result<(), NotAdmitted> {
+        if identity.is_some_and(|identity| !identity.admits(session)) {
+            return Err(NotAdmitted::Forbidden(
+                "the token is for other sessions than this one",
+            ));
+        }
+        let room = Room::Session(session.clone());
+        let matched = match self.backplane.standing(&room).await {
+            Err(Error::Missing) if self.config.autocreate => false,
+            other => other?,
+        };
+        let trusted = identity.is_some_and(is_trusted);
+        if matched && identity.is_some() && !trusted {
+            let admitted = self.backplane.admitted(&room).await?;
+            if !admitted.contains(user) {
+                return Err(NotAdmitted::Forbidden(
+                    "this session is for the users it was matched for",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A new token for a live socket, in place of the one it came in with. Returns until when it holds, in
+    /// seconds since 1970.
+    pub(super) async fn renew(
+        &self,
+        socket: SocketId,
+        user: &UserId,
+        session: Option<&SessionId>,
+        token: &str,
+    ) -> Result<i64, NotAdmitted> {
+        let identity = self.identify(token).await?;
+        if identity.user != *user {
+            return Err(NotAdmitted::Forbidden(
+                "the token is another user's; connect anew to be somebody else",
+            ));
+        }
+        if session.is_some_and(|session| !identity.admits(session)) {
+            return Err(NotAdmitted::Forbidden(
+                "the token is for other sessions than this one",
+            ));
+        }
+        let token = identity.id.clone();
+        self.passes.put(socket, identity.ends_at(), token.clone());
+        // Put first, looked second: a revocation in between has seen the socket, or is seen here.
+        if let Some(token) = token
+            && self.backplane.is_revoked(&token).await?
+        {
+            self.close_token(&token);
+            return Err(NotAdmitted::Revoked);
+        }
+        Ok(identity.expires_at)
+    }
+}
+
+/// Admins and services may enter any session and end it.
+pub fn is_trusted(identity: &Identity) -> bool {
+    matches!(identity.role, Some(Role::Admin | Role::Service))
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.node.passes.remove(self.socket);
+        let (node, user, socket) = (self.node.clone(), self.user.clone(), self.socket);
+        let again = self.node.clone();
+        self.node.farewells.spawn(async move {
+            let room = Room::User(user.clone());
+            if again
+                .insist(&room, || node.backplane.dismiss(&user, socket))
+                .await
+            {
+                node.listening.end(&room).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,159 @@
+//! What every node is told: tokens that are revoked. And the end of tokens on live sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::{Notify, mpsc};
+
+use super::Node;
+use crate::backplane::{Audience, Envelope, Error, Link};
+use crate::clock::Millis;
+use crate::domain::Event;
+use crate::ids::Room;
+use crate::telemetry::metrics::metrics;
+
+/// Close code of a socket whose token is no longer good: not to come back with the same.
+pub const BAD_TOKEN: u16 = 4401;
+
+/// How often it is seen whose token has ended.
+const LOOK: Duration = Duration::from_secs(1);
+/// Wait before the lobby is listened to again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Tokens asked after at once.
+const AT_ONCE: usize = 64;
+/// What is said to all nodes and not heard here yet; beyond it every token is asked after.
+const WAITING: usize = 1_024;
+
+/// The lobby's way into the node.
+pub struct Line {
+    heard: mpsc::Sender<Envelope>,
+    missed: Notify,
+}
+
+/// The other end of the line.
+pub struct Attendance {
+    heard: mpsc::Receiver<Envelope>,
+    line: Arc<Line>,
+}
+
+pub fn channel() -> (Arc<Line>, Attendance) {
+    let (sender, heard) = mpsc::channel(WAITING);
+    let line = Arc::new(Line {
+        heard: sender,
+        missed: Notify::new(),
+    });
+    (line.clone(), Attendance { heard, line })
+}
+
+impl Line {
+    pub fn tell(&self, envelope: Envelope) {
+        if self.heard.try_send(envelope).is_err() {
+            metrics().dropped("relay_full", 1);
+            self.compare();
+        }
+    }
+
+    /// Something may have been missed.
+    pub fn compare(&self) {
+        self.missed.notify_one();
+    }
+}
+
+impl Node {
+    /// No node believes this token any more; its sockets are closed. `ends_at` is when nobody would anyway.
+    pub async fn revoke(&self, token: &str, ends_at: Millis) -> Result<(), Error> {
+        let left = u64::try_from(ends_at - self.clock().now()).unwrap_or(0);
+        self.backplane
+            .revoke(token, Duration::from_millis(left))
+            .await?;
+        let event = Event::TokenRevoked {
+            token: token.to_owned(),
+        };
+        let draft = self.roster.draft(&event, None, Audience::All);
+        self.backplane.announce(&Room::Lobby, draft, None).await?;
+        tracing::info!(target: "audit", token, "token revoked");
+        Ok(())
+    }
+
+    /// Hears what is said to every node, until it stops.
+    pub async fn attend_lobby(self: Arc<Self>, attendance: Attendance) {
+        let Attendance { mut heard, line } = attendance;
+        let attend = async {
+            self.listen_to_lobby().await;
+            loop {
+                tokio::select! {
+                    Some(envelope) = heard.recv() => self.take_notice(&envelope),
+                    () = line.missed.notified() => self.check_tokens().await,
+                    else => return,
+                }
+            }
+        };
+        self.stopping.run_until_cancelled(attend).await;
+    }
+
+    async fn listen_to_lobby(&self) {
+        let mut link = self.backplane.link();
+        loop {
+            // An ended channel means that the node stops.
+            let _ = link.wait_for(|link| *link == Link::Up).await;
+            match self.backplane.listen(&Room::Lobby).await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "the lobby is not heard yet"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    fn take_notice(&self, envelope: &Envelope) {
+        match rmp_serde::from_slice(&envelope.event) {
+            Ok(Event::TokenRevoked { token }) => self.close_token(&token),
+            Ok(other) => tracing::warn!(?other, "not a thing to be said to every node"),
+            Err(error) => {
+                metrics().dropped("unreadable", 1);
+                tracing::warn!(%error, "what was said to every node cannot be read");
+            }
+        }
+    }
+
+    pub(super) fn close_token(&self, token: &str) {
+        for socket in self.passes.revoke(token) {
+            if let Some(socket) = self.hub.find(socket) {
+                socket.close(BAD_TOKEN, "the token has been revoked; log in again");
+            }
+        }
+    }
+
+    /// Asks after every token somebody is here with: word of its revocation may have been missed.
+    async fn check_tokens(&self) {
+        stream::iter(self.passes.tokens())
+            .for_each_concurrent(AT_ONCE, |token| async move {
+                match self.backplane.is_revoked(&token).await {
+                    Ok(true) => self.close_token(&token),
+                    Ok(false) => {}
+                    // The link goes again, and with its return everything is asked again.
+                    Err(error) => tracing::debug!(%error, "a token could not be asked after"),
+                }
+            })
+            .await;
+    }
+
+    /// Closes sockets whose token has ended, until the node stops.
+    pub async fn attend_tokens(self: Arc<Self>) {
+        let mut every = tokio::time::interval(LOOK);
+        while self.wants_tokens()
+            && self
+                .stopping
+                .run_until_cancelled(every.tick())
+                .await
+                .is_some()
+        {
+            for socket in self.passes.ended(self.clock().now()) {
+                if let Some(socket) = self.hub.find(socket) {
+                    let reason = "the token has expired; come back with a new one";
+                    socket.close(BAD_TOKEN, reason);
+                }
+            }
+        }
+    }
+}

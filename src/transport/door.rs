@@ -1,0 +1,113 @@
+//! The ways in: a path, the dialect spoken behind it, and how a request there says who is coming.
+
+use std::sync::Arc;
+
+use hyper::Request;
+
+use super::refusal::Refusal;
+use crate::auth::Identity;
+use crate::dialects::Dialect;
+use crate::http;
+use crate::ids::{self, SessionId, UserId};
+use crate::node::Node;
+
+/// A way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Pairing,
+}
+
+/// Who wants in, and where.
+pub struct Visitor {
+    pub session: SessionId,
+    pub user: UserId,
+    pub name: Arc<str>,
+    pub identity: Option<Identity>,
+}
+
+/// What the query of a request at a door may say.
+#[derive(Default)]
+struct Said {
+    user: Option<String>,
+    name: Option<String>,
+}
+
+impl Door {
+    pub const ALL: [Door; 1] = [Door::Pairing];
+
+    /// Its path, in the route table's terms.
+    pub fn path(self) -> &'static str {
+        match self {
+            Door::Pairing => "/api/v1/ws/session/{session_id}",
+        }
+    }
+
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Door::Pairing => Dialect::Pairing,
+        }
+    }
+
+    /// Reads identity and session from the request: by its token when the node wants one, else by what it
+    /// says.
+    pub async fn visitor<B>(
+        self,
+        session: &str,
+        request: &Request<B>,
+        node: &Node,
+    ) -> Result<Visitor, Refusal> {
+        let session = SessionId::parse(session)
+            .map_err(|error| Refusal::field("session_id", error.to_string()))?;
+        let said = said(request.uri().query().unwrap_or_default());
+        let identity = match node.wants_tokens() {
+            false => None,
+            true => match http::bearer(request) {
+                Some(token) => Some(node.identify(&token).await?),
+                None => return Err(Refusal::token(NO_TOKEN)),
+            },
+        };
+        let user = match (&identity, said.user.as_deref()) {
+            (None, said) => user(said.unwrap_or_default())?,
+            (Some(identity), None | Some("")) => identity.user.clone(),
+            (Some(identity), Some(said)) if said == identity.user.as_str() => identity.user.clone(),
+            (Some(_), Some(_)) => {
+                return Err(Refusal::forbidden(
+                    "user_id is not the token's sub; right is the same, or none",
+                ));
+            }
+        };
+        let known = identity.as_ref().and_then(|identity| identity.name.clone());
+        let name = match (known, said.name.as_deref()) {
+            (Some(name), _) => name,
+            (None, None | Some("")) => user.as_str().into(),
+            (None, Some(name)) => {
+                ids::name(name).map_err(|error| Refusal::field("username", error.to_string()))?
+            }
+        };
+        Ok(Visitor {
+            session,
+            user,
+            name,
+            identity,
+        })
+    }
+}
+
+const NO_TOKEN: &str = "a token is needed: in Authorization: Bearer, in Sec-WebSocket-Protocol: bearer, or as \
+                        token in the query";
+
+fn user(text: &str) -> Result<UserId, Refusal> {
+    UserId::parse(text).map_err(|error| Refusal::field("user_id", error.to_string()))
+}
+
+fn said(query: &str) -> Said {
+    let mut said = Said::default();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "user_id" => said.user = Some(value.into_owned()),
+            "username" => said.name = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    said
+}

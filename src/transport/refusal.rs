@@ -1,0 +1,126 @@
+//! Why somebody is not let in: as an HTTP answer, or for browsers, which cannot read that, as a close code.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+
+use super::close;
+use crate::auth::BadToken;
+use crate::backplane::Error;
+use crate::http::{Answer, Problem};
+use crate::node::NotAdmitted;
+
+pub const ENDED: &str = "the session has ended";
+pub const NO_SESSION: &str = "there is no such session, and sessions are not made by coming";
+pub const AWAY: &str = "the node cannot reach its cluster now; come again";
+
+#[derive(Debug)]
+pub struct Refusal {
+    pub problem: Problem,
+    pub close: u16,
+    pub retry_in: Option<Duration>,
+}
+
+impl Refusal {
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        close: u16,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            problem: Problem::new(status, code, detail),
+            close,
+            retry_in: None,
+        }
+    }
+
+    pub fn field(field: &'static str, detail: String) -> Self {
+        let mut refusal = Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad_field",
+            close::BAD_FRAMES,
+            detail,
+        );
+        refusal.problem.field = Some(field.into());
+        refusal
+    }
+
+    pub fn token(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            close::BAD_TOKEN,
+            detail,
+        )
+    }
+
+    pub fn forbidden(detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", close::FORBIDDEN, detail)
+    }
+
+    /// Too many, or too often: it gets better by waiting.
+    pub fn too_many(code: &'static str, detail: impl Into<String>, retry_in: Duration) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self {
+            retry_in: Some(retry_in),
+            ..Self::new(status, code, close::TOO_FAST, detail)
+        }
+    }
+
+    pub fn unavailable(code: &'static str, detail: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, code, close::AT_CAPACITY, detail)
+    }
+
+    /// For counters.
+    pub fn reason(&self) -> &'static str {
+        self.problem.code
+    }
+
+    pub fn answer(&self) -> Answer {
+        let mut answer = self.problem.answer();
+        let headers = answer.headers_mut();
+        if let Some(retry_in) = self.retry_in {
+            let seconds = retry_in.as_secs_f64().ceil().max(1.0) as u64;
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.problem.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        answer
+    }
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(why: NotAdmitted) -> Self {
+        let sentence = why.to_string();
+        match why {
+            NotAdmitted::Token(BadToken::Unavailable) => {
+                Self::unavailable("identity_unavailable", &sentence)
+            }
+            NotAdmitted::Token(_) | NotAdmitted::Revoked => Self::token(sentence),
+            NotAdmitted::Forbidden(sentence) => Self::forbidden(sentence),
+            NotAdmitted::Leaving => Self {
+                close: close::RESTARTING,
+                ..Self::unavailable("draining", &sentence)
+            },
+            NotAdmitted::Backplane(Error::Full) => Self::too_many(
+                "too_many",
+                "you have as many sockets as a user may have; close one first",
+                Duration::from_secs(1),
+            ),
+            NotAdmitted::Backplane(Error::Ended) => {
+                Self::new(StatusCode::GONE, "ended", close::ENDED, ENDED)
+            }
+            NotAdmitted::Backplane(Error::Missing) => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                close::NOT_FOUND,
+                NO_SESSION,
+            ),
+            NotAdmitted::Backplane(_) => Self::unavailable("backplane_unavailable", AWAY),
+        }
+    }
+}
