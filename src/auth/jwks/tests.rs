@@ -144,7 +144,7 @@ impl Fresh {
 
 fn config(address: SocketAddr) -> Config {
     Config {
-        url: format!("http://reader:hunter2@{address}/keys"),
+        url: format!("http://reader:hunter2@{address}/keys?key=hunter2"),
         refresh: Duration::from_secs(600),
         timeout: Duration::from_secs(3),
     }
