@@ -87,6 +87,11 @@ impl Host {
         requests.wait_for(|count| *count >= times).await.unwrap();
     }
 
+    /// The key set alone, without the loop that keeps it fresh.
+    fn jwks(&self) -> Jwks {
+        Jwks::new(config(self.address)).unwrap()
+    }
+
     fn verifier(&self) -> Fresh {
         fresh(self.address, Vec::new())
     }
@@ -137,15 +142,18 @@ impl Fresh {
     }
 }
 
-fn fresh(address: SocketAddr, secrets: Vec<String>) -> Fresh {
-    let jwks = Config {
-        url: format!("http://reader:hunter2@{address}/keys"),
+fn config(address: SocketAddr) -> Config {
+    Config {
+        url: format!("http://reader:hunter2@{address}/keys?key=hunter2"),
         refresh: Duration::from_secs(600),
         timeout: Duration::from_secs(3),
-    };
+    }
+}
+
+fn fresh(address: SocketAddr, secrets: Vec<String>) -> Fresh {
     let config = auth::Config {
         secrets,
-        jwks: Some(jwks),
+        jwks: Some(config(address)),
         ..auth::Config::default()
     };
     let verifier = Verifier::new(config).unwrap();
@@ -289,7 +297,8 @@ async fn keys_change_without_being_asked_for() {
 #[tokio::test]
 async fn keys_stay_when_the_host_is_away_or_says_nonsense() {
     let key = Signer::ec();
-    let long = format!("{{\"keys\":[]{}}}", " ".repeat(MAX_BODY));
+    let another = json!({"keys": [key.published("another")]}).to_string();
+    let long = format!("{another}{}", " ".repeat(MAX_BODY));
     let mut for_encryption = Signer::ec().published("new");
     for_encryption["use"] = "enc".into();
     for (what, answer) in [
@@ -362,21 +371,39 @@ async fn a_slow_host_is_not_waited_for() {
     let part = "HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{\"keys\":";
     for slow in ["", part] {
         let host = Host::start(Answer::Stall(slow.to_owned())).await;
-        let fresh = host.verifier();
+        let (fresh, alone) = (host.verifier(), host.jwks());
         let token = Signer::ec().token("key");
-        let verify = async {
-            let told = fresh.verify(&token).await;
-            assert_eq!(told, Err(BadToken::Unavailable));
-        };
         let pass = async {
-            host.asked(1).await;
-            later(4).await;
+            host.asked(2).await;
+            later(3).await;
         };
-        timeout(Duration::from_secs(60), async {
-            tokio::join!(verify, pass)
-        })
-        .await
-        .expect("it ends with the timeout of 3 s");
+        let all = async { tokio::join!(fresh.verify(&token), alone.fetch(), pass) };
+        let (told, fetched, ()) = timeout(Duration::from_secs(10), all)
+            .await
+            .expect("both end with the timeout of 3 s");
+        assert_eq!(told, Err(BadToken::Unavailable));
+        assert!(fetched.is_err_and(|reason| reason.contains("timed out")));
+    }
+}
+
+/// Who reads the log learns what to mend.
+#[tokio::test]
+async fn a_fetch_that_fails_says_why() {
+    let page = ok("<html>moved</html>");
+    let missing = Answer::Say("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".to_owned());
+    for (answer, part) in [
+        (missing, "answers 404"),
+        (page, "no key set"),
+        (set(&[]), "no key for RS256"),
+        (ok(" ".repeat(MAX_BODY + 1)), "longer than 1048576 bytes"),
+        (redirect("https://127.0.0.1/keys"), "another scheme"),
+        (redirect("/keys"), "too often"),
+        (hang_up(), "connection closed"),
+    ] {
+        let host = Host::start(answer).await;
+        let reason = host.jwks().fetch().await.err().unwrap();
+        assert!(reason.contains(part), "{reason}");
+        assert!(!reason.contains("hunter2"), "{reason}");
     }
 }
 
