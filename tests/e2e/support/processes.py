@@ -122,6 +122,11 @@ class Node(Child):
             "PORT": self.port,
             # A stop is quick unless the test is about draining.
             "DRAIN_DELAY": "0",
+            # Tests write faster than people do; those about limits say so.
+            "MESSAGE_RATE": "100000",
+            "MESSAGE_BURST": "100000",
+            "USER_MESSAGE_RATE": "100000",
+            "BYTE_RATE": "1000000000",
             "METRICS_PORT": self.metrics_port,
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "DEBUG",
