@@ -84,7 +84,8 @@ pub struct Node {
     farewells: TaskTracker,
     /// What is done for other nodes.
     chores: TaskTracker,
-    /// Dead nodes being reaped here.
+    /// Nodes that were dead at the last look, and those of them being reaped here.
+    dead: Mutex<HashSet<NodeId>>,
     reaping: Mutex<HashSet<NodeId>>,
     /// From when on others may be called dead; `None` while the backplane is away.
     reap_from: Mutex<Option<Instant>>,
@@ -138,6 +139,7 @@ impl Node {
             passes: Passes::default(),
             farewells: TaskTracker::new(),
             chores: TaskTracker::new(),
+            dead: Mutex::default(),
             reaping: Mutex::default(),
             reap_from: Mutex::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
@@ -169,7 +171,7 @@ impl Node {
         session: SessionId,
         dialect: Dialect,
         socket: Arc<Socket>,
-    ) -> Result<Participant, Error> {
+    ) -> Result<Participant, NotAdmitted> {
         let room = Room::Session(session);
         self.listening.begin(&room).await?;
         self.hub.register(socket.clone());
@@ -181,12 +183,16 @@ impl Node {
         };
         let greeted = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            if self.is_closing() || self.passes.is_revoked(socket.id) {
-                return Err(Error::Unavailable("the node is stopping".to_owned()));
+            if self.is_closing() {
+                return Err(NotAdmitted::Leaving);
+            }
+            if self.passes.is_revoked(socket.id) {
+                return Err(NotAdmitted::Revoked);
             }
             let entry = self.roster.entry(&room, &socket, self.config.autocreate);
             self.backplane.enter(&room, entry).await?;
-            self.relay.open(&room, socket.clone()).await
+            self.relay.open(&room, socket.clone()).await?;
+            Ok(())
         };
         if let Err(error) = greeted.await {
             self.leave(participant, Departure::Clean);

@@ -25,6 +25,7 @@ const AT_ONCE: usize = 16;
 impl Node {
     /// Begins to reap those of the dead that nobody else does, unless it is too early to say who is dead.
     pub(super) fn reap(self: &Arc<Self>, dead: Vec<NodeId>) {
+        *self.dead.lock() = dead.iter().copied().collect();
         let may = self
             .reap_from
             .lock()
@@ -63,7 +64,9 @@ impl Node {
             return Ok(());
         }
         tokio::time::sleep(SECOND_LOOK).await;
-        if !self.backplane.claim(dead, self.id, CLAIM).await? {
+        // It may have been cut off only, and be back.
+        let still_dead = self.dead.lock().contains(&dead);
+        if !still_dead || !self.backplane.claim(dead, self.id, CLAIM).await? {
             return Ok(());
         }
         self.take_out(dead).await?;

@@ -9,7 +9,7 @@ use super::close;
 use crate::auth::BadToken;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem};
-use crate::node::NotAdmitted;
+use crate::node::{NotAdmitted, drain};
 
 pub const ENDED: &str = "the session has ended";
 pub const NO_SESSION: &str = "there is no such session, and sessions are not made by coming";
@@ -19,6 +19,8 @@ pub const AWAY: &str = "the node cannot reach its cluster now; come again";
 pub struct Refusal {
     pub problem: Problem,
     pub close: u16,
+    /// What the close frame says, when that is for programs.
+    pub reason: Option<String>,
     pub retry_in: Option<Duration>,
 }
 
@@ -32,6 +34,7 @@ impl Refusal {
         Self {
             problem: Problem::new(status, code, detail),
             close,
+            reason: None,
             retry_in: None,
         }
     }
@@ -74,9 +77,9 @@ impl Refusal {
         Self::new(status, code, close::AT_CAPACITY, detail)
     }
 
-    /// For counters.
-    pub fn reason(&self) -> &'static str {
-        self.problem.code
+    /// The close frame's reason.
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or(&self.problem.detail)
     }
 
     pub fn answer(&self) -> Answer {
@@ -104,6 +107,7 @@ impl From<NotAdmitted> for Refusal {
             NotAdmitted::Forbidden(sentence) => Self::forbidden(sentence),
             NotAdmitted::Leaving => Self {
                 close: close::RESTARTING,
+                reason: Some(drain::come_back_in(Duration::from_secs(1))),
                 ..Self::unavailable("draining", &sentence)
             },
             NotAdmitted::Backplane(Error::Full) => Self::too_many(
