@@ -5,27 +5,26 @@
 //! A command never waits for a Redis that is away: it fails at once, or after the command timeout.
 
 mod bunch;
+mod connect;
 mod keys;
 mod listener;
 mod scripts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
 use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
-use fred::types::config::{
-    Config as FredConfig, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, TcpConfig,
-    UnresponsiveConfig,
-};
-use fred::types::{Builder, Expiration, Key, RespVersion, Value};
+use fred::types::config::Options;
+use fred::types::{Expiration, Key, Value};
 use tokio::sync::watch;
 
 use self::bunch::Bunches;
+pub use self::connect::{Config, check};
+use self::connect::{MAX_WAITING_COMMANDS, MAX_WAITING_MESSAGES, MAX_WAITING_NOTICES, builder};
 use self::keys::Keys;
 use self::listener::Listener;
 use self::scripts::{Script, Scripts};
@@ -34,16 +33,6 @@ use super::{
     Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId};
-
-/// How to reach Redis, and for how long to wait.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub url: String,
-    pub key_prefix: String,
-    pub command_timeout: Duration,
-    /// A report older than this is a node that is gone.
-    pub lease: Duration,
-}
 
 pub struct Redis {
     client: Client,
@@ -54,15 +43,6 @@ pub struct Redis {
     config: Config,
     log_length: u64,
 }
-
-/// Commands waiting for Redis beyond this fail at once.
-const MAX_WAITING_COMMANDS: usize = 65_536;
-/// Messages waiting for the relay beyond this are a gap in every room.
-const MAX_WAITING_MESSAGES: usize = 65_536;
-/// Reconnects and errors of the command connection that we have not looked at yet; older ones are lost.
-const MAX_WAITING_NOTICES: usize = 256;
-/// Silence of an asked server after which its connection is given up.
-const UNRESPONSIVE: Duration = Duration::from_secs(3);
 
 impl Redis {
     /// Begins to connect, and goes on trying; [`Backplane::link`] tells when it works.
@@ -126,45 +106,6 @@ impl Redis {
             _ => Ok(parts),
         }
     }
-}
-
-/// Whether the URL can be used at all.
-pub fn check(config: &Config) -> Result<(), Error> {
-    builder(config, MAX_WAITING_NOTICES).map(|_| ())
-}
-
-/// `waiting` is the length of each of the client's queues to us, which take their memory at once.
-fn builder(config: &Config, waiting: usize) -> Result<Builder, Error> {
-    let mut redis = FredConfig::from_url(&config.url).map_err(unavailable)?;
-    redis.version = RespVersion::RESP3;
-    // Away at the start: wait with backoff instead of giving up.
-    redis.fail_fast = false;
-    let mut builder = Builder::from_config(redis);
-    let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
-    policy.set_jitter(100);
-    builder
-        .set_policy(policy)
-        .set_performance_config(PerformanceConfig {
-            default_command_timeout: config.command_timeout,
-            broadcast_channel_capacity: waiting,
-            ..PerformanceConfig::default()
-        })
-        .set_connection_config(ConnectionConfig {
-            connection_timeout: Duration::from_secs(5),
-            internal_command_timeout: Duration::from_secs(5),
-            max_command_attempts: 1,
-            max_command_buffer_len: MAX_WAITING_COMMANDS,
-            unresponsive: UnresponsiveConfig {
-                max_timeout: Some(UNRESPONSIVE),
-                interval: Duration::from_millis(500),
-            },
-            tcp: TcpConfig {
-                nodelay: Some(true),
-                ..TcpConfig::default()
-            },
-            ..ConnectionConfig::default()
-        });
-    Ok(builder)
 }
 
 /// Reads what `commit.lua` says.
