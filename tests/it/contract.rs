@@ -44,6 +44,7 @@ fn keep() -> Keep {
 fn redis_config(url: String) -> RedisConfig {
     RedisConfig {
         url,
+        ca: None,
         key_prefix: "t-".to_owned(),
         command_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(10),

@@ -23,7 +23,7 @@ use fred::types::{Expiration, Key, Value};
 use tokio::sync::watch;
 
 use self::bunch::Bunches;
-pub use self::connect::{Config, check};
+pub use self::connect::{Config, Wrong, check};
 use self::connect::{MAX_WAITING_COMMANDS, MAX_WAITING_MESSAGES, MAX_WAITING_NOTICES, builder};
 use self::keys::Keys;
 use self::listener::Listener;
@@ -48,13 +48,15 @@ impl Redis {
     /// Begins to connect, and goes on trying; [`Backplane::link`] tells when it works.
     pub fn connect(config: &Config, keep: Keep, ear: Arc<dyn Ear>) -> Result<Self, Error> {
         let config = config.clone();
-        let client = builder(&config, MAX_WAITING_NOTICES)?.build();
+        let prepared = |waiting| {
+            builder(&config, waiting).map_err(|wrong| Error::Unavailable(wrong.to_string()))
+        };
+        let client = prepared(MAX_WAITING_NOTICES)?.build();
         let client = client.map_err(unavailable)?;
-        let subscriber = builder(&config, MAX_WAITING_MESSAGES)?.build_subscriber_client();
+        let subscriber = prepared(MAX_WAITING_MESSAGES)?.build_subscriber_client();
         let subscriber = subscriber.map_err(unavailable)?;
         let commands = client.with_options(&Options {
             fail_fast: true,
-            max_attempts: Some(1),
             timeout: Some(config.command_timeout),
             ..Options::default()
         });
