@@ -1,6 +1,7 @@
-//! The backplane's promises, held against both implementations: `contract::memory::*` and
-//! `contract::redis::*`, the second on a real server.
+//! The backplane's promises, held against both implementations: `contract::memory::*`, and on real servers
+//! `contract::redis::*` and `contract::cluster::*`.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use collabd::backplane::{
 use collabd::clock::Clock;
 use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
 
+use crate::support::cluster::Cluster;
 use crate::support::ears::{Sounds, ear};
 use crate::support::redis::RedisServer;
 
@@ -24,7 +26,7 @@ struct Subject {
     room: Room,
     node: NodeId,
     /// Lives as long as its backplane.
-    server: Option<RedisServer>,
+    server: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 const GRACE: Duration = Duration::from_millis(300);
@@ -61,13 +63,23 @@ impl Subject {
     async fn redis() -> Self {
         let server = RedisServer::start();
         let mut subject = Self::on(&server).await;
-        subject.server = Some(server);
+        subject.server = Some(Arc::new(server));
+        subject
+    }
+
+    async fn cluster() -> Self {
+        let cluster = Cluster::shared();
+        let mut subject = Self::at(redis_config(cluster.url())).await;
+        subject.server = Some(cluster);
         subject
     }
 
     async fn on(server: &RedisServer) -> Self {
+        Self::at(redis_config(server.url())).await
+    }
+
+    async fn at(config: RedisConfig) -> Self {
         let (ear, sounds) = ear();
-        let config = redis_config(server.url());
         let backplane = Redis::connect(&config, keep(), Arc::new(ear)).expect("the URL is right");
         let mut link = backplane.link();
         let up = link.wait_for(|link| *link == Link::Up);
@@ -199,6 +211,13 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(super::Subject::redis().await).await;
+            })*
+        }
+
+        mod cluster {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::cluster().await).await;
             })*
         }
     };

@@ -1,4 +1,5 @@
 //! What the tests start: real servers on free ports, in folders of their own.
 
+pub mod cluster;
 pub mod ears;
 pub mod redis;

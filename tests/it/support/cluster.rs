@@ -1,0 +1,126 @@
+//! A Redis Cluster of children of ours.
+
+use super::redis::{RedisServer, Shared, eventually, forgetful, free_port};
+
+pub const SLOTS: u16 = 16_384;
+
+pub struct Cluster {
+    /// Masters in the order of their slots, then the replicas.
+    pub servers: Vec<RedisServer>,
+}
+
+/// Silence after which the servers give one of them up.
+const NODE_TIMEOUT_MS: &str = "1000";
+
+static SHARED: Shared<Cluster> = Shared::new();
+
+impl Cluster {
+    /// Three masters without replicas, for all who do them no harm.
+    pub fn shared() -> std::sync::Arc<Self> {
+        SHARED.get(|| Self::start(3, 0))
+    }
+
+    /// `masters` with equal shares of the slots, the first `replicas` of them with a replica each.
+    pub fn start(masters: usize, replicas: usize) -> Self {
+        let count = masters + replicas;
+        // By default the bus is among the ephemeral ports.
+        let bus = free_port().to_string();
+        let mut servers = vec![server(&bus)];
+        servers.extend((1..count).map(|_| server(&free_port().to_string())));
+        let cluster = Self { servers };
+        let (first, all) = (&cluster.servers[0], &cluster.servers);
+        for (number, server) in all.iter().enumerate() {
+            server.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            if number < masters {
+                let share = |number: usize| SLOTS as usize * number / masters;
+                let (from, to) = (share(number), share(number + 1) - 1);
+                let range = [from.to_string(), to.to_string()];
+                server.cli(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]);
+            }
+            let port = first.port().to_string();
+            server.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        }
+        let known = format!("cluster_known_nodes:{count}");
+        eventually("all have met", || {
+            let informed = |server: &RedisServer| server.cli(&["CLUSTER", "INFO"]).contains(&known);
+            all.iter().all(informed)
+        });
+        for (replica, master) in all[masters..].iter().zip(all) {
+            let id = master.cli(&["CLUSTER", "MYID"]);
+            // Refused until word of the master has come.
+            eventually("a replica finds its master", || {
+                replica.cli(&["CLUSTER", "REPLICATE", &id]) == "OK"
+            });
+        }
+        eventually("the cluster serves", || all.iter().all(serves));
+        eventually("the replicas follow", || {
+            let follows = |s: &RedisServer| s.cli(&["INFO"]).contains("master_link_status:up");
+            all[masters..].iter().all(follows)
+        });
+        cluster
+    }
+
+    /// One server; the others are found.
+    pub fn url(&self) -> String {
+        format!("redis-cluster://127.0.0.1:{}", self.servers[0].port())
+    }
+
+    /// The number of the server that has the slot, as that server sees it.
+    pub fn owner(&self, slot: u16) -> usize {
+        let owns = |server: &RedisServer| {
+            let nodes = server.cli(&["CLUSTER", "NODES"]);
+            let myself = nodes.lines().find(|line| line.contains("myself,master"));
+            myself.is_some_and(|line| line.split(' ').skip(8).any(|range| holds(range, slot)))
+        };
+        let mut alive = self.servers.iter().enumerate();
+        let owner = alive.find(|(_, server)| server.runs() && owns(server));
+        owner.expect("somebody has the slot").0
+    }
+
+    /// Gives a slot, with the keys in it, from one master to another.
+    pub fn migrate(&self, slot: u16, from: usize, to: usize) {
+        let (source, target) = (&self.servers[from], &self.servers[to]);
+        let slot = slot.to_string();
+        let ids = [source, target].map(|server| server.cli(&["CLUSTER", "MYID"]));
+        let set = |server: &RedisServer, state: &str, id: &str| {
+            assert_eq!(server.cli(&["CLUSTER", "SETSLOT", &slot, state, id]), "OK");
+        };
+        set(target, "IMPORTING", &ids[0]);
+        set(source, "MIGRATING", &ids[1]);
+        let keys = source.cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
+        let port = target.port().to_string();
+        let mut command = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        command.extend(keys.lines());
+        assert_eq!(source.cli(&command), "OK", "of {keys}");
+        set(target, "NODE", &ids[1]);
+        set(source, "NODE", &ids[1]);
+    }
+}
+
+fn server(bus: &str) -> RedisServer {
+    RedisServer::start_with(|_, port| {
+        forgetful(&[
+            "--port",
+            &port.to_string(),
+            "--cluster-port",
+            bus,
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            NODE_TIMEOUT_MS,
+        ])
+    })
+}
+
+fn serves(server: &RedisServer) -> bool {
+    server
+        .cli(&["CLUSTER", "INFO"])
+        .contains("cluster_state:ok")
+}
+
+/// Whether the slot is in a range as `CLUSTER NODES` writes it: `12` or `0-5460`.
+fn holds(range: &str, slot: u16) -> bool {
+    let (from, to) = range.split_once('-').unwrap_or((range, range));
+    let parsed = (from.parse::<u16>(), to.parse::<u16>());
+    matches!(parsed, (Ok(from), Ok(to)) if (from..=to).contains(&slot))
+}
