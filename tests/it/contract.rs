@@ -1,5 +1,5 @@
 //! The backplane's promises, held against both implementations: `contract::memory::*`, and on real servers
-//! `contract::redis::*` and `contract::cluster::*`.
+//! `contract::redis::*`, `contract::cluster::*`, `contract::sentinel::*` and `contract::secured::*`.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,6 +18,10 @@ use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId}
 use crate::support::cluster::Cluster;
 use crate::support::ears::{Sounds, ear};
 use crate::support::redis::RedisServer;
+use crate::support::secured::{LOGIN, Secured};
+use crate::support::sentinel::Watched;
+
+mod topologies;
 
 /// A backplane as one node has it.
 struct Subject {
@@ -71,6 +75,25 @@ impl Subject {
         let cluster = Cluster::shared();
         let mut subject = Self::at(redis_config(cluster.url())).await;
         subject.server = Some(cluster);
+        subject
+    }
+
+    async fn sentinel() -> Self {
+        let pair = Watched::shared();
+        let mut subject = Self::at(redis_config(pair.url())).await;
+        subject.server = Some(pair);
+        subject
+    }
+
+    /// By TLS with a certificate of our own, as a user who may do no more than a node needs.
+    async fn secured() -> Self {
+        let secured = Secured::shared();
+        let config = RedisConfig {
+            ca: Some(secured.ca.clone()),
+            ..redis_config(secured.url(LOGIN))
+        };
+        let mut subject = Self::at(config).await;
+        subject.server = Some(secured);
         subject
     }
 
@@ -218,6 +241,20 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(super::Subject::cluster().await).await;
+            })*
+        }
+
+        mod sentinel {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::sentinel().await).await;
+            })*
+        }
+
+        mod secured {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::secured().await).await;
             })*
         }
     };

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fred::types::config::{
-    Config as FredConfig, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig,
-    TlsConnector, UnresponsiveConfig,
+    ClusterDiscoveryPolicy, Config as FredConfig, ConnectionConfig, PerformanceConfig,
+    ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
 };
 use fred::types::{Builder, RespVersion};
 use rustls::pki_types::CertificateDer;
@@ -124,11 +124,12 @@ pub fn builder(config: &Config, waiting: usize) -> Result<Builder, Wrong> {
         let why = "the URL asks for no TLS, so nothing would be checked";
         return Err(Wrong::Ca(why.to_owned()));
     }
-    let attempts = if redis.server.is_clustered() {
-        CLUSTER_ATTEMPTS
-    } else {
-        1
-    };
+    let mut attempts = 1;
+    if let ServerConfig::Clustered { policy, .. } = &mut redis.server {
+        attempts = CLUSTER_ATTEMPTS;
+        // The servers of the URL may be just those that are gone: ask all that were ever met.
+        *policy = ClusterDiscoveryPolicy::UseCache;
+    }
     redis.version = RespVersion::RESP3;
     // Away at the start: wait with backoff instead of giving up.
     redis.fail_fast = false;

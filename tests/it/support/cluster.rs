@@ -1,6 +1,7 @@
 //! A Redis Cluster of children of ours.
 
-use super::redis::{RedisServer, Shared, eventually, forgetful, free_port};
+use super::redis::{RedisServer, Shared, eventually, forgetful, free_port, replicated};
+use super::secured::{LOGIN, limited_user};
 
 pub const SLOTS: u16 = 16_384;
 
@@ -62,19 +63,15 @@ impl Cluster {
 
     /// One server; the others are found.
     pub fn url(&self) -> String {
-        format!("redis-cluster://127.0.0.1:{}", self.servers[0].port())
+        format!(
+            "redis-cluster://{LOGIN}@127.0.0.1:{}",
+            self.servers[0].port()
+        )
     }
 
-    /// The number of the server that has the slot, as that server sees it.
-    pub fn owner(&self, slot: u16) -> usize {
-        let owns = |server: &RedisServer| {
-            let nodes = server.cli(&["CLUSTER", "NODES"]);
-            let myself = nodes.lines().find(|line| line.contains("myself,master"));
-            myself.is_some_and(|line| line.split(' ').skip(8).any(|range| holds(range, slot)))
-        };
-        let mut alive = self.servers.iter().enumerate();
-        let owner = alive.find(|(_, server)| server.runs() && owns(server));
-        owner.expect("somebody has the slot").0
+    /// Waits until a replica has everything that its master has.
+    pub fn replicated(&self, master: usize, replica: usize) {
+        replicated(&self.servers[master], &self.servers[replica]);
     }
 
     /// Gives a slot, with the keys in it, from one master to another.
@@ -99,16 +96,12 @@ impl Cluster {
 
 fn server(bus: &str) -> RedisServer {
     RedisServer::start_with(|_, port| {
-        forgetful(&[
-            "--port",
-            &port.to_string(),
-            "--cluster-port",
-            bus,
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            NODE_TIMEOUT_MS,
-        ])
+        let port = port.to_string();
+        let mut options = forgetful(&["--port", &port, "--cluster-port", bus]);
+        options.extend(["--cluster-enabled", "yes", "--cluster-node-timeout"].map(str::to_owned));
+        options.push(NODE_TIMEOUT_MS.to_owned());
+        options.extend(limited_user());
+        options
     })
 }
 
@@ -116,11 +109,4 @@ fn serves(server: &RedisServer) -> bool {
     server
         .cli(&["CLUSTER", "INFO"])
         .contains("cluster_state:ok")
-}
-
-/// Whether the slot is in a range as `CLUSTER NODES` writes it: `12` or `0-5460`.
-fn holds(range: &str, slot: u16) -> bool {
-    let (from, to) = range.split_once('-').unwrap_or((range, range));
-    let parsed = (from.parse::<u16>(), to.parse::<u16>());
-    matches!(parsed, (Ok(from), Ok(to)) if (from..=to).contains(&slot))
 }

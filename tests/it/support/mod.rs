@@ -3,3 +3,5 @@
 pub mod cluster;
 pub mod ears;
 pub mod redis;
+pub mod secured;
+pub mod sentinel;

@@ -15,8 +15,6 @@ pub struct RedisServer {
     port: u16,
     folder: PathBuf,
     options: Vec<String>,
-    /// What `redis-cli` needs to get in.
-    pub key: Vec<String>,
 }
 
 /// Something that takes long to start, for all tests that want it at the same time.
@@ -63,7 +61,6 @@ impl RedisServer {
             port,
             options: options(&folder, port),
             folder,
-            key: Vec::new(),
         };
         server.run();
         server
@@ -71,10 +68,6 @@ impl RedisServer {
 
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     pub fn url(&self) -> String {
@@ -89,8 +82,25 @@ impl RedisServer {
         }
     }
 
-    pub fn runs(&self) -> bool {
-        self.child.is_some()
+    /// Sends the process a signal, by its name.
+    pub fn signal(&self, signal: &str) {
+        let child = self.child.as_ref().expect("the server runs");
+        let sent = Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// How far this server is in what a master tells its replicas.
+    pub fn replication_offset(&self) -> Option<u64> {
+        let info = self.cli(&["INFO", "replication"]);
+        let mut lines = info.lines();
+        lines.find_map(|line| {
+            line.strip_prefix("master_repl_offset:")?
+                .trim()
+                .parse()
+                .ok()
+        })
     }
 
     pub fn run(&mut self) {
@@ -113,7 +123,6 @@ impl RedisServer {
     pub fn cli(&self, words: &[&str]) -> String {
         let output = Command::new("redis-cli")
             .args(["-p", &self.port.to_string()])
-            .args(&self.key)
             .args(words)
             .output()
             .expect("redis-cli is installed with redis-server");
@@ -129,6 +138,14 @@ impl Drop for RedisServer {
         // A folder left behind in a temporary place harms nobody.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Waits until the replica has everything that the master has.
+pub fn replicated(master: &RedisServer, replica: &RedisServer) {
+    eventually("the replica has it all", || {
+        let offset = master.replication_offset();
+        offset.is_some() && offset == replica.replication_offset()
+    });
 }
 
 /// Options of a server that keeps nothing on disk.
