@@ -734,6 +734,7 @@ async fn a_node_knows_the_nodes_that_report(subject: Subject) {
         routed: 9,
         started_at: 5,
         draining: true,
+        reads: 1,
     };
     let seen = subject
         .backplane

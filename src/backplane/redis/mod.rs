@@ -13,7 +13,7 @@ mod scripts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,7 +33,7 @@ use self::listener::Listener;
 use self::scripts::{Script, Scripts};
 use super::{
     Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
-    Link, MEMBERS_LISTED, Replay, Snapshot,
+    Link, MEMBERS_LISTED, Replay, Snapshot, envelope,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
 
@@ -49,6 +49,8 @@ pub struct Redis {
     beaten: AtomicBool,
     /// Nodes whose lease ran out, as last heard: places they took are free.
     dead: Mutex<Vec<NodeId>>,
+    /// The newest version of an envelope that every living node reads, as last heard.
+    version: AtomicU8,
 }
 
 impl Redis {
@@ -79,7 +81,13 @@ impl Redis {
             config,
             beaten: AtomicBool::new(false),
             dead: Mutex::default(),
+            version: AtomicU8::new(envelope::OLDEST),
         })
+    }
+
+    /// In which version envelopes are written.
+    fn version(&self) -> u8 {
+        self.version.load(Ordering::Relaxed)
     }
 
     fn keys(&self, room: &Room) -> Keys {
@@ -209,10 +217,10 @@ impl Backplane for Redis {
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
         let keys = self.keys(room);
         let name = room.to_string();
-        let rest = change.draft.rest(&name, None);
-        let logged = change
-            .logged
-            .map_or_else(none, |event| bin(change.draft.rest(&name, Some(&event))));
+        let rest = change.draft.front(self.version(), &name, None);
+        let logged = change.logged.map_or_else(none, |event| {
+            bin(change.draft.front(self.version(), &name, Some(&event)))
+        });
         let mut named = vec![keys.state(), keys.log(), keys.channel()];
         if change.history.is_some() || change.once.is_some() {
             named.push(keys.chat());
@@ -241,7 +249,11 @@ impl Backplane for Redis {
             Some((socket, record)) => (bin(socket.to_bytes().to_vec()), bin(record)),
             None => (none(), none()),
         };
-        let args = vec![bin(draft.unsequenced(&room.to_string())), socket, record];
+        let args = vec![
+            bin(draft.unsequenced(self.version(), &room.to_string())),
+            socket,
+            record,
+        ];
         let named = vec![keys.members(), keys.channel()];
         self.ask(&self.scripts.announce, named, args).await?;
         Ok(())
@@ -253,7 +265,7 @@ impl Backplane for Redis {
             bin(entry.socket.to_bytes().to_vec()),
             bin(entry.member),
             text(entry.user.as_str()),
-            bin(entry.joined.rest(&room.to_string(), None)),
+            bin(entry.joined.front(self.version(), &room.to_string(), None)),
             int(Epoch::random().0),
             Value::from_static_str(if entry.create.is_some() { "1" } else { "0" }),
             int(MEMBERS_LISTED as u64),
@@ -271,7 +283,7 @@ impl Backplane for Redis {
         for exit in exits {
             args.push(bin(exit.socket.to_bytes().to_vec()));
             args.push(text(exit.user.as_str()));
-            args.push(bin(exit.left.rest(&name, None)));
+            args.push(bin(exit.left.front(self.version(), &name, None)));
         }
         self.ask(&self.scripts.leave, all(&keys), args).await?;
         Ok(())
@@ -301,7 +313,7 @@ impl Backplane for Redis {
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
         let keys = self.keys(room);
         let args = vec![
-            bin(draft.rest(&room.to_string(), None)),
+            bin(draft.front(self.version(), &room.to_string(), None)),
             Value::Integer(draft.at),
         ];
         self.ask(&self.scripts.end, all(&keys), args).await?;
