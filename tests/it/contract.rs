@@ -114,14 +114,18 @@ impl Subject {
     }
 
     fn of(backplane: Arc<dyn Backplane>, sounds: Sounds) -> Self {
-        let id = format!("s-{}", EventId::new());
         Self {
             backplane,
             sounds,
-            room: Room::Session(SessionId::parse(&id).expect("a uuid is an id")),
+            room: Self::new_room(),
             node: NodeId::random(),
             server: None,
         }
+    }
+
+    fn new_room() -> Room {
+        let id = format!("s-{}", EventId::new());
+        Room::Session(SessionId::parse(&id).expect("a uuid is an id"))
     }
 
     fn socket(&self) -> SocketId {

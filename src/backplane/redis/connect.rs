@@ -36,9 +36,12 @@ pub const MAX_WAITING_NOTICES: usize = 256;
 /// Silence of an asked server after which its connection is given up.
 pub const UNRESPONSIVE: Duration = Duration::from_secs(3);
 
-/// Writes of one command: a cluster may have to send it elsewhere, more than once while slots move. A command
-/// whose connection broke is not among these: whether it was done is not known.
-const CLUSTER_ATTEMPTS: u32 = 5;
+/// How often a cluster may send a command elsewhere.
+const REDIRECTIONS: u32 = 2;
+/// Writes of one command to a cluster. More than redirections allow: the library takes a command that runs out
+/// of writes while it is redirected for a reason to end. A command whose connection broke is not written again:
+/// whether it was done is not known.
+const CLUSTER_ATTEMPTS: u32 = REDIRECTIONS + 2;
 
 /// What a configuration got wrong, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,6 +150,7 @@ pub fn builder(config: &Config, waiting: usize) -> Result<Builder, Wrong> {
             connection_timeout: Duration::from_secs(5),
             internal_command_timeout: Duration::from_secs(5),
             max_command_attempts: attempts,
+            max_redirections: REDIRECTIONS,
             max_command_buffer_len: MAX_WAITING_COMMANDS,
             unresponsive: UnresponsiveConfig {
                 max_timeout: Some(UNRESPONSIVE),

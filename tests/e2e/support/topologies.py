@@ -18,9 +18,7 @@ class Cluster:
     def __init__(self, children, masters=3):
         buses = [free_port() for _ in range(masters)]
         enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
-        self.servers = [
-            children.redis(options=["--cluster-port", bus, *enabled]) for bus in buses
-        ]
+        self.servers = [children.redis(options=["--cluster-port", bus, *enabled]) for bus in buses]
         for number, server in enumerate(self.servers):
             first, last = (SLOTS * edge // masters for edge in (number, number + 1))
             server.client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
@@ -109,7 +107,14 @@ class Secured(Redis):
         admin = "admin-pass"
         super().__init__(
             options=["--tls-auth-clients", "no"]
-            + ["--tls-ca-cert-file", "ca.pem", "--tls-cert-file", "server.pem", "--tls-key-file", "server.key"]
+            + [
+                "--tls-ca-cert-file",
+                "ca.pem",
+                "--tls-cert-file",
+                "server.pem",
+                "--tls-key-file",
+                "server.key",
+            ]
             + ["--user", "collabd", "on", f">{self.password}", *rights.replace("collabd:", prefix).split()]
             + ["--user", "default", "off", "--user", "admin", "on", f">{admin}", "~*", "&*", "+@all"],
         )

@@ -13,28 +13,25 @@ use crate::support::ears::Sound;
 /// Longest that Redis may take to choose a new master, and we to follow.
 const FAILOVER: Duration = Duration::from_secs(30);
 
+/// A room whose slot is in that third of them.
+fn room_of(third: u16) -> Room {
+    loop {
+        let room = Subject::new_room();
+        if slot(&room) / (SLOTS / 3 + 1) == third {
+            return room;
+        }
+    }
+}
+
+fn slot(room: &Room) -> u16 {
+    redis_keyslot(format!("t-{room}").as_bytes())
+}
+
 impl Subject {
-    /// Another node in the same room.
-    async fn beside(&self, config: RedisConfig) -> Self {
-        Self {
-            room: self.room.clone(),
-            ..Self::at(config).await
-        }
-    }
-
-    /// The same node, in a room whose slot is in that third of them.
-    fn move_to_third(&mut self, third: u16) {
-        loop {
-            let id = format!("s-{}", EventId::new());
-            self.room = Room::Session(SessionId::parse(&id).expect("a uuid is an id"));
-            if self.slot() / (SLOTS / 3 + 1) == third {
-                return;
-            }
-        }
-    }
-
-    fn slot(&self) -> u16 {
-        redis_keyslot(format!("t-{}", self.room).as_bytes())
+    /// A node on the cluster, in that room.
+    async fn on_cluster(cluster: &Cluster, room: Room) -> Self {
+        let subject = Self::at(redis_config(cluster.url())).await;
+        Self { room, ..subject }
     }
 
     /// Waits for the event, whatever else is heard before.
@@ -100,10 +97,7 @@ impl Subject {
 async fn cluster_rooms_of_all_slots_commit_at_once() {
     let cluster = Cluster::shared();
     let subject = Subject::at(redis_config(cluster.url())).await;
-    let rooms: Vec<Room> = (0..40)
-        .map(|number| format!("s-{number}-{}", EventId::new()))
-        .map(|id| Room::Session(SessionId::parse(&id).expect("a uuid is an id")))
-        .collect();
+    let rooms: Vec<Room> = (0..40).map(|_| Subject::new_room()).collect();
     for room in &rooms {
         let entry = entry(subject.socket(), "ann", Some(fields()));
         let entered = subject.backplane.enter(room, entry).await;
@@ -126,29 +120,62 @@ async fn cluster_rooms_of_all_slots_commit_at_once() {
 }
 
 /// Guards rooms whose slot moves: Redis unsubscribes their nodes and none is told, least of all one that only
-/// listens.
+/// listens. Meanwhile no other room may suffer.
 #[tokio::test]
 async fn cluster_a_room_whose_slot_moves_is_heard_again() {
     let cluster = Cluster::start(3, 0);
-    let mut writer = Subject::at(redis_config(cluster.url())).await;
-    writer.move_to_third(1);
+    let (writer, reader) = a_room_of_the_second(&cluster).await;
+    let (backplane, other) = (&writer.backplane, room_of(0));
+    let stranger = entry(writer.socket(), "bob", Some(fields()));
+    backplane.enter(&other, stranger).await.expect("works");
+
+    cluster.begin_to_move(slot(&writer.room), 1, 2);
+    let refused = backplane.commit(&writer.room, change("early")).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let refused = backplane.standing(&writer.room).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    // Beginning the connection again would take a second.
+    let undisturbed = backplane.commit(&other, change("undisturbed"));
+    let undisturbed = tokio::time::timeout(Duration::from_millis(800), undisturbed).await;
+    undisturbed.expect("at once").expect("a commit works");
+    cluster.end_of_move(slot(&writer.room), 1, 2);
+    both_are_heard_again(&writer, &reader).await;
+    assert_eq!(*reader.backplane.link().borrow(), Link::Up);
+}
+
+/// Guards growth: the client library gives up when it is sent to a server that it has not met.
+#[tokio::test]
+async fn cluster_a_new_master_is_met() {
+    let mut cluster = Cluster::start(3, 0);
+    let (writer, reader) = a_room_of_the_second(&cluster).await;
+    cluster.grow();
+    cluster.begin_to_move(slot(&writer.room), 1, 3);
+    let lost = writer.backplane.standing(&writer.room).await;
+    assert!(matches!(lost, Err(Error::Unavailable(_))), "{lost:?}");
+    cluster.end_of_move(slot(&writer.room), 1, 3);
+    both_are_heard_again(&writer, &reader).await;
+}
+
+async fn a_room_of_the_second(cluster: &Cluster) -> (Subject, Subject) {
+    let writer = Subject::on_cluster(cluster, room_of(1)).await;
     writer.begun().await;
-    let reader = writer.beside(redis_config(cluster.url())).await;
+    let reader = Subject::on_cluster(cluster, writer.room.clone()).await;
     let listening = reader.backplane.listen(&reader.room).await;
     listening.expect("listening works");
+    (writer, reader)
+}
 
-    cluster.migrate(writer.slot(), 1, 2);
+async fn both_are_heard_again(writer: &Subject, reader: &Subject) {
     let moved = Instant::now();
-    writer.insist("while it moves").await;
-    writer.resumes().await;
-    eprintln!("the writer listens again after {:?}", moved.elapsed());
-    reader.resumes().await;
-    eprintln!("the reader listens again after {:?}", moved.elapsed());
     writer.insist("moved").await;
-    writer.hears("moved").await;
-    reader.hears("moved").await;
-    assert_eq!(writer.log().await, ["joined", "while it moves", "moved"]);
-    assert_eq!(*reader.backplane.link().borrow(), Link::Up);
+    writer.resumes().await;
+    eprintln!("who writes listens again after {:?}", moved.elapsed());
+    reader.resumes().await;
+    eprintln!("who only listens, after {:?}", moved.elapsed());
+    writer.insist("heard").await;
+    writer.hears("heard").await;
+    reader.hears("heard").await;
+    assert_eq!(writer.log().await, ["joined", "moved", "heard"]);
 }
 
 /// Guards the failover of one master: its rooms go on with what was acknowledged and replicated, the others do
@@ -156,11 +183,9 @@ async fn cluster_a_room_whose_slot_moves_is_heard_again() {
 #[tokio::test]
 async fn cluster_a_master_that_dies_is_replaced() {
     let mut cluster = Cluster::start(3, 1);
-    let mut stricken = Subject::at(redis_config(cluster.url())).await;
-    stricken.move_to_third(0);
+    let stricken = Subject::on_cluster(&cluster, room_of(0)).await;
     stricken.begun().await;
-    let mut spared = Subject::at(redis_config(cluster.url())).await;
-    spared.move_to_third(2);
+    let spared = Subject::on_cluster(&cluster, room_of(2)).await;
     spared.begun().await;
     let first = stricken.insist("before").await;
     spared.insist("before").await;

@@ -74,24 +74,44 @@ impl Cluster {
         replicated(&self.servers[master], &self.servers[replica]);
     }
 
-    /// Gives a slot, with the keys in it, from one master to another.
-    pub fn migrate(&self, slot: u16, from: usize, to: usize) {
+    /// One more master, without a slot.
+    pub fn grow(&mut self) {
+        let bus = free_port().to_string();
+        let newcomer = server(&bus);
+        let port = newcomer.port().to_string();
+        self.servers[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        self.servers.push(newcomer);
+        let known = format!("cluster_known_nodes:{}", self.servers.len());
+        let informed = |server: &RedisServer| server.cli(&["CLUSTER", "INFO"]).contains(&known);
+        eventually("all know the new one", || self.servers.iter().all(informed));
+        eventually("the new one serves", || self.servers.iter().all(serves));
+    }
+
+    /// Carries the keys of a slot from one master to another, to which askers are sent from now on.
+    pub fn begin_to_move(&self, slot: u16, from: usize, to: usize) {
         let (source, target) = (&self.servers[from], &self.servers[to]);
-        let slot = slot.to_string();
-        let ids = [source, target].map(|server| server.cli(&["CLUSTER", "MYID"]));
-        let set = |server: &RedisServer, state: &str, id: &str| {
-            assert_eq!(server.cli(&["CLUSTER", "SETSLOT", &slot, state, id]), "OK");
-        };
-        set(target, "IMPORTING", &ids[0]);
-        set(source, "MIGRATING", &ids[1]);
-        let keys = source.cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
+        let id = |server: &RedisServer| server.cli(&["CLUSTER", "MYID"]);
+        set_slot(target, slot, "IMPORTING", &id(source));
+        set_slot(source, slot, "MIGRATING", &id(target));
+        let keys = source.cli(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "1000"]);
         let port = target.port().to_string();
         let mut command = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
         command.extend(keys.lines());
         assert_eq!(source.cli(&command), "OK", "of {keys}");
-        set(target, "NODE", &ids[1]);
-        set(source, "NODE", &ids[1]);
     }
+
+    /// The slot is the other master's from now on.
+    pub fn end_of_move(&self, slot: u16, from: usize, to: usize) {
+        let id = self.servers[to].cli(&["CLUSTER", "MYID"]);
+        for server in [to, from] {
+            set_slot(&self.servers[server], slot, "NODE", &id);
+        }
+    }
+}
+
+fn set_slot(server: &RedisServer, slot: u16, state: &str, id: &str) {
+    let said = server.cli(&["CLUSTER", "SETSLOT", &slot.to_string(), state, id]);
+    assert_eq!(said, "OK");
 }
 
 fn server(bus: &str) -> RedisServer {

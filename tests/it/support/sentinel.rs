@@ -9,6 +9,9 @@ pub struct Watched {
     sentinel: RedisServer,
 }
 
+/// The Sentinel wants to be asked with a password of its own.
+const PASSWORD: &str = "watch";
+
 static SHARED: Shared<Watched> = Shared::new();
 
 impl Watched {
@@ -32,6 +35,7 @@ impl Watched {
             let file = folder.join("sentinel.conf");
             let settings = format!(
                 "port {port}\n\
+                 requirepass {PASSWORD}\n\
                  sentinel monitor main 127.0.0.1 {master_port} 1\n\
                  sentinel down-after-milliseconds main 500\n\
                  sentinel failover-timeout main 2000\n"
@@ -50,7 +54,9 @@ impl Watched {
                 .contains("master_link_status:up")
         });
         eventually("the sentinel knows the replica", || {
-            let replicas = pair.sentinel.cli(&["SENTINEL", "REPLICAS", "main"]);
+            let replicas = pair
+                .sentinel
+                .cli(&["-a", PASSWORD, "SENTINEL", "REPLICAS", "main"]);
             replicas.contains(&pair.replica.port().to_string())
         });
         pair
@@ -58,7 +64,8 @@ impl Watched {
 
     pub fn url(&self) -> String {
         let port = self.sentinel.port();
-        format!("redis-sentinel://{LOGIN}@127.0.0.1:{port}/1?sentinelServiceName=main")
+        let query = format!("sentinelServiceName=main&sentinelPassword={PASSWORD}");
+        format!("redis-sentinel://{LOGIN}@127.0.0.1:{port}/1?{query}")
     }
 
     pub fn replicated(&self) {
