@@ -181,7 +181,7 @@ impl Node {
         };
         let greeted = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            if self.is_closing() || self.passes.is_revoked(socket.id) {
+            if self.is_closing() || self.passes.is_void(socket.id) {
                 return Err(Error::Unavailable("the node is stopping".to_owned()));
             }
             let entry = self.roster.entry(&room, &socket, self.config.autocreate);

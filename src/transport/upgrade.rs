@@ -26,6 +26,7 @@ use crate::backplane::{Error, Link};
 use crate::http::Answer;
 use crate::hub::{Socket, frame};
 use crate::node::Admission;
+use crate::node::lobby::TOKEN_GONE;
 use crate::telemetry::metrics::metrics;
 
 /// Somebody who may come in.
@@ -165,6 +166,7 @@ impl Transport {
                 metrics().rejected("join_failed");
                 tracing::warn!(socket = %id, user = %socket.user, %error, "joining failed");
                 let (code, reason) = match error {
+                    _ if self.node.is_pass_void(id) => (close::BAD_TOKEN, TOKEN_GONE),
                     Error::Ended => (close::ENDED, refusal::ENDED),
                     Error::Missing => (close::NOT_FOUND, refusal::NO_SESSION),
                     _ => (close::AT_CAPACITY, refusal::AWAY),
