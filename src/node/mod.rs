@@ -186,7 +186,7 @@ impl Node {
             if self.is_closing() {
                 return Err(NotAdmitted::Leaving);
             }
-            if self.passes.is_revoked(socket.id) {
+            if self.passes.is_void(socket.id) {
                 return Err(NotAdmitted::Revoked);
             }
             let entry = self.roster.entry(&room, &socket, self.config.autocreate);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 
 use super::close;
 use crate::auth::BadToken;
@@ -84,13 +84,10 @@ impl Refusal {
 
     pub fn answer(&self) -> Answer {
         let mut answer = self.problem.answer();
-        let headers = answer.headers_mut();
         if let Some(retry_in) = self.retry_in {
             let seconds = retry_in.as_secs_f64().ceil().max(1.0) as u64;
+            let headers = answer.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.problem.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         answer
     }
