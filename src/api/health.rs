@@ -60,12 +60,12 @@ impl Api {
         answer(StatusCode::OK, &json!({"status": "alive"}))
     }
 
-    /// Ready from the first connection to the backplane until the node stops; also while it is away
+    /// Ready from the first word to the backplane until the node stops; also while it is away
     /// later, because sockets stay and cursors move.
     pub(super) fn ready(&self) -> Answer {
         let (code, status, detail) = if self.node.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining", "")
-        } else if self.node.link() == Link::Never {
+        } else if !self.node.is_leased() {
             let detail = "the backplane has not been reached since the start";
             (StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
         } else {

@@ -61,6 +61,10 @@ impl Node {
         if self.is_closing() {
             return Err(NotAdmitted::Leaving);
         }
+        if !self.is_leased() {
+            let why = "nobody knows of this node yet".to_owned();
+            return Err(Error::Unavailable(why).into());
+        }
         self.check_session(session, user, identity).await?;
         let room = Room::User(user.clone());
         self.listening.begin(&room).await?;

@@ -17,9 +17,9 @@ mod sessions;
 mod snapshots;
 mod totals;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,9 +84,10 @@ pub struct Node {
     farewells: TaskTracker,
     /// What is done for other nodes.
     chores: TaskTracker,
-    /// Nodes that were dead at the last look, and those of them being reaped here.
-    dead: Mutex<HashSet<NodeId>>,
-    reaping: Mutex<HashSet<NodeId>>,
+    /// Dead nodes being reaped here; cancelled when one lives again.
+    reaping: Mutex<HashMap<NodeId, CancellationToken>>,
+    /// Has said that it lives, so that somebody notices when it does no more.
+    leased: AtomicBool,
     /// From when on others may be called dead; `None` while the backplane is away.
     reap_from: Mutex<Option<Instant>>,
     stage: AtomicU8,
@@ -139,8 +140,8 @@ impl Node {
             passes: Passes::default(),
             farewells: TaskTracker::new(),
             chores: TaskTracker::new(),
-            dead: Mutex::default(),
             reaping: Mutex::default(),
+            leased: AtomicBool::new(false),
             reap_from: Mutex::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
             stopping: CancellationToken::new(),
@@ -221,17 +222,17 @@ impl Node {
                     return;
                 }
             }
-            node.retire(&room, exit).await;
-            if node.listening.end(&room).await {
+            // Who could not be taken out is for whoever reaps this node, who must find the room.
+            if node.retire(&room, exit).await && node.listening.end(&room).await {
                 node.relay.forget(&room).await;
             }
         });
     }
 
     /// Leaves in the backplane; while that is away, again and again: the member must not stay.
-    async fn retire(&self, room: &Room, exit: Exit) {
+    async fn retire(&self, room: &Room, exit: Exit) -> bool {
         self.insist(room, || self.backplane.leave(room, vec![exit.clone()]))
-            .await;
+            .await
     }
 
     /// Does it until it is done; false when the node stops before, which cannot wait for it.
@@ -263,22 +264,36 @@ impl Node {
     /// Says every few seconds that this node lives and what it has, until it stops.
     pub async fn beat(self: Arc<Self>) {
         let mut every = tokio::time::interval(self.config.beat_every);
-        while self
-            .stopping
-            .run_until_cancelled(every.tick())
-            .await
-            .is_some()
-        {
+        let mut link = self.backplane.link();
+        let mut reaped = false;
+        loop {
+            let next = async {
+                // Nobody is let in without a lease: a link that comes up does not wait for the next tick.
+                tokio::select! {
+                    _ = every.tick() => {}
+                    Ok(()) = link.changed() => {}
+                }
+            };
+            if self.stopping.run_until_cancelled(next).await.is_none() {
+                return;
+            }
             let Some(beat) = self.totals.beat(&self).await else {
                 continue;
             };
+            self.leased.store(true, Ordering::Relaxed);
             if beat.lost {
                 tracing::warn!("this node's lease had run out: its members are entered again");
-                self.reclaim().await;
-                self.relay.compare_all();
             }
-            self.reap(beat.dead);
+            if beat.lost || reaped {
+                reaped = !self.rise(beat.lost).await;
+            }
+            self.reap(&beat.dead);
         }
+    }
+
+    /// True once others know that this node lives: before that nobody would miss its members.
+    pub fn is_leased(&self) -> bool {
+        self.leased.load(Ordering::Relaxed)
     }
 
     pub fn socket_count(&self) -> usize {

@@ -1,12 +1,13 @@
 //! What a node does about those that died: one survivor takes the dead node's members out.
 //!
 //! Whoever claims the dead node walks the rooms it held, twice, because what it sent last may arrive after
-//! the first walk. A reaper that dies is replaced when its claim runs out: all it does can be repeated.
+//! the first walk. A reaper that dies is replaced when its claim runs out: all it does can be repeated. A node
+//! that was taken for dead may live again: then its reaper stops, and it enters its members once more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::Node;
@@ -24,8 +25,12 @@ const AT_ONCE: usize = 16;
 
 impl Node {
     /// Begins to reap those of the dead that nobody else does, unless it is too early to say who is dead.
-    pub(super) fn reap(self: &Arc<Self>, dead: Vec<NodeId>) {
-        *self.dead.lock() = dead.iter().copied().collect();
+    pub(super) fn reap(self: &Arc<Self>, dead: &[NodeId]) {
+        for (node, lives) in self.reaping.lock().iter() {
+            if !dead.contains(node) {
+                lives.cancel();
+            }
+        }
         let may = self
             .reap_from
             .lock()
@@ -33,19 +38,48 @@ impl Node {
         if !may || self.is_draining() {
             return;
         }
-        for dead in dead {
-            if dead == self.id || !self.reaping.lock().insert(dead) {
-                continue;
+        for dead in dead.iter().copied() {
+            let lives = self.stopping.child_token();
+            {
+                let mut reaping = self.reaping.lock();
+                if dead == self.id || reaping.contains_key(&dead) {
+                    continue;
+                }
+                reaping.insert(dead, lives.clone());
             }
             let node = self.clone();
             self.chores.spawn(async move {
-                let reaped = node.stopping.run_until_cancelled(node.bury(dead)).await;
-                if let Some(Err(error)) = reaped {
-                    tracing::warn!(%dead, %error, "reaping was cut short");
+                match lives.run_until_cancelled(node.bury(dead)).await {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => tracing::warn!(%dead, %error, "reaping was cut short"),
+                    None => node.let_go(dead).await,
                 }
                 node.reaping.lock().remove(&dead);
             });
         }
+    }
+
+    /// Gives a claim up: the node lives again, or this one stops and another may reap it.
+    async fn let_go(&self, claimed: NodeId) {
+        let released = self.backplane.claim(claimed, self.id, Duration::ZERO).await;
+        if let Err(error) = released {
+            tracing::debug!(%claimed, %error, "a claim runs out by itself");
+        }
+    }
+
+    /// Enters this node's members again after its lease had run out: at once, and once more when nobody
+    /// reaps it any more. False while somebody does.
+    pub(super) async fn rise(self: &Arc<Self>, at_once: bool) -> bool {
+        let claimed = self.backplane.claim(self.id, self.id, CLAIM).await;
+        let free = claimed == Ok(true);
+        if free || at_once {
+            self.reclaim().await;
+            self.relay.compare_all();
+        }
+        if free {
+            self.let_go(self.id).await;
+        }
+        free
     }
 
     async fn bury(&self, dead: NodeId) -> Result<(), Error> {
@@ -54,7 +88,6 @@ impl Node {
         }
         tracing::warn!(%dead, "a node is gone: its users leave");
         let sockets = self.take_out(dead).await?;
-        metrics().reaped(sockets);
         tracing::info!(target: "audit", %dead, sockets, "a dead node was reaped");
         if !self
             .backplane
@@ -64,33 +97,42 @@ impl Node {
             return Ok(());
         }
         tokio::time::sleep(SECOND_LOOK).await;
-        // It may have been cut off only, and be back.
-        let still_dead = self.dead.lock().contains(&dead);
-        if !still_dead || !self.backplane.claim(dead, self.id, CLAIM).await? {
+        if !self.backplane.claim(dead, self.id, CLAIM).await? {
             return Ok(());
         }
         self.take_out(dead).await?;
         self.backplane.forget(dead).await
     }
 
-    /// Takes all of a node's members out of their rooms; returns how many there were.
+    /// Takes all of a node's members out of their rooms; returns how many there were. A room that fails
+    /// keeps nobody in the others.
     pub(super) async fn take_out(&self, gone: NodeId) -> Result<usize, Error> {
         let rooms = self.backplane.holdings(gone).await?;
-        stream::iter(rooms)
-            .enumerate()
+        let mut walk = stream::iter(rooms.into_iter().enumerate())
             .map(|(at, room)| async move {
-                if gone != self.id && at % AT_ONCE == AT_ONCE - 1 {
-                    self.backplane.claim(gone, self.id, CLAIM).await?;
-                }
-                match &room {
+                let walked = match &room {
                     Room::Session(_) => self.take_out_of(gone, &room).await,
                     Room::User(user) => self.backplane.vacate(user, gone).await.map(|()| 0),
                     Room::Lobby => Ok(0),
-                }
+                };
+                (at, room, walked)
             })
-            .buffer_unordered(AT_ONCE)
-            .try_fold(0, |all, some| async move { Ok(all + some) })
-            .await
+            .buffer_unordered(AT_ONCE);
+        let (mut count, mut failed) = (0, None);
+        while let Some((at, room, walked)) = walk.next().await {
+            match walked {
+                Ok(sockets) => count += sockets,
+                Err(error) => {
+                    tracing::debug!(%room, %error, "a room was not cleared");
+                    failed = Some(error);
+                }
+            }
+            let renews = gone != self.id && at % AT_ONCE == AT_ONCE - 1;
+            if renews && !self.backplane.claim(gone, self.id, CLAIM).await? {
+                return Err(Error::Unavailable("another node has claimed it".to_owned()));
+            }
+        }
+        failed.map_or(Ok(count), Err)
     }
 
     async fn take_out_of(&self, gone: NodeId, room: &Room) -> Result<usize, Error> {
@@ -109,6 +151,9 @@ impl Node {
             count += exits.len();
             for some in exits.chunks(EXITS) {
                 self.backplane.leave(room, some.to_vec()).await?;
+                if gone != self.id {
+                    metrics().reaped(some.len());
+                }
             }
             from = held.next;
             if from.is_none() {

@@ -80,9 +80,10 @@ impl Roster {
         backplane.hold(self.node, room).await?;
         stream::iter(hub.sockets_in(room).into_iter().map(Ok))
             .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
-                backplane
-                    .enter(room, self.entry(room, &socket, true))
-                    .await?;
+                let mut entry = self.entry(room, &socket, true);
+                // Where it had been taken out, it has itself heard that its user left.
+                entry.joined.audience = Audience::All;
+                backplane.enter(room, entry).await?;
                 // It may have left meanwhile, and its leaving been overtaken by our entering.
                 if !hub.is_seated(room, &socket) {
                     let exit = self.exit(socket.id, &socket.user);

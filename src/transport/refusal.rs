@@ -15,6 +15,9 @@ pub const ENDED: &str = "the session has ended";
 pub const NO_SESSION: &str = "there is no such session, and sessions are not made by coming";
 pub const AWAY: &str = "the node cannot reach its cluster now; come again";
 
+/// When to come again to a node that can take nobody now; as a rule another one takes them.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub struct Refusal {
     pub problem: Problem,
@@ -74,7 +77,10 @@ impl Refusal {
 
     pub fn unavailable(code: &'static str, detail: &str) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(status, code, close::AT_CAPACITY, detail)
+        Self {
+            retry_in: Some(COME_AGAIN),
+            ..Self::new(status, code, close::AT_CAPACITY, detail)
+        }
     }
 
     /// The close frame's reason.

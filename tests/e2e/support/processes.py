@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -140,6 +141,7 @@ class Node(Child):
         self.spawn()
         running.append(self)
         eventually(self._ready if ready else self._lives, f"{self.name} is up\n")
+        self.started_at = time.monotonic()
         return self
 
     def _ready(self):
