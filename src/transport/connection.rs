@@ -169,6 +169,9 @@ impl Connection {
                 self.leave(code);
                 Read::Nothing
             }
+            Ok(Message::Ping(payload) | Message::Pong(payload)) => {
+                self.count_control(payload.len())
+            }
             Ok(_) => Read::Nothing,
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.give_back();
@@ -200,12 +203,24 @@ impl Connection {
                 let node = &transport.node;
                 Read::Command(node.refuse_haste(participant, text, &what, retry_in))
             }
-            Verdict::Flood => {
-                let reason = "far too fast for too long: come again, and slower";
-                self.socket.close(close::TOO_FAST, reason);
-                Read::Nothing
-            }
+            Verdict::Flood => self.stop_flood(),
         }
+    }
+
+    /// A ping costs as much as a small frame. It is answered in any case, because the peer may take silence for
+    /// a lost connection; but it counts, and a flood of them ends as any other.
+    fn count_control(&mut self, bytes: usize) -> Read {
+        let limits = &self.transport.limits;
+        match limits.frame(&mut self.pace, &self.socket.user, bytes) {
+            Verdict::Fine | Verdict::Haste { .. } => Read::Nothing,
+            Verdict::Flood => self.stop_flood(),
+        }
+    }
+
+    fn stop_flood(&self) -> Read {
+        let reason = "far too fast for too long: come again, and slower";
+        self.socket.close(close::TOO_FAST, reason);
+        Read::Nothing
     }
 
     /// Answers what the protocol library refused.
