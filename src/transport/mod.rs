@@ -24,6 +24,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use self::address::PROXY_LOCAL;
 pub use self::door::Door;
 use self::heartbeat::Heartbeat;
 pub use self::listener::{Bound, bind};
