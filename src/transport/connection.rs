@@ -304,7 +304,7 @@ impl Connection {
         let ended = lost || goodbye.timeout.as_mut().poll(cx).is_ready();
         if !ended {
             ready!(flushed);
-            if goodbye.ours {
+            if ready!(goodbye.shut(&mut self.wire, cx)).is_ok() && goodbye.ours {
                 ready!(goodbye.part(&mut self.wire, cx));
             }
         }
@@ -316,14 +316,17 @@ impl Connection {
 }
 
 impl Goodbye {
-    /// Ready when the peer is done.
-    fn part(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<()> {
+    /// Says that no more comes. Over TLS a connection that just ends looks like one that was cut.
+    fn shut(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
-            if ready!(wire.poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
+            ready!(wire.poll_shutdown(cx))?;
             self.shut = true;
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the peer is done.
+    fn part(&self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; SCRATCH];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
