@@ -386,7 +386,7 @@ def test_old_versions_are_not_spoken(node, most):
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = most
     # It is the node that says so, not this client.
-    with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
+    with pytest.raises(ssl.SSLError, match="ALERT"):
         Wire(node, tls=context)
 
 
