@@ -143,7 +143,10 @@ impl Reception {
         let begins_with_proxy =
             self.config.proxy_protocol && address::speaks_proxy(from, &self.config.trusted_proxies);
         if begins_with_proxy {
-            let header = tokio::time::timeout(timeout, address::read_proxy(&mut stream)).await;
+            let header = tokio::time::timeout(timeout, address::read_proxy(&mut stream));
+            let Some(header) = self.stop.run_until_cancelled(header).await else {
+                return;
+            };
             match header.unwrap_or_else(|_| Err("no PROXY header came in time".to_owned())) {
                 Ok(Some(client)) => peer = client,
                 Ok(None) => {}
@@ -156,10 +159,12 @@ impl Reception {
         let Some(tls) = &self.tls else {
             return self.serve(stream, peer, service).await;
         };
-        match tokio::time::timeout(timeout, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => self.serve(stream, peer, service).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
-            Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+        let accepted = tokio::time::timeout(timeout, tls.acceptor().accept(stream));
+        match self.stop.run_until_cancelled(accepted).await {
+            Some(Ok(Ok(stream))) => self.serve(stream, peer, service).await,
+            Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "no TLS handshake"),
+            Some(Err(_)) => tracing::debug!(%peer, "no TLS handshake in time"),
+            None => {}
         }
     }
 
