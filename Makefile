@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := run
 .PHONY: run check test tools unit e2e
 
-PACKAGES := redis-server chromium
+PACKAGES := redis-server chromium openssl
 VENV := .venv
 E2E := $(VENV)/.installed
 

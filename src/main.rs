@@ -1,10 +1,9 @@
 //! The `collabd` command: serve (default), check-config, healthcheck, token.
 
+mod healthcheck;
 mod token;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 use collabd::app::App;
@@ -17,7 +16,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A setting is wrong: `EX_CONFIG` of sysexits.h.
 const BAD_CONFIG: u8 = 78;
-const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -50,7 +48,7 @@ fn main() -> ExitCode {
             print!("{}", given.table());
             ExitCode::SUCCESS
         }
-        Some("healthcheck") => healthcheck(&config),
+        Some("healthcheck") => healthcheck::run(&config),
         _ => serve(config),
     }
 }
@@ -151,41 +149,4 @@ async fn run(config: Config) -> Result<(), String> {
         _ = interrupt.recv() => tracing::warn!("stopped again: leaving at once"),
     }
     Ok(())
-}
-
-fn healthcheck(config: &Config) -> ExitCode {
-    let Some(address) = config.listen.first() else {
-        return ExitCode::FAILURE;
-    };
-    // A node that listens everywhere also listens here.
-    let host = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
-    match ask(SocketAddr::new(host, address.port())) {
-        Ok(line) if line.contains(" 200 ") => ExitCode::SUCCESS,
-        Ok(line) => {
-            eprintln!("collabd: not ready: {line}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("collabd: no answer from {address}: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The status line of `/readyz`.
-fn ask(address: SocketAddr) -> std::io::Result<String> {
-    use std::io::{BufRead, BufReader, Write};
-    let mut stream = std::net::TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
-    stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
-    stream.set_write_timeout(Some(HEALTHCHECK_TIMEOUT))?;
-    write!(
-        stream,
-        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line.trim_end().to_owned())
 }

@@ -3,7 +3,7 @@
 use hyper::{Request, StatusCode};
 use serde::Deserialize;
 
-use super::{Api, no_content, problem};
+use super::{Api, Path, no_content, problem};
 use crate::auth::{BadToken, Identity};
 use crate::clock::Millis;
 use crate::http::{self, Answer, Problem};
@@ -108,6 +108,19 @@ pub(super) fn trusted(caller: &Caller, detail: &'static str) -> Result<(), Probl
 
 pub(super) fn forbidden(detail: &str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+}
+
+/// Who is refused for who they are stands in the audit log.
+pub(super) fn noted(path: &Path, caller: &Caller, problem: Problem) -> Problem {
+    if matches!(
+        problem.status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    ) {
+        let user = caller.as_ref().map(|identity| identity.user.as_str());
+        let (reason, detail) = (problem.code, &problem.detail);
+        tracing::info!(target: "audit", path = path.path, user, reason, detail, "refused");
+    }
+    problem
 }
 
 fn unauthorized(detail: impl Into<String>) -> Problem {

@@ -13,6 +13,7 @@ use hyper::body::Body;
 use hyper::header::{ACCEPT, ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
+use self::access::noted;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem, empty, html, part};
 use crate::node::Node;
@@ -128,7 +129,7 @@ impl Api {
             Endpoint::SessionState
             | Endpoint::EndSession
             | Endpoint::CreateSession
-            | Endpoint::Logout => self.serve_known(*endpoint, session, request).await,
+            | Endpoint::Logout => self.serve_known(path, *endpoint, session, request).await,
         };
         answer.unwrap_or_else(|problem| problem.answer())
     }
@@ -136,6 +137,7 @@ impl Api {
     /// What is only for those who say who they are, when the node wants to know.
     async fn serve_known<B>(
         &self,
+        path: &Path,
         endpoint: Endpoint,
         session: &str,
         request: Request<B>,
@@ -144,8 +146,9 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let caller = self.caller(&request).await?;
-        match endpoint {
+        let caller = self.caller(&request).await;
+        let caller = caller.map_err(|problem| noted(path, &None, problem))?;
+        let answer = match endpoint {
             Endpoint::SessionState => self.session_state(&caller, session).await,
             Endpoint::EndSession => self.end_session(&caller, session).await,
             Endpoint::Logout => self.logout(&caller, &self.body(request).await?).await,
@@ -153,7 +156,8 @@ impl Api {
                 self.create_session(&caller, &self.body(request).await?)
                     .await
             }
-        }
+        };
+        answer.map_err(|problem| noted(path, &caller, problem))
     }
 
     /// The whole body, which the listener's limit keeps small.

@@ -27,6 +27,14 @@ pub struct NodeReport {
     pub started_at: Millis,
     #[serde(default)]
     pub draining: bool,
+    /// The newest version of an envelope that the node reads.
+    #[serde(default = "first_version")]
+    pub reads: u8,
+}
+
+/// What a node reads that does not say so.
+fn first_version() -> u8 {
+    1
 }
 
 /// What a node learns when it says that it lives.

@@ -1,20 +1,25 @@
 //! How an event travels between nodes: one version byte, then a MessagePack map with named fields.
 //!
-//! The order of the fields is part of the format, because a Lua script writes the first three: the
-//! seq is only known inside the script that commits; they are numbers as texts or nil. `Draft::rest` makes what follows them. Named
-//! fields let a later version add some; `sample_bytes` pins the bytes of this one.
+//! The last three fields are written by the Lua script that commits, because only it knows the seq; they are
+//! numbers as texts. [`Draft::front`] makes what stands before them. Fields may be added, and are ignored by
+//! who does not know them. What is not an addition is a new version: a node reads its own and the one before,
+//! and writes the newest that every living node reads, so that versions may run side by side during a deploy.
+
+mod form;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
+use self::form::{First, ReadFirst, Second, Whom, read_second};
 use super::Audience;
 use crate::clock::Millis;
 use crate::ids::{Epoch, EventId, Position, Room, SocketId};
 
-/// The version this node writes.
-const VERSION: u8 = 1;
-/// Fields in the map: seq, epoch, version, and six more.
-const FIELDS: u8 = 9;
+/// The newest version this node reads and writes, and the one before.
+pub const NEWEST: u8 = 2;
+pub const OLDEST: u8 = NEWEST - 1;
+/// Fields the node writes, and those the store adds: seq, epoch and version.
+const FIELDS: u8 = 6;
+const ADDED: u8 = 3;
 
 /// An event on its way to being published: all of an envelope but what the backplane gives it.
 #[derive(Debug, Clone)]
@@ -43,65 +48,58 @@ pub struct Envelope {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BadEnvelope {
-    #[error("an envelope of version {0}; this node reads version {VERSION}")]
+    #[error("an envelope of version {0}; this node reads {OLDEST} and {NEWEST}")]
     Version(u8),
     #[error("not an envelope: {0}")]
     Form(String),
 }
 
-#[derive(Serialize)]
-struct Rest<'a> {
-    room: &'a str,
-    id: EventId,
-    at: Millis,
-    origin: Option<SocketId>,
-    audience: &'a Audience,
-    #[serde(with = "serde_bytes")]
-    event: &'a [u8],
-}
-
-#[derive(Deserialize)]
-struct Wire<'a> {
-    seq: Option<&'a str>,
-    epoch: Option<&'a str>,
-    version: Option<&'a str>,
-    room: &'a str,
-    id: EventId,
-    at: Millis,
-    origin: Option<SocketId>,
-    audience: Audience,
-    #[serde(with = "serde_bytes")]
-    event: &'a [u8],
-}
-
 impl Draft {
-    /// The bytes behind seq, epoch and version. `event` replaces the draft's own when given.
-    pub fn rest(&self, room: &str, event: Option<&[u8]>) -> Vec<u8> {
-        let rest = Rest {
-            room,
-            id: self.id,
-            at: self.at,
-            origin: self.origin,
-            audience: &self.audience,
-            event: event.unwrap_or(&self.event),
-        };
-        let mut bytes = Vec::with_capacity(128 + rest.event.len());
-        rmp_serde::encode::write_named(&mut bytes, &rest)
-            .expect("writing plain fields to memory cannot fail");
-        // The map's own header goes: these fields continue the map that the first three began.
-        bytes.remove(0);
-        bytes
+    /// All of the bytes but the last three fields, in this version. `event` replaces the draft's own when
+    /// given.
+    pub fn front(&self, version: u8, room: &str, event: Option<&[u8]>) -> Vec<u8> {
+        self.write(version, FIELDS + ADDED, room, event.unwrap_or(&self.event))
     }
 
     /// A whole envelope without seq, for events that are only announced.
-    pub fn unsequenced(&self, room: &str) -> Vec<u8> {
-        let mut bytes = vec![VERSION, 0x80 | FIELDS];
-        for field in ["seq", "epoch", "version"] {
-            bytes.push(0xa0 | field.len() as u8);
-            bytes.extend_from_slice(field.as_bytes());
-            bytes.push(0xc0);
-        }
-        bytes.extend_from_slice(&self.rest(room, None));
+    pub fn unsequenced(&self, version: u8, room: &str) -> Vec<u8> {
+        self.write(version, FIELDS, room, &self.event)
+    }
+
+    fn write(&self, version: u8, fields: u8, room: &str, event: &[u8]) -> Vec<u8> {
+        let Self {
+            id,
+            at,
+            origin,
+            audience,
+            ..
+        } = self;
+        let mut bytes = Vec::with_capacity(128 + event.len());
+        bytes.push(version);
+        let written = if version < NEWEST {
+            let first = First {
+                room,
+                id: *id,
+                at: *at,
+                origin: *origin,
+                audience,
+                event,
+            };
+            rmp_serde::encode::write_named(&mut bytes, &first)
+        } else {
+            let second = Second {
+                room,
+                id: *id,
+                at: *at,
+                origin: *origin,
+                audience: Whom::of(audience, *origin),
+                event,
+            };
+            rmp_serde::encode::write_named(&mut bytes, &second)
+        };
+        written.expect("writing plain fields to memory cannot fail");
+        // The map's header: more fields may follow.
+        bytes[1] = 0x80 | fields;
         bytes
     }
 
@@ -128,11 +126,12 @@ impl Envelope {
     pub fn decode(bytes: &[u8]) -> Result<Self, BadEnvelope> {
         let form = |problem: &str| BadEnvelope::Form(problem.to_owned());
         let (&version, map) = bytes.split_first().ok_or_else(|| form("empty"))?;
-        if version != VERSION {
-            return Err(BadEnvelope::Version(version));
+        let wire: ReadFirst<'_> = match version {
+            OLDEST => rmp_serde::from_slice(map),
+            NEWEST => read_second(map),
+            other => return Err(BadEnvelope::Version(other)),
         }
-        let wire: Wire<'_> =
-            rmp_serde::from_slice(map).map_err(|e| BadEnvelope::Form(e.to_string()))?;
+        .map_err(|error| BadEnvelope::Form(error.to_string()))?;
         let number = |text: &str| {
             text.parse()
                 .map_err(|_| BadEnvelope::Form(format!("{text:?} is no number")))
@@ -174,23 +173,79 @@ mod tests {
         }
     }
 
-    /// The bytes are a contract between nodes of different versions: a change here needs a new
-    /// version byte and a reader for the old one.
-    #[test]
-    fn sample_bytes() {
-        let hex: String = draft()
-            .unsequenced("session:abc")
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        insta::assert_snapshot!(hex, @"0189a3736571c0a565706f6368c0a776657273696f6ec0a4726f6f6dab73657373696f6e3a616263a26964c41007070707070707070707070707070707a26174cf0000019a779d7847a66f726967696ec41007070707070707070707070707070707a861756469656e636581a6457863657074c41007070707070707070707070707070707a56576656e74c40d776861742068617070656e6564");
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(digits).collect()
+    }
+
+    /// The bytes are a contract between nodes of different versions: a change here needs a new version byte
+    /// and a reader for the old one.
     #[test]
-    fn an_announced_event_is_read_back() {
-        let read = Envelope::decode(&draft().unsequenced("session:abc")).unwrap();
+    fn sample_bytes() {
+        let sample = hex(&draft().unsequenced(NEWEST, "session:abc"));
+        insta::assert_snapshot!(sample, @"0286a172ab73657373696f6e3a616263a169c41007070707070707070707070707070707a174cf0000019a779d7847a16fc41007070707070707070707070707070707a161c3a165c40d776861742068617070656e6564");
+    }
+
+    /// Guards rolling deploys: these bytes were written by a node of the version before, announced and
+    /// committed (with what its script put in front).
+    #[test]
+    fn what_the_version_before_wrote_is_read() {
+        let announced = "0189a3736571c0a565706f6368c0a776657273696f6ec0a4726f6f6dab73657373696f6e3a616263a26964c41007070707070707070707070707070707a26174cf0000019a779d7847a66f726967696ec41007070707070707070707070707070707a861756469656e636581a6457863657074c41007070707070707070707070707070707a56576656e74c40d776861742068617070656e6564";
         let room = Room::Session(SessionId::parse("abc").unwrap());
-        assert_eq!(read, draft().into_envelope(room, None, None));
+        let read = Envelope::decode(&unhex(announced)).unwrap();
+        assert_eq!(read, draft().into_envelope(room.clone(), None, None));
+        let placed = announced.replacen(
+            "a3736571c0a565706f6368c0a776657273696f6ec0",
+            "a3736571a23137a565706f6368a135a776657273696f6ea133",
+            1,
+        );
+        let at = Position {
+            epoch: Epoch(5),
+            seq: 17,
+        };
+        let read = Envelope::decode(&unhex(&placed)).unwrap();
+        assert_eq!(read, draft().into_envelope(room, Some(at), Some(3)));
+    }
+
+    /// Guards old nodes: what is written for them differs from what they wrote in the order of fields alone.
+    #[test]
+    fn every_version_that_is_written_is_read_back() {
+        let room = Room::Session(SessionId::parse("abc").unwrap());
+        let other = SocketId::next(crate::ids::NodeId::random());
+        let users = vec![crate::ids::UserId::parse("ann").unwrap()];
+        for audience in [
+            draft().audience,
+            Audience::All,
+            Audience::Except(other),
+            Audience::Users(users),
+        ] {
+            let draft = Draft {
+                audience,
+                ..draft()
+            };
+            for version in OLDEST..=NEWEST {
+                let read = Envelope::decode(&draft.unsequenced(version, "session:abc")).unwrap();
+                assert_eq!(read, draft.clone().into_envelope(room.clone(), None, None));
+                let mut whole = draft.front(version, "session:abc", Some(b"short"));
+                whole.extend_from_slice(b"\xa3seq\xa17\xa5epoch\xa15\xa7version\xc0");
+                let read = Envelope::decode(&whole).unwrap();
+                assert_eq!(read.position.unwrap().seq, 7);
+                assert_eq!((&read.event[..], read.version), (&b"short"[..], None));
+            }
+        }
+    }
+
+    /// Guards against forms to come: a field more is no new version.
+    #[test]
+    fn an_unknown_field_is_ignored() {
+        let mut bytes = draft().unsequenced(NEWEST, "session:abc");
+        bytes[1] += 1;
+        bytes.extend_from_slice(b"\xa1z\x07");
+        assert!(Envelope::decode(&bytes).is_ok());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! The map's shard lock makes a commit atomic and keeps what is heard in order. Nothing survives
 //! the process.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod cluster;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +18,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{
-    Backplane, Beat, Change, Cluster, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit,
-    Fields, Held, Keep, Link, MEMBERS_LISTED, NodeReport, Replay, Snapshot,
+    Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
+    Link, MEMBERS_LISTED, Replay, Snapshot,
 };
 use crate::clock::{Clock, Millis};
-use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
+use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 use crate::telemetry::metrics::metrics;
 
 pub struct Memory {
@@ -30,10 +32,8 @@ pub struct Memory {
     clock: Clock,
     link: watch::Sender<Link>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
-    /// The sockets of each user.
-    places: DashMap<UserId, HashSet<SocketId>>,
-    /// Revoked tokens, and until when that matters.
-    revoked: Mutex<HashMap<String, Millis>>,
+    places: cluster::Places,
+    revoked: cluster::Revoked,
 }
 
 type Rooms = Arc<DashMap<Room, Stored>>;
@@ -66,8 +66,8 @@ impl Memory {
             clock,
             link: watch::Sender::new(Link::Up),
             sweeper: Mutex::new(Some(sweeper)),
-            places: DashMap::new(),
-            revoked: Mutex::default(),
+            places: cluster::Places::default(),
+            revoked: cluster::Revoked::default(),
         }
     }
 
@@ -426,97 +426,11 @@ impl Backplane for Memory {
     }
 }
 
-/// One node is the whole cluster: nobody else lives, and nobody dies but with everything here.
-#[async_trait]
-impl Cluster for Memory {
-    async fn beat(&self, _: NodeId, report: &NodeReport) -> Result<Beat, Error> {
-        Ok(Beat {
-            reports: vec![report.clone()],
-            ..Beat::default()
-        })
-    }
-
-    async fn depart(&self, _: NodeId, _: Duration) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn hold(&self, _: NodeId, _: &Room) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn release(&self, _: NodeId, _: &Room) {}
-
-    async fn holdings(&self, _: NodeId) -> Result<Vec<Room>, Error> {
-        Ok(Vec::new())
-    }
-
-    async fn held(&self, node: NodeId, room: &Room, _: Option<String>) -> Result<Held, Error> {
-        Ok(self.with(room, |stored| {
-            let of_node = stored.members.iter().filter(|(id, _)| id.is_of(node));
-            Held {
-                members: of_node.map(|(id, record)| (*id, record.clone())).collect(),
-                next: None,
-            }
-        }))
-    }
-
-    async fn claim(&self, _: NodeId, _: NodeId, _: Duration) -> Result<bool, Error> {
-        Ok(true)
-    }
-
-    async fn forget(&self, _: NodeId) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {
-        let mut places = self.places.entry(user.clone()).or_default();
-        if !places.contains(&socket) && places.len() as u64 >= most {
-            return Err(Error::Full);
-        }
-        places.insert(socket);
-        Ok(())
-    }
-
-    async fn dismiss(&self, user: &UserId, socket: SocketId) -> Result<(), Error> {
-        self.free(user, |taken| *taken == socket);
-        Ok(())
-    }
-
-    async fn vacate(&self, user: &UserId, node: NodeId) -> Result<(), Error> {
-        self.free(user, |taken| taken.is_of(node));
-        Ok(())
-    }
-
-    async fn revoke(&self, token: &str, time: Duration) -> Result<(), Error> {
-        let now = self.clock.now();
-        let mut revoked = self.revoked.lock();
-        revoked.retain(|_, until| *until > now);
-        revoked.insert(token.to_owned(), now + time.as_millis() as Millis);
-        Ok(())
-    }
-
-    async fn is_revoked(&self, token: &str) -> Result<bool, Error> {
-        let until = self.revoked.lock().get(token).copied();
-        Ok(until.is_some_and(|until| until > self.clock.now()))
-    }
-}
-
-impl Memory {
-    fn free(&self, user: &UserId, is_free: impl Fn(&SocketId) -> bool) {
-        if let Slot::Occupied(mut places) = self.places.entry(user.clone()) {
-            places.get_mut().retain(|socket| !is_free(socket));
-            if places.get().is_empty() {
-                places.remove();
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backplane::Audience;
-    use crate::ids::{EventId, SessionId};
+    use crate::ids::{EventId, NodeId, SessionId};
 
     struct Deaf;
 

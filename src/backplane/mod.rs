@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use cluster::{Beat, Cluster, Held, NodeReport};
-pub use envelope::{BadEnvelope, Draft, Envelope};
+pub use envelope::{BadEnvelope, Draft, Envelope, NEWEST as ENVELOPE_VERSION};
 
 use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 

@@ -258,18 +258,22 @@ impl Reader<'_> {
             return Some(None);
         }
         let key_prefix = self.take("KEY_PREFIX", parse::prefix)?;
+        let ca = self.text("REDIS_CA");
         let config = redis::Config {
             url,
+            ca: (!ca.is_empty()).then(|| PathBuf::from(ca)),
             key_prefix,
             command_timeout: self.seconds("COMMAND_TIMEOUT"),
             lease: self.seconds("LEASE"),
         };
-        if !config.url.starts_with("redis://") || redis::check(&config).is_err() {
-            let right = self.given.setting("REDIS_URL").right.to_string();
-            self.refuse("REDIS_URL", right);
-            return None;
-        }
-        Some(Some(config))
+        let (name, why) = match redis::check(&config) {
+            Ok(()) => return Some(Some(config)),
+            Err(redis::Wrong::Url(why)) => ("REDIS_URL", why),
+            Err(redis::Wrong::Ca(why)) => ("REDIS_CA", why),
+        };
+        let right = &self.given.setting(name).right;
+        self.refuse(name, format!("{right} ({why})"));
+        None
     }
 
     fn node_name(&mut self) -> String {

@@ -120,23 +120,25 @@ impl Given {
     }
 }
 
-/// A URL without its password; any other secret as stars.
+/// A URL without its password and its query, which may hold one, too; any other secret as stars.
 fn masked(value: &str) -> String {
     if value.is_empty() {
         return String::new();
     }
-    let url = value.split_once("://").and_then(|(scheme, rest)| {
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        let user = rest.rsplit_once('@').map(|(login, _)| login);
-        let user = user.map(|login| login.split_once(':').map_or(login, |(user, _)| user));
-        // What follows a question mark may hold a password, too.
-        let host = host.split('?').next()?;
-        Some(match user {
-            Some(user) => format!("{scheme}://{user}:***@{host}"),
-            None => format!("{scheme}://{host}"),
-        })
-    });
-    url.unwrap_or_else(|| "***".to_owned())
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return "***".to_owned();
+    };
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let shown = match place.rsplit_once('@') {
+        // A password with a question mark in it, perhaps: nobody knows where it ends.
+        _ if query.contains('@') => "***",
+        None => place,
+        Some((login, host)) => match login.split_once(':') {
+            Some((user, _)) => return format!("{scheme}://{user}:***@{host}"),
+            None => return format!("{scheme}://***@{host}"),
+        },
+    };
+    format!("{scheme}://{shown}")
 }
 
 pub fn whole(setting: &Setting, text: &str) -> Option<u64> {

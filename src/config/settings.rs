@@ -207,10 +207,19 @@ pub const SETTINGS: &[Setting] = &[
         ..setting(
             "REDIS_URL",
             "",
-            Text("redis://[user:password@]host[:port][/database]; empty: this node works alone"),
-            "Where nodes meet",
+            Text(
+                "redis://[user:password@]host[:port][/database], redis-cluster://…?node=host:port or \
+                 redis-sentinel://…?sentinelServiceName=name&node=host:port, with TLS rediss…; empty: this node works alone",
+            ),
+            "Where nodes meet. Every further `node=` is one more to ask; sentinels may have `sentinelUsername=` and `sentinelPassword=` of their own",
         )
     },
+    setting(
+        "REDIS_CA",
+        "",
+        Text("a path of PEM certificates; empty: the system's"),
+        "What TLS to Redis trusts",
+    ),
     setting(
         "KEY_PREFIX",
         "",

@@ -162,6 +162,20 @@ fn passwords_are_masked() {
         ("redis://ann:pass@h:6379/0", "redis://ann:***@h:6379/0"),
         ("redis://:p@ss@h", "redis://:***@h"),
         ("redis://h:6379", "redis://h:6379"),
+        ("redis://pass@h", "redis://***@h"),
+        ("redis://:pa?ss@h", "redis://***"),
+        (
+            "rediss-cluster://ann:pa/ss@h:1?node=i:2&node=j:3",
+            "rediss-cluster://ann:***@h:1",
+        ),
+        (
+            "redis-sentinel://:pass@h:1/2?sentinelServiceName=m&sentinelPassword=pass",
+            "redis-sentinel://:***@h:1/2",
+        ),
+        (
+            "redis-sentinel://u:pass@h?sentinelPassword=p@ss",
+            "redis-sentinel://***",
+        ),
         ("nonsense", "***"),
     ] {
         assert_eq!(given(&[("REDIS_URL", url)]).shown("REDIS_URL"), shown);
@@ -169,11 +183,46 @@ fn passwords_are_masked() {
 }
 
 #[test]
-fn kinds_of_redis_that_are_not_spoken_are_refused() {
-    for url in ["redis-cluster://h:1", "http://h", "redis://"] {
-        assert!(sentences(&[("REDIS_URL", url)])[0].starts_with("REDIS_URL"));
+fn a_url_of_redis_that_would_not_do_what_it_says_is_refused() {
+    for (url, why) in [
+        ("http://h", "scheme"),
+        ("redis-ring://h", "scheme"),
+        ("redis:/h", "scheme"),
+        ("redis://", "host"),
+        ("redis://h/x", "not a number"),
+        ("redis://h?node=i:1", "may only stand []"),
+        ("redis://ann@h", "user without a password"),
+        ("redis-cluster://h:1/3", "no databases"),
+        ("redis-cluster://h:1?node=i", "host:port"),
+        ("redis-cluster://h:1?nodes=i:1", "may only stand [\"node\"]"),
+        ("redis-sentinel://h:1", "sentinel service name"),
+    ] {
+        let said = sentences(&[("REDIS_URL", url)]);
+        assert!(said[0].starts_with("REDIS_URL"), "{said:?}");
+        assert!(said[0].contains(why), "{url}: {said:?}");
     }
-    assert!(sentences(&[("REDIS_URL", "redis://127.0.0.1:6379/1")]).is_empty());
+    for url in [
+        "redis://127.0.0.1:6379/1",
+        "redis-cluster://ann:pass@h:1?node=i:2&node=j:3",
+        "redis-sentinel://h?sentinelServiceName=m&node=i:2&sentinelUsername=u&sentinelPassword=p",
+    ] {
+        assert_eq!(sentences(&[("REDIS_URL", url)]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn certificates_for_redis_must_be_readable_and_used() {
+    let with = |url, ca| sentences(&[("REDIS_URL", url), ("REDIS_CA", ca)]);
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (url, ca, why) in [
+        ("rediss://h", "/nowhere/ca.pem", "/nowhere/ca.pem"),
+        ("rediss-cluster://h:1", here, "no certificate"),
+        ("redis://h", here, "no TLS"),
+    ] {
+        let said = with(url, ca);
+        assert!(said[0].starts_with("REDIS_CA"), "{said:?}");
+        assert!(said[0].contains(why), "{said:?}");
+    }
 }
 
 #[test]

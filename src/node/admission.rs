@@ -74,12 +74,25 @@ impl Node {
             socket: SocketId::next(self.id),
         };
         if let Some(identity) = identity {
-            let (ends_at, token) = (identity.ends_at(), identity.id.clone());
-            self.passes.put(admission.socket, ends_at, token);
+            self.give_pass(admission.socket, identity).await?;
         }
         let most = self.config.places_per_user;
         self.backplane.admit(user, admission.socket, most).await?;
         Ok(admission)
+    }
+
+    /// From here on the socket ends with its token.
+    async fn give_pass(&self, socket: SocketId, identity: &Identity) -> Result<(), NotAdmitted> {
+        let token = identity.id.clone();
+        self.passes.put(socket, identity.ends_at(), token.clone());
+        // Put first, looked second: a revocation in between has seen the socket, or is seen here.
+        if let Some(token) = token
+            && self.backplane.is_revoked(&token).await?
+        {
+            self.close_token(&token);
+            return Err(NotAdmitted::Revoked);
+        }
+        Ok(())
     }
 
     /// Whether the session is one this user may enter.
@@ -131,15 +144,7 @@ impl Node {
                 "the token is for other sessions than this one",
             ));
         }
-        let token = identity.id.clone();
-        self.passes.put(socket, identity.ends_at(), token.clone());
-        // Put first, looked second: a revocation in between has seen the socket, or is seen here.
-        if let Some(token) = token
-            && self.backplane.is_revoked(&token).await?
-        {
-            self.close_token(&token);
-            return Err(NotAdmitted::Revoked);
-        }
+        self.give_pass(socket, &identity).await?;
         Ok(identity.expires_at)
     }
 }

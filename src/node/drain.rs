@@ -41,6 +41,13 @@ pub(super) enum Stage {
     Closing,
 }
 
+/// The reason of a close with [`RESTARTING`]: when to come back, some time within `window`, so that not all
+/// come at once.
+pub fn come_back_in(window: Duration) -> String {
+    let wait = rand::rng().random_range(0..=window.as_millis() as u64);
+    format!(r#"{{"retry_in_ms":{wait}}}"#)
+}
+
 impl Node {
     /// True from the moment the node begins to leave.
     pub fn is_draining(&self) -> bool {
@@ -87,8 +94,7 @@ impl Node {
                 metrics().drain_remaining(self.hub.socket_count());
                 tokio::time::sleep_until(due).await;
             }
-            let retry = rand::rng().random_range(0..=window.as_millis() as u64);
-            socket.close(RESTARTING, &format!(r#"{{"retry_in_ms":{retry}}}"#));
+            socket.close(RESTARTING, &come_back_in(window));
         }
     }
 

@@ -16,6 +16,9 @@ use crate::telemetry::metrics::metrics;
 /// Close code of a socket whose token is no longer good: not to come back with the same.
 pub const BAD_TOKEN: u16 = 4401;
 
+/// Why a socket is closed whose token ended, or was revoked, while it came in.
+pub const TOKEN_GONE: &str = "the token is no longer good; come back with a new one";
+
 /// How often it is seen whose token has ended.
 const LOOK: Duration = Duration::from_secs(1);
 /// Wait before the lobby is listened to again.
@@ -81,6 +84,8 @@ impl Node {
         let Attendance { mut heard, line } = attendance;
         let attend = async {
             self.listen_to_lobby().await;
+            // Whoever came in before was not listened for.
+            line.compare();
             loop {
                 tokio::select! {
                     Some(envelope) = heard.recv() => self.take_notice(&envelope),

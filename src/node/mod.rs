@@ -172,7 +172,7 @@ impl Node {
         session: SessionId,
         dialect: Dialect,
         socket: Arc<Socket>,
-    ) -> Result<Participant, Error> {
+    ) -> Result<Participant, NotAdmitted> {
         let room = Room::Session(session);
         self.listening.begin(&room).await?;
         self.hub.register(socket.clone());
@@ -184,12 +184,16 @@ impl Node {
         };
         let greeted = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            if self.is_closing() || self.passes.is_revoked(socket.id) {
-                return Err(Error::Unavailable("the node is stopping".to_owned()));
+            if self.is_closing() {
+                return Err(NotAdmitted::Leaving);
+            }
+            if self.passes.is_void(socket.id) {
+                return Err(NotAdmitted::Revoked);
             }
             let entry = self.roster.entry(&room, &socket, self.config.autocreate);
             self.backplane.enter(&room, entry).await?;
-            self.relay.open(&room, socket.clone()).await
+            self.relay.open(&room, socket.clone()).await?;
+            Ok(())
         };
         if let Err(error) = greeted.await {
             self.leave(participant, Departure::Clean);

@@ -22,7 +22,9 @@ struct Known {
 struct Pass {
     ends_at: Millis,
     token: Option<Arc<str>>,
-    revoked: bool,
+    /// It has ended or was revoked. The pass stays as long as its socket: one that is still coming in must
+    /// find it.
+    void: bool,
 }
 
 impl Passes {
@@ -41,7 +43,7 @@ impl Passes {
         let pass = Pass {
             ends_at,
             token,
-            revoked: false,
+            void: false,
         };
         known.passes.insert(socket, pass);
     }
@@ -56,26 +58,29 @@ impl Passes {
         let sockets = known.by_token.get(token).cloned().unwrap_or_default();
         for socket in &sockets {
             if let Some(pass) = known.passes.get_mut(socket) {
-                pass.revoked = true;
+                pass.void = true;
             }
         }
         sockets
     }
 
-    /// Whether the socket came with a token that has been revoked since.
-    pub fn is_revoked(&self, socket: SocketId) -> bool {
+    /// Whether the token that the socket came with has ended or been revoked since.
+    pub fn is_void(&self, socket: SocketId) -> bool {
         let known = self.0.lock();
-        known.passes.get(&socket).is_some_and(|pass| pass.revoked)
+        known.passes.get(&socket).is_some_and(|pass| pass.void)
     }
 
-    /// Takes out the passes that have ended, and names their sockets.
+    /// Marks the passes that have ended since this was last asked, and names their sockets.
     pub fn ended(&self, now: Millis) -> Vec<SocketId> {
         let mut known = self.0.lock();
         let mut ended = Vec::new();
         while let Some((ends_at, socket)) = known.by_end.first().copied()
             && ends_at <= now
         {
-            known.remove(socket);
+            known.by_end.pop_first();
+            if let Some(pass) = known.passes.get_mut(&socket) {
+                pass.void = true;
+            }
             ended.push(socket);
         }
         ended
@@ -118,9 +123,24 @@ mod tests {
         passes.put(socket, 20, Some("new".into()));
         assert!(passes.ended(19).is_empty());
         assert!(passes.revoke("old").is_empty());
-        assert!(!passes.is_revoked(socket));
+        assert!(!passes.is_void(socket));
         assert_eq!(passes.ended(20), [socket]);
+        assert!(passes.ended(20).is_empty());
+        passes.remove(socket);
         assert!(passes.tokens().is_empty());
+    }
+
+    /// Guards a socket that is still coming in when its token ends: nobody looks at it again.
+    #[test]
+    fn a_pass_that_has_ended_is_void_until_its_socket_goes_or_renews_it() {
+        let (passes, socket) = (Passes::default(), SocketId::next(NodeId::random()));
+        passes.put(socket, 10, None);
+        assert_eq!(passes.ended(10), [socket]);
+        assert!(passes.is_void(socket));
+        passes.put(socket, 20, None);
+        assert!(!passes.is_void(socket));
+        passes.remove(socket);
+        assert!(passes.ended(20).is_empty());
     }
 
     /// Guards a socket that is still coming in when its token is revoked.
@@ -133,6 +153,6 @@ mod tests {
         passes.put(second, 20, Some("t".into()));
         passes.remove(first);
         assert_eq!(passes.revoke("t"), [second]);
-        assert!(passes.is_revoked(second) && !passes.is_revoked(first));
+        assert!(passes.is_void(second) && !passes.is_void(first));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 
 use super::Node;
-use crate::backplane::{Beat, NodeReport};
+use crate::backplane::{Beat, ENVELOPE_VERSION, NodeReport};
 use crate::clock::Millis;
 use crate::ids::NodeId;
 use crate::telemetry::metrics::{Observation, metrics};
@@ -67,6 +67,7 @@ impl Totals {
             routed: metrics().routed_so_far(),
             started_at: self.started_at,
             draining: node.is_draining(),
+            reads: ENVELOPE_VERSION,
         };
         let beat = node.backplane.beat(node.id, &report).await;
         let mut cluster = self.cluster.lock();

@@ -18,6 +18,9 @@ const PROXY_HEAD: usize = 16;
 /// Longest rest of a PROXY header; addresses take 216 bytes at most, the others are extras.
 const MAX_PROXY_REST: usize = 2_048;
 
+/// A PROXY header by which a proxy speaks for itself.
+pub const PROXY_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 fn is_trusted(proxies: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     proxies.iter().any(|proxy| proxy.contains(&address))

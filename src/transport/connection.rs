@@ -38,6 +38,8 @@ const BAD_FRAMES_WITHIN: Duration = Duration::from_secs(60);
 /// A socket that is too fast is noted in the audit log at most this often.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
+const FLOODED: &str = "far too fast for too long: come again, and slower";
+
 /// What a socket takes up as long as it is in its session.
 pub struct Leases {
     pub admission: Admission,
@@ -169,7 +171,10 @@ impl Connection {
                 self.leave(code);
                 Read::Nothing
             }
-            Ok(_) => Read::Nothing,
+            Ok(control) => {
+                self.take_control(control.len());
+                Read::Nothing
+            }
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.give_back();
                 Read::Wait
@@ -201,10 +206,18 @@ impl Connection {
                 Read::Command(node.refuse_haste(participant, text, &what, retry_in))
             }
             Verdict::Flood => {
-                let reason = "far too fast for too long: come again, and slower";
-                self.socket.close(close::TOO_FAST, reason);
+                self.socket.close(close::TOO_FAST, FLOODED);
                 Read::Nothing
             }
+        }
+    }
+
+    /// Pings and pongs count as frames; the protocol library has answered them.
+    fn take_control(&mut self, bytes: usize) {
+        let limits = &self.transport.limits;
+        let verdict = limits.frame(&mut self.pace, &self.socket.user, bytes);
+        if matches!(verdict, Verdict::Flood) {
+            self.socket.close(close::TOO_FAST, FLOODED);
         }
     }
 

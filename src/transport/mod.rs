@@ -3,7 +3,7 @@
 //! Nothing of the HTTP connection outlives the handshake: the TCP stream is taken back and belongs to one
 //! small task that reads. Writing is the hub's business.
 
-mod address;
+pub mod address;
 mod boundary;
 pub mod close;
 mod connection;
@@ -62,6 +62,8 @@ pub struct Transport {
     limits: Limits,
     /// One permit an open socket.
     room: Arc<Semaphore>,
+    /// One permit a connection that is told by a close frame why it may not come in.
+    farewells: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -72,6 +74,7 @@ impl Transport {
             heartbeat: Heartbeat::new(config.heartbeat),
             limits: Limits::new(config.limits),
             room: Arc::new(Semaphore::new(config.max_connections)),
+            farewells: Arc::new(Semaphore::new(config.max_handshakes)),
             tasks: TaskTracker::new(),
             config,
         })
@@ -89,8 +92,12 @@ impl Transport {
     }
 
     /// Waits until every socket is gone. They have been asked to; each takes at most the close timeout.
+    /// Whoever comes and is refused meanwhile is not waited for.
     pub async fn emptied(&self) {
         self.tasks.close();
-        self.tasks.wait().await;
+        let most = self.config.close_timeout + Duration::from_secs(1);
+        if tokio::time::timeout(most, self.tasks.wait()).await.is_err() {
+            tracing::info!(tasks = self.tasks.len(), "not everybody is gone");
+        }
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 
 use super::close;
 use crate::auth::BadToken;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem};
-use crate::node::NotAdmitted;
+use crate::node::{NotAdmitted, drain};
 
 pub const ENDED: &str = "the session has ended";
 pub const NO_SESSION: &str = "there is no such session, and sessions are not made by coming";
@@ -22,6 +22,8 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 pub struct Refusal {
     pub problem: Problem,
     pub close: u16,
+    /// What the close frame says, when that is for programs.
+    pub reason: Option<String>,
     pub retry_in: Option<Duration>,
 }
 
@@ -35,6 +37,7 @@ impl Refusal {
         Self {
             problem: Problem::new(status, code, detail),
             close,
+            reason: None,
             retry_in: None,
         }
     }
@@ -80,20 +83,17 @@ impl Refusal {
         }
     }
 
-    /// For counters.
-    pub fn reason(&self) -> &'static str {
-        self.problem.code
+    /// The close frame's reason.
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or(&self.problem.detail)
     }
 
     pub fn answer(&self) -> Answer {
         let mut answer = self.problem.answer();
-        let headers = answer.headers_mut();
         if let Some(retry_in) = self.retry_in {
             let seconds = retry_in.as_secs_f64().ceil().max(1.0) as u64;
+            let headers = answer.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.problem.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         answer
     }
@@ -110,6 +110,7 @@ impl From<NotAdmitted> for Refusal {
             NotAdmitted::Forbidden(sentence) => Self::forbidden(sentence),
             NotAdmitted::Leaving => Self {
                 close: close::RESTARTING,
+                reason: Some(drain::come_back_in(Duration::from_secs(1))),
                 ..Self::unavailable("draining", &sentence)
             },
             NotAdmitted::Backplane(Error::Full) => Self::too_many(

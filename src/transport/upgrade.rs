@@ -15,14 +15,14 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 
+use super::Transport;
 use super::address::{self, Peer};
 use super::connection::{Connection, Leases};
 use super::door::{Door, Visitor};
 use super::handshake::Handshake;
 use super::refusal::{self, Refusal};
 use super::wire::{Stream, Wire};
-use super::{Transport, close};
-use crate::backplane::{Error, Link};
+use crate::backplane::Link;
 use crate::http::Answer;
 use crate::hub::{Socket, frame};
 use crate::node::Admission;
@@ -52,13 +52,21 @@ impl Transport {
         let client = self.client(&request);
         let admitted = self.admit(door, session, client, &request).await;
         if let Err(refusal) = &admitted {
-            let (reason, detail) = (refusal.reason(), &refusal.problem.detail);
+            let (reason, detail) = (refusal.problem.code, &refusal.problem.detail);
             metrics().rejected(reason);
             tracing::info!(target: "audit", door = ?door, %client, reason, detail, "refused");
-            if !request.headers().contains_key(ORIGIN) {
-                return refusal.answer();
-            }
         }
+        // Browsers cannot read an answer, and get a close code; as many of them as may wait for it at once.
+        let farewell = match &admitted {
+            Ok(_) => None,
+            Err(refusal) => {
+                let turn = self.farewells.clone().try_acquire_owned().ok();
+                if turn.is_none() || !request.headers().contains_key(ORIGIN) {
+                    return refusal.answer();
+                }
+                turn
+            }
+        };
         let upgrade = hyper::upgrade::on(&mut request);
         let transport = self.clone();
         self.tasks.spawn(async move {
@@ -72,6 +80,7 @@ impl Transport {
             match admitted {
                 Ok(admitted) => transport.seat(admitted, stream, early, started).await,
                 Err(refusal) => {
+                    let _turn = farewell;
                     let timeout = transport.config.close_timeout;
                     turn_away(stream, &refusal, timeout).await;
                 }
@@ -164,12 +173,8 @@ impl Transport {
             Err(error) => {
                 metrics().rejected("join_failed");
                 tracing::warn!(socket = %id, user = %socket.user, %error, "joining failed");
-                let (code, reason) = match error {
-                    Error::Ended => (close::ENDED, refusal::ENDED),
-                    Error::Missing => (close::NOT_FOUND, refusal::NO_SESSION),
-                    _ => (close::AT_CAPACITY, refusal::AWAY),
-                };
-                socket.close(code, reason);
+                let refusal = Refusal::from(error);
+                socket.close(refusal.close, refusal.reason());
                 // Whoever does not wait for the reason does not get it.
                 let farewell = farewell(&socket, wire);
                 let _ = tokio::time::timeout(self.config.close_timeout, farewell).await;
@@ -198,7 +203,7 @@ async fn taken_back(upgrade: OnUpgrade) -> Result<(Stream, Bytes), String> {
 
 /// Says why by a close frame, and waits a moment for the client to have read it.
 async fn turn_away(mut stream: Stream, refusal: &Refusal, timeout: Duration) {
-    let frame = frame::close(refusal.close, &refusal.problem.detail);
+    let frame = frame::close(refusal.close, refusal.reason());
     let farewell = async {
         stream.write_all(&frame).await?;
         stream.shutdown().await?;

@@ -66,7 +66,7 @@ def session():
 def join():
     """Opens sockets that are closed when the test ends: `join(node, session, user)`."""
     with ExitStack() as stack:
-        yield lambda *arguments: stack.enter_context(Peer(*arguments))
+        yield lambda *arguments, **options: stack.enter_context(Peer(*arguments, **options))
 
 
 @pytest.hookimpl(hookwrapper=True)

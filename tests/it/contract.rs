@@ -1,6 +1,7 @@
-//! The backplane's promises, held against both implementations: `contract::memory::*` and
-//! `contract::redis::*`, the second on a real server.
+//! The backplane's promises, held against both implementations: `contract::memory::*`, and on real servers
+//! `contract::redis::*`, `contract::cluster::*`, `contract::sentinel::*` and `contract::secured::*`.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,13 @@ use collabd::backplane::{
 use collabd::clock::Clock;
 use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
 
+use crate::support::cluster::Cluster;
 use crate::support::ears::{Sounds, ear};
 use crate::support::redis::RedisServer;
+use crate::support::secured::{LOGIN, Secured};
+use crate::support::sentinel::Watched;
+
+mod topologies;
 
 /// A backplane as one node has it.
 struct Subject {
@@ -24,7 +30,7 @@ struct Subject {
     room: Room,
     node: NodeId,
     /// Lives as long as its backplane.
-    server: Option<RedisServer>,
+    server: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 const GRACE: Duration = Duration::from_millis(300);
@@ -44,6 +50,7 @@ fn keep() -> Keep {
 fn redis_config(url: String) -> RedisConfig {
     RedisConfig {
         url,
+        ca: None,
         key_prefix: "t-".to_owned(),
         command_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(10),
@@ -60,13 +67,42 @@ impl Subject {
     async fn redis() -> Self {
         let server = RedisServer::start();
         let mut subject = Self::on(&server).await;
-        subject.server = Some(server);
+        subject.server = Some(Arc::new(server));
+        subject
+    }
+
+    async fn cluster() -> Self {
+        let cluster = Cluster::shared();
+        let mut subject = Self::at(redis_config(cluster.url())).await;
+        subject.server = Some(cluster);
+        subject
+    }
+
+    async fn sentinel() -> Self {
+        let pair = Watched::shared();
+        let mut subject = Self::at(redis_config(pair.url())).await;
+        subject.server = Some(pair);
+        subject
+    }
+
+    /// By TLS with a certificate of our own, as a user who may do no more than a node needs.
+    async fn secured() -> Self {
+        let secured = Secured::shared();
+        let config = RedisConfig {
+            ca: Some(secured.ca.clone()),
+            ..redis_config(secured.url(LOGIN))
+        };
+        let mut subject = Self::at(config).await;
+        subject.server = Some(secured);
         subject
     }
 
     async fn on(server: &RedisServer) -> Self {
+        Self::at(redis_config(server.url())).await
+    }
+
+    async fn at(config: RedisConfig) -> Self {
         let (ear, sounds) = ear();
-        let config = redis_config(server.url());
         let backplane = Redis::connect(&config, keep(), Arc::new(ear)).expect("the URL is right");
         let mut link = backplane.link();
         let up = link.wait_for(|link| *link == Link::Up);
@@ -78,14 +114,18 @@ impl Subject {
     }
 
     fn of(backplane: Arc<dyn Backplane>, sounds: Sounds) -> Self {
-        let id = format!("s-{}", EventId::new());
         Self {
             backplane,
             sounds,
-            room: Room::Session(SessionId::parse(&id).expect("a uuid is an id")),
+            room: Self::new_room(),
             node: NodeId::random(),
             server: None,
         }
+    }
+
+    fn new_room() -> Room {
+        let id = format!("s-{}", EventId::new());
+        Room::Session(SessionId::parse(&id).expect("a uuid is an id"))
     }
 
     fn socket(&self) -> SocketId {
@@ -198,6 +238,27 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(super::Subject::redis().await).await;
+            })*
+        }
+
+        mod cluster {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::cluster().await).await;
+            })*
+        }
+
+        mod sentinel {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::sentinel().await).await;
+            })*
+        }
+
+        mod secured {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::secured().await).await;
             })*
         }
     };
@@ -677,6 +738,7 @@ async fn a_node_knows_the_nodes_that_report(subject: Subject) {
         routed: 9,
         started_at: 5,
         draining: true,
+        reads: 1,
     };
     let seen = subject
         .backplane

@@ -11,6 +11,7 @@ use collabd::telemetry::metrics::{Kind, LIST};
 const ROWS: &[(&str, u8)] = &[
     ("main", 7),
     ("token", 7),
+    ("healthcheck", 7),
     ("app", 6),
     ("config", 5),
     ("transport", 4),

@@ -10,6 +10,7 @@ mod epoll;
 mod fanout;
 mod floor;
 mod generator;
+mod handshake;
 mod host;
 mod idle;
 mod measure;
@@ -47,6 +48,8 @@ enum Command {
     Idle(idle::Options),
     /// Durable commits per second through one Redis, and commit to heard on another node.
     Commit(commit::Options),
+    /// CPU of letting somebody in, with and without a token.
+    Handshake(handshake::Options),
     /// The floor's own process.
     #[command(hide = true)]
     FloorServer(floor::ServerOptions),
@@ -74,6 +77,7 @@ fn measure(command: &Command) -> Result<()> {
         Command::Fanout(options) => fanout::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Commit(options) => commit::run(options),
+        Command::Handshake(options) => handshake::run(options),
         Command::FloorServer(_) => Ok(()),
     }
 }

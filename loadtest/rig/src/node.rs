@@ -34,7 +34,14 @@ impl NodeOptions {
             .env("AUTH", "open")
             .env("LOG_LEVEL", "WARNING")
             .env("LOG_FORMAT", "json")
-            .env("MAX_CONNECTIONS", "50000");
+            .env("MAX_CONNECTIONS", "50000")
+            // The rig is faster than people, and one user of it may be many.
+            .env("MESSAGE_RATE", "1000000")
+            .env("MESSAGE_BURST", "1000000")
+            .env("USER_MESSAGE_RATE", "1000000")
+            .env("BYTE_RATE", "1000000000")
+            .env("MAX_CONNECTIONS_PER_USER", "100000")
+            .env("DRAIN_DELAY", "0");
         if let Some(redis) = redis {
             command.env("REDIS_URL", format!("redis://{}", redis.address));
         }
@@ -44,6 +51,26 @@ impl NodeOptions {
             exchange(address, request.as_bytes())
                 .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
         })
+    }
+
+    /// The same with a setting more.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A token for this user, as the node's own command makes it.
+    pub fn token(&self, user: &str) -> Result<String> {
+        let output = Command::new(self.binary()?)
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .args(["token", "--user", user])
+            .output()?;
+        let token = String::from_utf8(output.stdout)?.trim().to_owned();
+        if token.is_empty() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        Ok(token)
     }
 
     /// What `--version` says, for the report.

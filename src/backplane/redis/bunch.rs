@@ -2,11 +2,14 @@
 //!
 //! The client library writes every script call at once and by itself, a system call each; and calling a
 //! script costs Redis as much as a third of a commit. Each commit in a bunch is still judged alone: one that
-//! fails harms no other. All keys of a call must be of one server.
+//! fails harms no other. On a cluster all keys of a call must be of one slot, so there only commits of rooms
+//! that share one go together.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fred::clients::{Client, WithOptions};
+use fred::interfaces::ClientLike;
 use fred::types::{Key, Value};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -67,6 +70,7 @@ async fn send(client: WithOptions<Client>, scripts: Arc<Scripts>, mut queue: mps
     let mut bunching = Bunching::default();
     let mut under_way = FuturesUnordered::new();
     let mut batch = Vec::with_capacity(BUNCH);
+    let clustered = client.is_clustered();
     loop {
         tokio::select! {
             // What is under way first: a call is sent when it is first polled.
@@ -77,10 +81,26 @@ async fn send(client: WithOptions<Client>, scripts: Arc<Scripts>, mut queue: mps
                     return;
                 }
                 bunching.gather(&mut queue, &mut batch, BUNCH).await;
-                under_way.push(call(&client, &scripts, std::mem::take(&mut batch)));
+                let calls = std::mem::take(&mut batch);
+                if clustered {
+                    let bunches = by_slot(calls).into_values();
+                    under_way.extend(bunches.map(|calls| call(&client, &scripts, calls)));
+                } else {
+                    under_way.push(call(&client, &scripts, calls));
+                }
             }
         }
     }
+}
+
+fn by_slot(calls: Vec<Call>) -> HashMap<u16, Vec<Call>> {
+    let mut bunches = HashMap::<_, Vec<_>>::new();
+    for call in calls {
+        // The first key is the room's, and the tag of all the others.
+        let slot = call.keys[0].cluster_hash();
+        bunches.entry(slot).or_default().push(call);
+    }
+    bunches
 }
 
 async fn call(client: &WithOptions<Client>, scripts: &Scripts, calls: Vec<Call>) {

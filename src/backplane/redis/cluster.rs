@@ -1,5 +1,6 @@
 //! Leases, holdings, places and revocations on Redis: see `lua/` for what is atomic.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use fred::interfaces::{KeysInterface, SetsInterface};
 use fred::types::{Expiration, Key, Value};
 
 use super::{Redis, bin, bytes, int, keys, text, unavailable};
-use crate::backplane::{Beat, Cluster, Error, Held, NodeReport};
+use crate::backplane::{Beat, Cluster, Error, Held, NodeReport, envelope};
 use crate::ids::{NodeId, Room, SocketId, UserId};
 
 /// Dead nodes told at once; the others come when these are forgotten.
@@ -47,7 +48,7 @@ impl Cluster for Redis {
             false,
         );
         let _: () = report.await.map_err(unavailable)?;
-        let known = self.beaten.load(std::sync::atomic::Ordering::Relaxed);
+        let known = self.beaten.load(Ordering::Relaxed);
         let args = vec![
             text(node.to_string()),
             Value::Integer(lease),
@@ -56,16 +57,22 @@ impl Cluster for Redis {
         ];
         let named = vec![Key::from(keys::nodes(self.prefix()))];
         let answer = self.ask(&self.scripts.beat, named, args).await?;
-        self.beaten
-            .store(true, std::sync::atomic::Ordering::Relaxed);
+        self.beaten.store(true, Ordering::Relaxed);
         let living = super::number(&answer, 2)? as usize;
         let nodes = answer.get(3..).unwrap_or_default();
         let (living, dead) = nodes.split_at(living.min(nodes.len()));
         let parsed = |value: &Value| NodeId::parse(&value.as_str()?);
         let dead: Vec<NodeId> = dead.iter().filter_map(parsed).collect();
         self.dead.lock().clone_from(&dead);
+        let reports = self.reports(living).await?;
+        let all_read = reports.iter().map(|report| report.reads).min();
+        let version = all_read.unwrap_or(envelope::OLDEST);
+        self.version.store(
+            version.clamp(envelope::OLDEST, envelope::NEWEST),
+            Ordering::Relaxed,
+        );
         Ok(Beat {
-            reports: self.reports(living).await?,
+            reports,
             dead,
             lost: answer[1].as_str().as_deref() == Some("1"),
         })

@@ -3,7 +3,11 @@
 //! The client library resubscribes nothing by itself and its own way of doing so is one giant command
 //! whose errors are only logged; so we keep the set of rooms and subscribe to each again, a few at a
 //! time, after every reconnect. Pub/sub is exempt from the library's check for unresponsive servers: a
-//! ping each second makes a dead one noticed.
+//! ping each second makes a dead one noticed, each master of a cluster by itself.
+//!
+//! On a cluster a slot that moves takes its rooms' subscriptions away without a word that the library would
+//! pass on. The command connection notices when it is redirected; a node that only listens compares who has
+//! which slots.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,15 +15,18 @@ use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
 use fred::error::Error as RedisError;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::Message;
-use fred::types::config::Server;
+use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface};
+use fred::types::cluster::ClusterRouting;
+use fred::types::config::{Options, Server};
+use fred::types::{ClusterStateChange, Message, Value};
+use futures_util::future::join_all;
 use futures_util::{TryStreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
+use super::connect::UNRESPONSIVE;
 use super::keys::Keys;
 use crate::backplane::{Ear, Envelope, Link};
 use crate::ids::Room;
@@ -28,6 +35,8 @@ use crate::telemetry::metrics::metrics;
 /// Subscriptions asked for at once after a reconnect.
 const PACE: usize = 256;
 const PING_EVERY: Duration = Duration::from_secs(1);
+/// Between looks at who has which slots: as long as a room may be deaf on a node that sends nothing.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Listener {
     subscriber: SubscriberClient,
@@ -53,6 +62,7 @@ impl Listener {
             rooms: rooms.clone(),
             link: link.clone(),
             ear: ear.clone(),
+            heard_from: Slots::new(),
         };
         // Taken before connecting, so that nothing said on connecting is missed.
         let messages = subscriber.message_rx();
@@ -61,12 +71,13 @@ impl Listener {
             listening: subscriber.reconnect_rx(),
             command_errors: client.error_rx(),
             listening_errors: subscriber.error_rx(),
+            redirected: client.cluster_change_rx(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(hear(messages, prefix.clone(), ear));
         tasks.spawn(warden.watch(events));
-        client.connect();
-        subscriber.connect();
+        tasks.spawn(stay_connected(client.clone()));
+        tasks.spawn(stay_connected(subscriber.clone()));
         Self {
             subscriber,
             rooms,
@@ -123,6 +134,15 @@ fn room(prefix: &str, channel: &str) -> Option<Room> {
     Room::parse(tag.strip_prefix(prefix)?)
 }
 
+/// The client library gives up for good after some errors, such as a redirection to a server it has not met
+/// yet. We do not.
+async fn stay_connected<C: ClientLike>(client: C) {
+    while let Ok(Err(error)) = client.connect().await {
+        tracing::warn!(%error, "connecting to redis ended, and begins again");
+        tokio::time::sleep(PING_EVERY).await;
+    }
+}
+
 /// Passes on what is heard. Never waits for the ear.
 async fn hear(mut messages: broadcast::Receiver<Message>, prefix: String, ear: Arc<dyn Ear>) {
     loop {
@@ -152,6 +172,41 @@ struct Events {
     listening: broadcast::Receiver<Server>,
     command_errors: broadcast::Receiver<(RedisError, Option<Server>)>,
     listening_errors: broadcast::Receiver<(RedisError, Option<Server>)>,
+    redirected: broadcast::Receiver<Vec<ClusterStateChange>>,
+}
+
+impl Events {
+    /// Connections made until now are no loss to what begins now.
+    fn forget_connections(&mut self) {
+        self.commands = self.commands.resubscribe();
+        self.listening = self.listening.resubscribe();
+    }
+}
+
+/// First slot, last slot, and the id of the server that has them.
+type Slots = Vec<(u16, u16, String)>;
+
+fn slots(routing: &ClusterRouting) -> Slots {
+    let ranges = routing.slots().iter();
+    ranges
+        .map(|range| (range.start, range.end, range.id.to_string()))
+        .collect()
+}
+
+/// Whether the server answers; of a cluster, every master.
+async fn answers<C: ClusterInterface>(client: &C) -> bool {
+    let Some(routing) = client.cached_cluster_state() else {
+        return client.ping::<()>(None).await.is_ok();
+    };
+    let pings = routing.unique_primary_nodes().into_iter().map(|master| {
+        let options = Options {
+            cluster_node: Some(master),
+            ..Options::default()
+        };
+        let master = client.with_options(&options);
+        async move { master.ping::<()>(None).await.is_ok() }
+    });
+    join_all(pings).await.into_iter().all(|answered| answered)
 }
 
 /// Decides whether the link is up, and brings it up again.
@@ -162,19 +217,25 @@ struct Warden {
     rooms: Arc<Mutex<HashSet<Room>>>,
     link: watch::Sender<Link>,
     ear: Arc<dyn Ear>,
+    /// Who had which slots when the rooms were subscribed to.
+    heard_from: Slots,
 }
 
 impl Warden {
-    async fn watch(self, mut events: Events) {
+    async fn watch(mut self, mut events: Events) {
+        let clustered = self.subscriber.is_clustered();
         let mut ping = tokio::time::interval(PING_EVERY);
+        let mut compare = tokio::time::interval(COMPARE_EVERY);
         let mut stale = true;
-        let (mut commands_known, mut listening_known) = (false, false);
         loop {
+            let mut suspect = false;
             tokio::select! {
-                _ = events.commands.recv() => stale |= self.is_loss(&mut commands_known),
-                _ = events.listening.recv() => stale |= self.is_loss(&mut listening_known),
+                _ = events.commands.recv() => stale = true,
+                _ = events.listening.recv() => stale = true,
                 error = events.command_errors.recv() => self.failed("commands", error),
                 error = events.listening_errors.recv() => self.failed("listening", error),
+                _ = events.redirected.recv() => suspect = true,
+                _ = compare.tick(), if clustered => suspect = true,
                 _ = ping.tick() => {}
             }
             let connected = self.client.is_connected() && self.subscriber.is_connected();
@@ -183,18 +244,15 @@ impl Warden {
                 self.away();
             } else if stale {
                 self.away();
+                events.forget_connections();
+                stale = !self.restore().await;
+            } else if suspect && self.slots_moved().await {
                 stale = !self.restore().await;
             } else if !self.answers().await {
                 stale = true;
                 self.away();
             }
         }
-    }
-
-    /// Whether a connection that was made means that another was lost. The first of a client does not;
-    /// word of it may come when the link is already up.
-    fn is_loss(&self, known: &mut bool) -> bool {
-        std::mem::replace(known, true) || *self.link.borrow() != Link::Up
     }
 
     fn failed(
@@ -222,18 +280,34 @@ impl Warden {
     }
 
     async fn answers(&self) -> bool {
-        let (commands, listening) = tokio::join!(
-            self.client.ping::<()>(None),
-            self.subscriber.ping::<()>(None)
-        );
-        commands.is_ok() && listening.is_ok()
+        let (commands, listening) = tokio::join!(answers(&self.client), answers(&self.subscriber));
+        commands && listening
+    }
+
+    /// Whether slots have changed hands since the rooms were subscribed to. If so the subscriber knows the new
+    /// ones; the command connection is redirected when it asks the old.
+    async fn slots_moved(&self) -> bool {
+        let told = self.subscriber.cluster_slots::<Value>().await;
+        let told = told.and_then(|told| ClusterRouting::from_cluster_slots(told, ""));
+        if told.is_ok_and(|told| slots(&told) == self.heard_from) {
+            return false;
+        }
+        // One server may be behind the others; and the library waits for a dead one as long as it takes.
+        let sync = tokio::time::timeout(UNRESPONSIVE, self.subscriber.sync_cluster());
+        matches!(sync.await, Ok(Ok(()))) && self.slots() != self.heard_from
+    }
+
+    fn slots(&self) -> Slots {
+        let routing = self.subscriber.cached_cluster_state();
+        routing.as_ref().map(slots).unwrap_or_default()
     }
 
     /// Subscribes to every room again and says so; false if Redis went away meanwhile.
-    async fn restore(&self) -> bool {
+    async fn restore(&mut self) -> bool {
         if !self.answers().await {
             return false;
         }
+        self.heard_from = self.slots();
         let rooms: Vec<String> = {
             let rooms = self.rooms.lock();
             rooms
@@ -254,6 +328,8 @@ impl Warden {
         tracing::info!(rooms = count, "redis is connected");
         if before == Link::Away {
             metrics().backplane_reconnects();
+        }
+        if before != Link::Never {
             self.ear.resumed();
         }
         true

@@ -6,47 +6,36 @@
 
 mod bunch;
 mod cluster;
+mod connect;
 mod keys;
 mod listener;
 mod scripts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
 use fred::interfaces::{ClientLike, HashesInterface};
-use fred::types::config::{
-    Config as FredConfig, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, TcpConfig,
-    UnresponsiveConfig,
-};
-use fred::types::{Builder, Key, RespVersion, Value};
+use fred::types::config::Options;
+use fred::types::{Key, Value};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::bunch::Bunches;
+pub use self::connect::{Config, Wrong, check};
+use self::connect::{MAX_WAITING_COMMANDS, MAX_WAITING_MESSAGES, MAX_WAITING_NOTICES, builder};
 use self::keys::Keys;
 use self::listener::Listener;
 use self::scripts::{Script, Scripts};
 use super::{
     Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
-    Link, MEMBERS_LISTED, Replay, Snapshot,
+    Link, MEMBERS_LISTED, Replay, Snapshot, envelope,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
-
-/// How to reach Redis, and for how long to wait.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub url: String,
-    pub key_prefix: String,
-    pub command_timeout: Duration,
-    /// A report older than this is a node that is gone.
-    pub lease: Duration,
-}
 
 pub struct Redis {
     client: Client,
@@ -60,28 +49,23 @@ pub struct Redis {
     beaten: AtomicBool,
     /// Nodes whose lease ran out, as last heard: places they took are free.
     dead: Mutex<Vec<NodeId>>,
+    /// The newest version of an envelope that every living node reads, as last heard.
+    version: AtomicU8,
 }
-
-/// Commands waiting for Redis beyond this fail at once.
-const MAX_WAITING_COMMANDS: usize = 65_536;
-/// Messages waiting for the relay beyond this are a gap in every room.
-const MAX_WAITING_MESSAGES: usize = 65_536;
-/// Reconnects and errors of the command connection that we have not looked at yet; older ones are lost.
-const MAX_WAITING_NOTICES: usize = 256;
-/// Silence of an asked server after which its connection is given up.
-const UNRESPONSIVE: Duration = Duration::from_secs(3);
 
 impl Redis {
     /// Begins to connect, and goes on trying; [`Backplane::link`] tells when it works.
     pub fn connect(config: &Config, keep: Keep, ear: Arc<dyn Ear>) -> Result<Self, Error> {
         let config = config.clone();
-        let client = builder(&config, MAX_WAITING_NOTICES)?.build();
+        let prepared = |waiting| {
+            builder(&config, waiting).map_err(|wrong| Error::Unavailable(wrong.to_string()))
+        };
+        let client = prepared(MAX_WAITING_NOTICES)?.build();
         let client = client.map_err(unavailable)?;
-        let subscriber = builder(&config, MAX_WAITING_MESSAGES)?.build_subscriber_client();
+        let subscriber = prepared(MAX_WAITING_MESSAGES)?.build_subscriber_client();
         let subscriber = subscriber.map_err(unavailable)?;
         let commands = client.with_options(&Options {
             fail_fast: true,
-            max_attempts: Some(1),
             timeout: Some(config.command_timeout),
             ..Options::default()
         });
@@ -97,7 +81,13 @@ impl Redis {
             config,
             beaten: AtomicBool::new(false),
             dead: Mutex::default(),
+            version: AtomicU8::new(envelope::OLDEST),
         })
+    }
+
+    /// In which version envelopes are written.
+    fn version(&self) -> u8 {
+        self.version.load(Ordering::Relaxed)
     }
 
     fn keys(&self, room: &Room) -> Keys {
@@ -135,45 +125,6 @@ impl Redis {
             _ => Ok(parts),
         }
     }
-}
-
-/// Whether the URL can be used at all.
-pub fn check(config: &Config) -> Result<(), Error> {
-    builder(config, MAX_WAITING_NOTICES).map(|_| ())
-}
-
-/// `waiting` is the length of each of the client's queues to us, which take their memory at once.
-fn builder(config: &Config, waiting: usize) -> Result<Builder, Error> {
-    let mut redis = FredConfig::from_url(&config.url).map_err(unavailable)?;
-    redis.version = RespVersion::RESP3;
-    // Away at the start: wait with backoff instead of giving up.
-    redis.fail_fast = false;
-    let mut builder = Builder::from_config(redis);
-    let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
-    policy.set_jitter(100);
-    builder
-        .set_policy(policy)
-        .set_performance_config(PerformanceConfig {
-            default_command_timeout: config.command_timeout,
-            broadcast_channel_capacity: waiting,
-            ..PerformanceConfig::default()
-        })
-        .set_connection_config(ConnectionConfig {
-            connection_timeout: Duration::from_secs(5),
-            internal_command_timeout: Duration::from_secs(5),
-            max_command_attempts: 1,
-            max_command_buffer_len: MAX_WAITING_COMMANDS,
-            unresponsive: UnresponsiveConfig {
-                max_timeout: Some(UNRESPONSIVE),
-                interval: Duration::from_millis(500),
-            },
-            tcp: TcpConfig {
-                nodelay: Some(true),
-                ..TcpConfig::default()
-            },
-            ..ConnectionConfig::default()
-        });
-    Ok(builder)
 }
 
 /// Reads what `commit.lua` says.
@@ -266,10 +217,10 @@ impl Backplane for Redis {
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
         let keys = self.keys(room);
         let name = room.to_string();
-        let rest = change.draft.rest(&name, None);
-        let logged = change
-            .logged
-            .map_or_else(none, |event| bin(change.draft.rest(&name, Some(&event))));
+        let rest = change.draft.front(self.version(), &name, None);
+        let logged = change.logged.map_or_else(none, |event| {
+            bin(change.draft.front(self.version(), &name, Some(&event)))
+        });
         let mut named = vec![keys.state(), keys.log(), keys.channel()];
         if change.history.is_some() || change.once.is_some() {
             named.push(keys.chat());
@@ -298,7 +249,11 @@ impl Backplane for Redis {
             Some((socket, record)) => (bin(socket.to_bytes().to_vec()), bin(record)),
             None => (none(), none()),
         };
-        let args = vec![bin(draft.unsequenced(&room.to_string())), socket, record];
+        let args = vec![
+            bin(draft.unsequenced(self.version(), &room.to_string())),
+            socket,
+            record,
+        ];
         let named = vec![keys.members(), keys.channel()];
         self.ask(&self.scripts.announce, named, args).await?;
         Ok(())
@@ -310,7 +265,7 @@ impl Backplane for Redis {
             bin(entry.socket.to_bytes().to_vec()),
             bin(entry.member),
             text(entry.user.as_str()),
-            bin(entry.joined.rest(&room.to_string(), None)),
+            bin(entry.joined.front(self.version(), &room.to_string(), None)),
             int(Epoch::random().0),
             Value::from_static_str(if entry.create.is_some() { "1" } else { "0" }),
             int(MEMBERS_LISTED as u64),
@@ -328,7 +283,7 @@ impl Backplane for Redis {
         for exit in exits {
             args.push(bin(exit.socket.to_bytes().to_vec()));
             args.push(text(exit.user.as_str()));
-            args.push(bin(exit.left.rest(&name, None)));
+            args.push(bin(exit.left.front(self.version(), &name, None)));
         }
         self.ask(&self.scripts.leave, all(&keys), args).await?;
         Ok(())
@@ -358,7 +313,7 @@ impl Backplane for Redis {
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
         let keys = self.keys(room);
         let args = vec![
-            bin(draft.rest(&room.to_string(), None)),
+            bin(draft.front(self.version(), &room.to_string(), None)),
             Value::Integer(draft.at),
         ];
         self.ask(&self.scripts.end, all(&keys), args).await?;

@@ -1,4 +1,4 @@
-//! The Lua scripts: called by hash, loaded when Redis does not know them.
+//! The Lua scripts: called by hash, and by source when a server does not know them.
 
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,8 @@ impl Script {
         }
     }
 
-    /// Runs the script. A Redis that was restarted has forgotten it: it is loaded and run once more.
+    /// Runs the script. A server that was restarted has forgotten it, and a replica that took over never
+    /// knew it: its source is sent once, to whoever has the keys, and is known there from then on.
     pub async fn run(
         &self,
         client: &WithOptions<Client>,
@@ -120,8 +121,7 @@ impl Script {
             .await;
         match first {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
-                let _: Value = client.script_load(self.source.as_str()).await?;
-                client.evalsha(self.hash.as_str(), keys, args).await
+                client.eval(self.source.as_str(), keys, args).await
             }
             answer => answer,
         }

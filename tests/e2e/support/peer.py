@@ -30,17 +30,22 @@ def door(session, user=None, name=None, **query):
 class Peer:
     """One socket of one user. Every frame is checked for being one JSON object with a type."""
 
-    def __init__(self, node, session, user, name=None, port=None):
+    def __init__(self, node, session, user=None, name=None, port=None, token=None, tls=None, **headers):
+        """With `token` the user need not be said; `tls` is the context of a client that wants encryption."""
         self.user = user
         self.session = session
         self.history = []
         # What it wrote by command id: a writer is not told its own text, only that it was taken.
         self.written = {}
-        uri = f"ws://{node.host}:{port or node.port}{door(session, user, name)}"
+        uri = f"{'wss' if tls else 'ws'}://{node.host}:{port or node.port}{door(session, user, name)}"
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         self.resources = ExitStack()
         opening = connect(
             uri,
             proxy=None,
+            ssl=tls,
+            additional_headers={name.replace("_", "-"): value for name, value in headers.items()},
             open_timeout=PATIENCE,
             ping_interval=None,
             max_size=None,

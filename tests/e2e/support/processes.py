@@ -84,7 +84,7 @@ class Child:
 class Redis(Child):
     """A Redis server. With `durable`, what it acknowledged outlives a stop and a start."""
 
-    def __init__(self, durable=False, password=None):
+    def __init__(self, durable=False, password=None, options=()):
         self.port = free_port()
         persistence = (
             ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
@@ -92,7 +92,7 @@ class Redis(Child):
         arguments = ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "", *persistence]
         if password:
             arguments += ["--requirepass", password]
-        super().__init__("redis", arguments, {})
+        super().__init__("redis", [*arguments, *options], {})
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, password=password, decode_responses=True, socket_timeout=10)
 

@@ -8,6 +8,7 @@ import struct
 from collections import namedtuple
 
 from .deadline import PATIENCE
+from .http import Answer
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -37,15 +38,19 @@ def close_payload(code, reason=b""):
 
 
 class Wire:
-    """A TCP connection to a node."""
+    """A TCP connection to a node. `before` is sent first of all, also before encryption begins."""
 
-    def __init__(self, node, port=None, receive_buffer=None):
+    def __init__(self, node, port=None, receive_buffer=None, before=b"", tls=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE)
         self.socket.connect((node.host, port or node.port))
         self.buffer = b""
+        if before:
+            self.socket.sendall(before)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=node.host)
 
     def __enter__(self):
         return self
@@ -89,6 +94,12 @@ class Wire:
         headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
         return Head(int(first.split()[1]), headers)
 
+    def http_answer(self):
+        """A whole HTTP answer."""
+        status, headers = self.head()
+        body = self.take(int(headers.get("content-length", 0)))
+        return Answer(status, headers, body.decode())
+
 
 def handshake(node, path, leave_out=(), **headers):
     """An upgrade request. Headers given replace the usual ones, `leave_out` names those to omit."""
@@ -107,8 +118,8 @@ def handshake(node, path, leave_out=(), **headers):
 class RawSocket(Wire):
     """A WebSocket whose frames are written and read by hand. It answers no ping."""
 
-    def __init__(self, node, path, receive_buffer=None, early=b"", **headers):
-        super().__init__(node, receive_buffer=receive_buffer)
+    def __init__(self, node, path, receive_buffer=None, early=b"", before=b"", tls=None, **headers):
+        super().__init__(node, receive_buffer=receive_buffer, before=before, tls=tls)
         self.send(handshake(node, path, **headers) + early)
         self.answer = self.head()
 
@@ -161,3 +172,10 @@ def refused(node, path, **headers):
     with RawSocket(node, path, **headers) as raw:
         status, headers = raw.answer
         return Refusal(status, headers, raw.closing() if status == 101 else None)
+
+
+def turned_away(node, path, before=b"", tls=None, **headers):
+    """The HTTP answer to an upgrade that is refused."""
+    with Wire(node, before=before, tls=tls) as wire:
+        wire.send(handshake(node, path, **headers))
+        return wire.http_answer()

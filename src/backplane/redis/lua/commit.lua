@@ -2,7 +2,7 @@
 -- judged alone.
 -- KEYS, for each: state, log, channel, chat, idempotency; the last two only when they are needed
 -- ARGV, for each: number of its keys, number of its arguments, then these:
---       1 envelope rest, 2 the same for the log ('' when equal), 3 chat line ('' for none),
+--       1 envelope front, 2 the same for the log ('' when equal), 3 chat line ('' for none),
 --       4 '-' when no text changes, else the version it was made from ('' when not said), 5 the text,
 --       6… field, value pairs
 -- Returns one text, which costs Redis far less than a list, with a line for each:

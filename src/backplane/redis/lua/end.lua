@@ -1,6 +1,6 @@
 -- Ends a room for good: publishes, drops everything, leaves a marker that expires.
 -- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users
--- ARGV: 1 envelope rest, 2 time ms
+-- ARGV: 1 envelope front, 2 time ms
 -- Returns {'ok'} | {'missing'} | {'ended'}
 local room = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'ended', 'session_id')
 if room[3] then return {'ended'} end
@@ -8,5 +8,5 @@ if not room[1] then return {'missing'} end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6])
 redis.call('HSET', KEYS[1], 'session_id', room[4] or '', 'ended', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ENDED_TTL)
-redis.call('SPUBLISH', KEYS[3], head(text(room[2] + 1), room[1], nil) .. ARGV[1])
+redis.call('SPUBLISH', KEYS[3], ARGV[1] .. tail(text(room[2] + 1), room[1], nil))
 return {'ok'}

@@ -1,6 +1,6 @@
 -- A socket comes into a room; a repeat changes nothing. A user's first socket commits `joined`.
 -- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users
--- ARGV: 1 socket, 2 member record, 3 user, 4 envelope rest, 5 epoch for a new room,
+-- ARGV: 1 socket, 2 member record, 3 user, 4 envelope front, 5 epoch for a new room,
 --       6 '1' when a missing room is made, 7 most admitted users, 8… initial field, value pairs
 -- Returns {'ok'} | {'missing'} | {'ended'}
 local room = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'ended')

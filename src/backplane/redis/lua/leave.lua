@@ -1,7 +1,7 @@
 -- Sockets go; a repeat does nothing. A user's last socket commits `left`; a room without sockets begins to
 -- expire.
 -- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users
--- ARGV, for each socket: socket, user, envelope rest
+-- ARGV, for each socket: socket, user, envelope front
 -- Returns {'ok'}
 local epoch, gone = redis.call('HGET', KEYS[1], 'epoch'), false
 for i = 1, #ARGV, 3 do

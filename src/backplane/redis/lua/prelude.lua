@@ -13,22 +13,21 @@ local function packed(text)
   return string.char(160 + #text) .. text
 end
 
--- How an envelope begins: version byte 1, then a MessagePack map of 9 fields, of which seq, epoch and the text
--- version are known only here. They are texts, because packing numbers costs more than the rest of the
--- script. The node packs the other six fields, the envelope's rest.
-local function head(seq, epoch, version)
-  return '\1\137\163seq' .. packed(seq) .. '\165epoch' .. packed(epoch)
+-- How an envelope ends: seq, epoch and the text version are known only here. They are texts, because packing
+-- numbers costs more than the rest of the script. The node packs all before them, the envelope's front.
+local function tail(seq, epoch, version)
+  return '\163seq' .. packed(seq) .. '\165epoch' .. packed(epoch)
     .. '\167version' .. (version and packed(version) or '\192')
 end
 
 -- The event gets its place (seq and version as texts): into the log as <seq>-0, and to everyone who listens. A first event empties
 -- what a former life of the room may have left. Length and age of the log are seen to every 64 events.
-local function append(log, channel, seq, epoch, version, rest, logged)
+local function append(log, channel, seq, epoch, version, front, logged)
   local first = seq == '1'
   if first then redis.call('DEL', log) end
-  local head = head(seq, epoch, version)
-  local whole = head .. rest
-  redis.call('XADD', log, seq .. '-0', 'e', logged == '' and whole or head .. logged)
+  local tail = tail(seq, epoch, version)
+  local whole = front .. tail
+  redis.call('XADD', log, seq .. '-0', 'e', logged == '' and whole or logged .. tail)
   if first or seq % 64 == 0 then
     redis.call('XTRIM', log, 'MAXLEN', '~', LOG_LENGTH)
     redis.call('PEXPIRE', log, LOG_TTL)

@@ -1,0 +1,166 @@
+//! How to reach Redis: from the URL to the client library's own settings.
+//!
+//! One server, a cluster, or whichever server the sentinels name; each with or without TLS. The library
+//! takes many a URL that does not mean what its author thinks; such ones are refused here.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fred::types::config::{
+    ClusterDiscoveryPolicy, Config as FredConfig, ConnectionConfig, PerformanceConfig,
+    ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
+};
+use fred::types::{Builder, RespVersion};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// How to reach Redis, and for how long to wait.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub url: String,
+    /// Certificates that TLS trusts instead of the system's.
+    pub ca: Option<PathBuf>,
+    pub key_prefix: String,
+    pub command_timeout: Duration,
+    /// A report older than this is a node that is gone.
+    pub lease: Duration,
+}
+
+/// Commands waiting for Redis beyond this fail at once.
+pub const MAX_WAITING_COMMANDS: usize = 65_536;
+/// Messages waiting for the relay beyond this are a gap in every room.
+pub const MAX_WAITING_MESSAGES: usize = 65_536;
+/// Reconnects and errors of the command connection that we have not looked at yet; older ones are lost.
+pub const MAX_WAITING_NOTICES: usize = 256;
+/// Silence of an asked server after which its connection is given up.
+pub const UNRESPONSIVE: Duration = Duration::from_secs(3);
+
+/// How often a cluster may send a command elsewhere.
+const REDIRECTIONS: u32 = 2;
+/// Writes of one command to a cluster. More than redirections allow: the library takes a command that runs out
+/// of writes while it is redirected for a reason to end. A command whose connection broke is not written again:
+/// whether it was done is not known.
+const CLUSTER_ATTEMPTS: u32 = REDIRECTIONS + 2;
+
+/// What a configuration got wrong, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    #[error("the URL of Redis is wrong: {0}")]
+    Url(String),
+    #[error("the certificates for Redis are wrong: {0}")]
+    Ca(String),
+}
+
+/// Whether Redis can be reached this way at all.
+pub fn check(config: &Config) -> Result<(), Wrong> {
+    builder(config, MAX_WAITING_NOTICES).map(|_| ())
+}
+
+/// The library's configuration, and whether TLS is wanted; that is set up by [`trust`].
+fn read(url: &str) -> Result<(FredConfig, bool), String> {
+    let (scheme, rest) = url.split_once("://").ok_or("it lacks a scheme")?;
+    let plain = match scheme {
+        "rediss" => "redis",
+        "rediss-cluster" => "redis-cluster",
+        "rediss-sentinel" => "redis-sentinel",
+        "redis" | "redis-cluster" | "redis-sentinel" => scheme,
+        _ => return Err("its scheme is none of these".to_owned()),
+    };
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let database = place.split_once('/').map_or("", |(_, database)| database);
+    let known: &[&str] = match plain {
+        "redis" => &[],
+        "redis-cluster" => &["node"],
+        _ => &[
+            "node",
+            "sentinelServiceName",
+            "sentinelUsername",
+            "sentinelPassword",
+        ],
+    };
+    // Not repeated: what follows a question mark in a password looks like a name, too.
+    if !form_urlencoded::parse(query.as_bytes()).all(|(name, _)| known.contains(&&*name)) {
+        return Err(format!("after its ? may only stand {known:?}"));
+    }
+    if plain == "redis-cluster" && !matches!(database, "" | "0") {
+        return Err("a cluster has no databases".to_owned());
+    }
+    if !database.is_empty() && database.parse::<u8>().is_err() {
+        return Err("its database is not a number up to 255".to_owned());
+    }
+    let redis = FredConfig::from_url(&format!("{plain}://{rest}"));
+    let redis = redis.map_err(|error| error.details().to_owned())?;
+    if redis.username.is_some() && redis.password.is_none() {
+        return Err("a user without a password would not be used".to_owned());
+    }
+    Ok((redis, plain != scheme))
+}
+
+/// TLS that believes these certificates, or the system's.
+fn trust(ca: Option<&Path>) -> Result<TlsConnector, String> {
+    let Some(path) = ca else {
+        let system = TlsConnector::default_rustls();
+        return system.map_err(|error| format!("the system's: {error}"));
+    };
+    let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(unreadable(&"it holds no certificate"));
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    Ok(config.with_no_client_auth().into())
+}
+
+/// `waiting` is the length of each of the client's queues to us, which take their memory at once.
+pub fn builder(config: &Config, waiting: usize) -> Result<Builder, Wrong> {
+    let (mut redis, tls) = read(&config.url).map_err(Wrong::Url)?;
+    if tls {
+        let trusted = trust(config.ca.as_deref()).map_err(Wrong::Ca)?;
+        redis.tls = Some(trusted.into());
+    } else if config.ca.is_some() {
+        let why = "the URL asks for no TLS, so nothing would be checked";
+        return Err(Wrong::Ca(why.to_owned()));
+    }
+    let mut attempts = 1;
+    if let ServerConfig::Clustered { policy, .. } = &mut redis.server {
+        attempts = CLUSTER_ATTEMPTS;
+        // The servers of the URL may be just those that are gone: ask all that were ever met.
+        *policy = ClusterDiscoveryPolicy::UseCache;
+    }
+    redis.version = RespVersion::RESP3;
+    // Away at the start: wait with backoff instead of giving up.
+    redis.fail_fast = false;
+    let mut builder = Builder::from_config(redis);
+    let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
+    policy.set_jitter(100);
+    builder
+        .set_policy(policy)
+        .set_performance_config(PerformanceConfig {
+            default_command_timeout: config.command_timeout,
+            broadcast_channel_capacity: waiting,
+            ..PerformanceConfig::default()
+        })
+        .set_connection_config(ConnectionConfig {
+            connection_timeout: Duration::from_secs(5),
+            internal_command_timeout: Duration::from_secs(5),
+            max_command_attempts: attempts,
+            max_redirections: REDIRECTIONS,
+            max_command_buffer_len: MAX_WAITING_COMMANDS,
+            unresponsive: UnresponsiveConfig {
+                max_timeout: Some(UNRESPONSIVE),
+                interval: Duration::from_millis(500),
+            },
+            tcp: TcpConfig {
+                nodelay: Some(true),
+                ..TcpConfig::default()
+            },
+            ..ConnectionConfig::default()
+        });
+    Ok(builder)
+}

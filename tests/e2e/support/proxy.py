@@ -1,0 +1,67 @@
+"""A TCP connection between two parties that can be cut, and be slow."""
+
+import select
+import socket
+import threading
+import time
+from contextlib import suppress
+
+
+class Proxy:
+    """Passes bytes on, `delay` seconds late each way; while it is cut, connections end and none is made."""
+
+    def __init__(self, port):
+        self.target = ("127.0.0.1", port)
+        self.delay = 0.0
+        self.open = True
+        self.pairs = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.open:
+                near.close()
+                continue
+            with suppress(OSError):
+                far = socket.create_connection(self.target)
+                self.pairs.append((near, far))
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source, sink):
+        """What came together goes on together; the delay of one piece does not add to the next one's."""
+        late = []
+        with suppress(OSError, ValueError):
+            while True:
+                wait = max(0.0, late[0][0] - time.monotonic()) if late else None
+                if select.select([source], [], [], wait)[0]:
+                    data = source.recv(65_536)
+                    if not data:
+                        break
+                    late.append((time.monotonic() + self.delay, data))
+                while late and late[0][0] <= time.monotonic():
+                    sink.sendall(late.pop(0)[1])
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self):
+        self.open = False
+        for pair in self.pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        self.pairs.clear()
+
+    def mend(self):
+        self.open = True
+
+    def close(self):
+        self.cut()
+        self.listener.close()
