@@ -181,12 +181,15 @@ impl App {
     pub async fn stop(self, hurry: bool) {
         self.node.begin_drain(hurry).await;
         self.node.close_paced(hurry).await;
-        self.transport.emptied().await;
+        // Before the wait: as long as somebody can knock, somebody lingers who was refused.
         self.listening.cancel();
+        self.transport.emptied().await;
         self.background.cancel();
         self.node.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
+        // Those whose handshake was under way have been refused meanwhile.
+        self.transport.emptied().await;
     }
 }
 

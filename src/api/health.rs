@@ -65,7 +65,7 @@ impl Api {
     pub(super) fn ready(&self) -> Answer {
         let (code, status, detail) = if self.node.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining", "")
-        } else if !self.node.is_leased() {
+        } else if self.node.link() == Link::Never || !self.node.is_leased() {
             let detail = "the backplane has not been reached since the start";
             (StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
         } else {

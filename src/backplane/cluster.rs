@@ -62,7 +62,8 @@ pub trait Cluster: Send + Sync {
     /// Renews the node's lease and reads who else lives.
     async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error>;
 
-    /// Gives the lease up: the node is dead when `within` has passed, its members stay until then.
+    /// Gives the lease up: the node is dead when `within` has passed, its members stay until then. Its report
+    /// is gone at once.
     async fn depart(&self, node: NodeId, within: Duration) -> Result<(), Error>;
 
     /// Writes down that the node is about to have members in the room. Idempotent.

@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// Ends what the node has running. Its sockets must be gone before. Members stay where they are, for
-    /// whoever reaps this node when the grace is over; with nobody to do that it is done at once.
+    /// whoever reaps this node when the grace is over; with nobody who stays to do that it is done at once.
     pub async fn stop(&self) {
         self.stopping.cancel();
         self.farewells.close();
@@ -108,9 +108,9 @@ impl Node {
         self.chores.wait().await;
         metrics().drain_remaining(0);
         if self.link() == Link::Up {
-            let alone = self.totals.cluster().nodes <= 1;
+            let last = !self.totals.others_stay(self.id);
             let gone = async {
-                if alone {
+                if last {
                     self.take_out(self.id).await?;
                     return self.backplane.forget(self.id).await;
                 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::Node;
 use crate::backplane::{Beat, ENVELOPE_VERSION, NodeReport};
 use crate::clock::Millis;
+use crate::ids::NodeId;
 use crate::telemetry::metrics::{Observation, metrics};
 
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,15 @@ impl Totals {
 
     pub fn cluster(&self) -> Cluster {
         self.cluster.lock().clone()
+    }
+
+    /// Whether some other node is there and not about to leave itself.
+    pub(super) fn others_stay(&self, node: NodeId) -> bool {
+        let node = node.to_string();
+        let reports = &self.cluster.lock().reports;
+        reports
+            .iter()
+            .any(|report| report.node != node && !report.draining)
     }
 
     /// Reports this node and takes in the others' reports; `None` when the backplane is away.

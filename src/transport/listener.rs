@@ -141,7 +141,10 @@ impl Reception {
         let timeout = self.config.handshake_timeout;
         let mut peer = from;
         if self.config.begins_with_proxy(from) {
-            let header = tokio::time::timeout(timeout, address::read_proxy(&mut stream)).await;
+            let header = tokio::time::timeout(timeout, address::read_proxy(&mut stream));
+            let Some(header) = self.stop.run_until_cancelled(header).await else {
+                return;
+            };
             match header.unwrap_or_else(|_| Err("no PROXY header came in time".to_owned())) {
                 Ok(Some(client)) => peer = client,
                 Ok(None) => {}
@@ -154,10 +157,12 @@ impl Reception {
         let Some(tls) = &self.tls else {
             return self.serve(stream, peer, service).await;
         };
-        match tokio::time::timeout(timeout, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => self.serve(stream, peer, service).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
-            Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+        let accepted = tokio::time::timeout(timeout, tls.acceptor().accept(stream));
+        match self.stop.run_until_cancelled(accepted).await {
+            Some(Ok(Ok(stream))) => self.serve(stream, peer, service).await,
+            Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "no TLS handshake"),
+            Some(Err(_)) => tracing::debug!(%peer, "no TLS handshake in time"),
+            None => {}
         }
     }
 

@@ -21,7 +21,7 @@ QUICK = {
     "BEAT_INTERVAL": BEAT,
     "LEAVE_GRACE": GRACE,
     "REAP_PAUSE": PAUSE,
-    "COMMAND_TIMEOUT": 0.5,
+    "COMMAND_TIMEOUT": 1,
 }
 # From the last beat until somebody notices, and does it, on a busy machine.
 TOLD_WITHIN = LEASE + BEAT + 5

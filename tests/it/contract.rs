@@ -21,6 +21,7 @@ use crate::support::redis::RedisServer;
 use crate::support::secured::{LOGIN, Secured};
 use crate::support::sentinel::Watched;
 
+mod nodes;
 mod topologies;
 
 /// A backplane as one node has it.
@@ -286,7 +287,16 @@ contract!(
     a_created_room_waits_for_its_people,
     an_audience_and_an_origin_arrive_unharmed,
     a_node_knows_the_nodes_that_report,
+    a_node_finds_its_own_members,
+    a_user_has_so_many_places,
+    a_revocation_ends_with_the_token,
+    a_crowd_leaves_in_one_step_each_user_once,
 );
+
+use nodes::{
+    a_crowd_leaves_in_one_step_each_user_once, a_node_finds_its_own_members,
+    a_revocation_ends_with_the_token, a_user_has_so_many_places,
+};
 
 async fn a_commit_is_heard_once_in_order(subject: Subject) {
     subject.begun().await;

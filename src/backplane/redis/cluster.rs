@@ -82,7 +82,8 @@ impl Cluster for Redis {
         let named = vec![Key::from(keys::nodes(self.prefix()))];
         let args = vec![text(node.to_string()), int(within.as_millis() as u64)];
         self.ask(&self.scripts.depart, named, args).await?;
-        Ok(())
+        let report = keys::node(self.prefix(), &node.to_string());
+        self.commands.del(report).await.map_err(unavailable)
     }
 
     async fn hold(&self, node: NodeId, room: &Room) -> Result<(), Error> {
