@@ -100,7 +100,7 @@ pub fn part(kind: &'static str, body: &'static str) -> Answer {
 }
 
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                           connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 

@@ -99,7 +99,7 @@ fn claims(asked: &ArgMatches, keys: &auth::Config) -> Claims {
 }
 
 /// Longest life of a token, in days.
-const MAX_DAYS: u64 = 3_650;
+const MAX_DAYS: u64 = auth::LONGEST_LIFE.as_secs() / 86_400;
 
 fn ttl(text: &str) -> Result<Duration, String> {
     let right = || format!("right is a number with s, m, h or d, such as 15m, up to {MAX_DAYS}d");

@@ -4,7 +4,7 @@ use hyper::{Request, StatusCode};
 use serde::Deserialize;
 
 use super::{Api, Path, no_content, problem};
-use crate::auth::{BadToken, Identity};
+use crate::auth::{self, BadToken, Identity};
 use crate::clock::Millis;
 use crate::http::{self, Answer, Problem};
 use crate::ids::SessionId;
@@ -23,7 +23,7 @@ struct LogoutBody {
 /// Longest id of a token, in characters.
 const MAX_TOKEN_ID: usize = 128;
 /// How long a token that is not known but by its id stays revoked: longer than tokens live.
-const UNKNOWN_LIFE: Millis = 30 * 86_400_000;
+const UNKNOWN_LIFE: Millis = auth::LONGEST_LIFE.as_millis() as Millis;
 
 impl Api {
     pub(super) async fn caller<B>(&self, request: &Request<B>) -> Result<Caller, Problem> {
@@ -34,7 +34,7 @@ impl Api {
             let detail = "a token is needed, in Authorization: Bearer";
             return Err(unauthorized(detail));
         };
-        match self.node.identify(&token).await {
+        match self.node.identify_once(&token).await {
             Ok(identity) => Ok(Some(identity)),
             Err(why) => Err(refused(&why)),
         }
@@ -141,7 +141,7 @@ fn refused(why: &NotAdmitted) -> Problem {
             "identity_unavailable",
             why.to_string(),
         ),
-        NotAdmitted::Token(_) | NotAdmitted::Revoked => unauthorized(why.to_string()),
+        NotAdmitted::Token(_) | NotAdmitted::Void => unauthorized(why.to_string()),
         NotAdmitted::Forbidden(detail) => forbidden(detail),
         NotAdmitted::Backplane(error) => problem(error),
         NotAdmitted::Leaving => {

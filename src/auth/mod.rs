@@ -22,6 +22,8 @@ pub use self::jwt::{Verifier, sign};
 
 /// How far clocks may be apart: a token counts this long before its `nbf` and after its `exp`.
 pub const LEEWAY: Duration = Duration::from_secs(30);
+/// Longest life of a token made here; none of another issuer is expected to live longer.
+pub const LONGEST_LIFE: Duration = Duration::from_secs(3_650 * 86_400);
 /// Longest token that is looked at, in bytes.
 pub const MAX_TOKEN: usize = 8 * 1024;
 

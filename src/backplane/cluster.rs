@@ -66,8 +66,8 @@ pub trait Cluster: Send + Sync {
     /// is gone at once.
     async fn depart(&self, node: NodeId, within: Duration) -> Result<(), Error>;
 
-    /// Writes down that the node is about to have members in the room. Idempotent.
-    async fn hold(&self, node: NodeId, room: &Room) -> Result<(), Error>;
+    /// Writes down that the node is about to have members in these rooms. Idempotent.
+    async fn hold(&self, node: NodeId, rooms: &[Room]) -> Result<(), Error>;
 
     /// The node has no members there any more. Best effort.
     async fn release(&self, node: NodeId, room: &Room);

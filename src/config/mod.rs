@@ -96,7 +96,7 @@ impl Reader<'_> {
                 queue: self.size("RELAY_QUEUE"),
             },
             beat_every: self.seconds("BEAT_INTERVAL"),
-            lease: self.seconds("LEASE"),
+            lease: self.lease(),
             reap_pause: self.seconds("REAP_PAUSE"),
             places_per_user: self.whole("MAX_CONNECTIONS_PER_USER"),
             drain: node::drain::Config {
@@ -274,6 +274,19 @@ impl Reader<'_> {
         let right = &self.given.setting(name).right;
         self.refuse(name, format!("{right} ({why})"));
         None
+    }
+
+    /// One beat that is late must not be a death.
+    fn lease(&mut self) -> Duration {
+        let (lease, beat) = (self.seconds("LEASE"), self.seconds("BEAT_INTERVAL"));
+        if lease < beat * 2 {
+            let right = format!(
+                "at least two of BEAT_INTERVAL, {} s",
+                beat.as_secs_f64() * 2.0
+            );
+            self.refuse("LEASE", right);
+        }
+        lease
     }
 
     fn node_name(&mut self) -> String {

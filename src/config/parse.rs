@@ -192,7 +192,19 @@ pub fn network(text: &str) -> Option<ipnet::IpNet> {
     text.parse().ok().or_else(one)
 }
 
-pub fn is_origin(text: &str) -> bool {
+/// An origin as browsers write it: in lower case, without the port that goes without saying.
+pub fn origin(text: &str) -> Option<String> {
+    let origin = text.trim().to_ascii_lowercase();
+    let port = if origin.starts_with("https:") {
+        ":443"
+    } else {
+        ":80"
+    };
+    let origin = origin.strip_suffix(port).unwrap_or(&origin).to_owned();
+    is_origin(&origin).then_some(origin)
+}
+
+fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));

@@ -182,7 +182,7 @@ pub const SETTINGS: &[Setting] = &[
         "PROXY_PROTOCOL",
         "false",
         Flag,
-        "Connections from TRUSTED_PROXIES, or all if there are none, begin with a PROXY header of version 2",
+        "Connections from TRUSTED_PROXIES begin with a PROXY header of version 2",
     ),
     setting(
         "TLS_CERT",
@@ -309,6 +309,18 @@ pub const SETTINGS: &[Setting] = &[
         "4096",
         Whole("connections", 1, 100_000),
         "Connections that are not sockets yet; more wait in the kernel",
+    ),
+    setting(
+        "MAX_HANDSHAKES_PER_ADDRESS",
+        "512",
+        Whole("connections", 1, 100_000),
+        "Of these from one address; more are cut. This machine's own and TRUSTED_PROXIES' are not counted",
+    ),
+    setting(
+        "MAX_HTTP_AGE",
+        "300",
+        Seconds(1.0, DAY),
+        "Life of a connection that does not become a socket",
     ),
     setting(
         "HANDSHAKE_TIMEOUT",

@@ -16,6 +16,8 @@ impl Reader<'_> {
         transport::Config {
             max_connections: self.size("MAX_CONNECTIONS"),
             max_handshakes: self.size("MAX_HANDSHAKES"),
+            handshakes_per_address: self.size("MAX_HANDSHAKES_PER_ADDRESS"),
+            http_age: self.seconds("MAX_HTTP_AGE"),
             handshake_timeout: self.seconds("HANDSHAKE_TIMEOUT"),
             heartbeat: self.seconds("HEARTBEAT_INTERVAL"),
             close_timeout: self.seconds("CLOSE_TIMEOUT"),
@@ -27,7 +29,7 @@ impl Reader<'_> {
             },
             origins: self.origins(),
             trusted_proxies: self.trusted_proxies(),
-            proxy_protocol: self.flag("PROXY_PROTOCOL"),
+            proxy_protocol: self.proxy_protocol(),
             limits: self.limits(max_frame_bytes),
             tls: self.tls(),
         }
@@ -65,11 +67,11 @@ impl Reader<'_> {
             "*" => return Origins::Any,
             _ => {}
         }
-        let origins: Vec<String> = list.split(',').map(|o| o.trim().to_owned()).collect();
-        if !origins.iter().all(|origin| parse::is_origin(origin)) {
+        let origins: Option<Vec<String>> = list.split(',').map(parse::origin).collect();
+        if origins.is_none() {
             self.refuse_by_rule("ALLOWED_ORIGINS");
         }
-        Origins::Listed(origins)
+        Origins::Listed(origins.unwrap_or_default())
     }
 
     fn trusted_proxies(&mut self) -> Vec<IpNet> {
@@ -80,6 +82,16 @@ impl Reader<'_> {
             self.refuse_by_rule("TRUSTED_PROXIES");
             Vec::new()
         })
+    }
+
+    /// A header that anybody may send says nothing.
+    fn proxy_protocol(&mut self) -> bool {
+        let on = self.flag("PROXY_PROTOCOL");
+        if on && self.text("TRUSTED_PROXIES").is_empty() {
+            let right = "true together with TRUSTED_PROXIES, whose headers are believed";
+            self.refuse("PROXY_PROTOCOL", right.to_owned());
+        }
+        on
     }
 
     fn tls(&mut self) -> Option<tls::Config> {

@@ -103,6 +103,13 @@ impl Dialect {
         }
     }
 
+    /// The id its sender gave the frame, if that can be read.
+    pub fn id_of(self, frame: &str) -> Option<String> {
+        match self {
+            Dialect::Pairing => pairing::id_of(frame),
+        }
+    }
+
     /// Writes the event; false, and nothing written, when the dialect has no word for it.
     pub fn encode(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         match self {

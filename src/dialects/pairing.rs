@@ -58,6 +58,10 @@ pub fn decode(text: &str) -> Result<Incoming, Refused> {
     }
 }
 
+pub fn id_of(text: &str) -> Option<String> {
+    command_id(parse(text).ok()?.id).ok()?
+}
+
 fn parse(text: &str) -> Result<Frame<'_>, Reject> {
     // A list would be taken for a struct's fields in order.
     if !text.trim_ascii_start().starts_with('{') {

@@ -115,6 +115,24 @@ pub fn first_fields(session: &SessionId, now: Millis) -> Vec<(&'static str, Stri
     ]
 }
 
+/// What a matched session is made of again when the store lost it: whom it is for must not be forgotten with
+/// it. The text is lost.
+pub fn kept(
+    session: &SessionId,
+    fields: &HashMap<String, String>,
+    now: Millis,
+) -> Option<Vec<(&'static str, String)>> {
+    let matched = fields.get("matched")?;
+    let mut kept = first_fields(session, now);
+    for (name, value) in &mut kept {
+        if let Some(known) = fields.get(*name).filter(|_| *name != "code") {
+            value.clone_from(known);
+        }
+    }
+    kept.push(("matched", matched.clone()));
+    Some(kept)
+}
+
 /// Reads a session's fields; what is missing is empty.
 pub fn view(
     session: SessionId,

@@ -23,7 +23,8 @@ use crate::telemetry::metrics::metrics;
 /// Close code of a socket that could not keep up: it may come back and resume.
 pub const TOO_SLOW: u16 = 4503;
 
-/// Frames that may wait for a socket's task, as a multiple of the bound: a burst comes before the task does.
+/// What may wait for a socket's task, as a multiple of the bounds, until the kernel takes no more: a burst comes
+/// before the task does, and tells nothing of a slow reader.
 const BURST: usize = 16;
 
 /// Who writes.
@@ -53,8 +54,10 @@ pub struct Socket {
 struct State {
     outbox: Outbox,
     phase: Phase,
-    /// The kernel took no more; the task flushes.
+    /// The task flushes.
     blocked: bool,
+    /// The kernel took no more.
+    congested: bool,
     /// Pushed to since the last flush.
     dirty: bool,
 }
@@ -76,11 +79,8 @@ impl Socket {
         name: Arc<str>,
         tongue: u8,
         writer: Writer,
-        mut bounds: Bounds,
+        bounds: Bounds,
     ) -> Self {
-        if matches!(writer, Writer::ByTask) {
-            bounds.messages *= BURST;
-        }
         Self {
             id,
             user,
@@ -178,6 +178,7 @@ impl Socket {
                 }
             });
             state.blocked = flush == Flush::Blocked;
+            state.congested = state.blocked;
             flush
         };
         let flushed = match flush {
@@ -204,7 +205,12 @@ impl Socket {
         if state.phase != Phase::Open {
             return;
         }
-        let (mut conflated, bounds) = (0, &self.bounds);
+        let (mut conflated, mut bounds) = (0, self.bounds);
+        if matches!(self.writer, Writer::ByTask) && !state.congested {
+            bounds.messages *= BURST;
+            bounds.bytes *= BURST;
+        }
+        let bounds = &bounds;
         let mut refused = state.outbox.push(lane, frame, bounds, &mut conflated).err();
         if !state.blocked
             && let Some(frame) = refused.take()

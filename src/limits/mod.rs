@@ -14,7 +14,7 @@ use governor::clock::{Clock, MonotonicClock};
 use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, Quota, RateLimiter};
 
-pub use self::pace::{Pace, Verdict};
+pub use self::pace::{Over, Pace, Verdict};
 use crate::ids::UserId;
 
 #[derive(Debug, Clone, Copy)]
@@ -64,14 +64,41 @@ impl Limits {
             Verdict::Fine => match self.users.check_key(user) {
                 Ok(()) => Verdict::Fine,
                 Err(early) => Verdict::Haste {
-                    what: format!(
-                        "all your sockets together send at most {} frames a second",
-                        self.config.user_messages
-                    ),
+                    over: Over::User,
                     retry_in: wait(&early),
                 },
             },
             other => other,
+        }
+    }
+
+    /// The same for a ping or a pong, which counts for its socket alone.
+    pub fn control(&self, pace: &mut Pace, bytes: usize) -> Verdict {
+        pace.frame(&self.config, bytes)
+    }
+
+    /// A sentence for who is too fast.
+    pub fn sentence(&self, over: Over) -> String {
+        let Config {
+            messages,
+            message_burst,
+            bytes,
+            byte_burst,
+            user_messages,
+            ..
+        } = self.config;
+        match over {
+            Over::Messages => {
+                format!(
+                    "a socket sends at most {messages} frames a second, {message_burst} at once"
+                )
+            }
+            Over::Bytes => {
+                format!("a socket sends at most {bytes} bytes a second, {byte_burst} at once")
+            }
+            Over::User => {
+                format!("all your sockets together send at most {user_messages} frames a second")
+            }
         }
     }
 
@@ -105,7 +132,7 @@ fn wait(early: &NotUntil<std::time::Instant>) -> Duration {
 }
 
 /// One customer has a whole network of 64 bits in IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => {
             let bits = address.to_bits() >> 64 << 64;
@@ -153,10 +180,10 @@ mod tests {
         let mut pace = limits.pace();
         assert!(is_fine(&limits.frame(&mut pace, &ann, 100)));
         let verdict = limits.frame(&mut pace, &ann, 50);
-        let Verdict::Haste { what, retry_in } = verdict else {
+        let Verdict::Haste { over, retry_in } = verdict else {
             panic!("over the burst");
         };
-        assert!(what.contains("bytes"), "{what}");
+        assert!(limits.sentence(over).contains("bytes"), "{over:?}");
         assert!(retry_in > Duration::from_secs(3) && retry_in <= Duration::from_secs(5));
     }
 

@@ -16,13 +16,21 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, MonotonicClock>;
 
+/// What somebody is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    Messages,
+    Bytes,
+    User,
+}
+
 /// What becomes of a frame.
 #[derive(Debug)]
 pub enum Verdict {
     Fine,
-    /// Not to be executed; `what` is a sentence for its sender.
+    /// Not to be executed.
     Haste {
-        what: String,
+        over: Over,
         retry_in: Duration,
     },
     /// The socket is to be closed.
@@ -56,9 +64,7 @@ impl Pace {
         self.offered.0 = self.offered.0.saturating_add(1);
         self.offered.1 += u64::from(bytes);
         if let Err(early) = self.messages.check() {
-            let (rate, burst) = (config.messages, config.message_burst);
-            let what = format!("a socket sends at most {rate} frames a second, {burst} at once");
-            return self.judge(config, what, wait(&early));
+            return self.judge(config, Over::Messages, wait(&early));
         }
         let Some(bytes) = NonZeroU32::new(bytes) else {
             return Verdict::Fine;
@@ -69,22 +75,20 @@ impl Pace {
             // A frame is never larger than the burst: its size is bounded before it comes here.
             Err(_) => WINDOW,
         };
-        let (rate, burst) = (config.bytes, config.byte_burst);
-        let what = format!("a socket sends at most {rate} bytes a second, {burst} at once");
-        self.judge(config, what, retry_in)
+        self.judge(config, Over::Bytes, retry_in)
     }
 
     /// Whether haste has become a flood. Only who is too fast is judged: below the rate there is none.
-    fn judge(&mut self, config: &Config, what: String, retry_in: Duration) -> Verdict {
+    fn judge(&mut self, config: &Config, over: Over, retry_in: Duration) -> Verdict {
         let took = self.since.elapsed();
         if took >= WINDOW {
             let (messages, bytes) = self.offered;
-            let over = |offered: f64, rate: NonZeroU32| {
+            let floods = |offered: f64, rate: NonZeroU32| {
                 offered / took.as_secs_f64() > FLOOD * f64::from(rate.get())
             };
-            let floods =
-                over(f64::from(messages), config.messages) || over(bytes as f64, config.bytes);
-            self.flooding = floods.then(|| self.flooding.unwrap_or(self.since));
+            let flood =
+                floods(f64::from(messages), config.messages) || floods(bytes as f64, config.bytes);
+            self.flooding = flood.then(|| self.flooding.unwrap_or(self.since));
             self.offered = (0, 0);
             self.since = Instant::now();
         }
@@ -94,6 +98,6 @@ impl Pace {
         {
             return Verdict::Flood;
         }
-        Verdict::Haste { what, retry_in }
+        Verdict::Haste { over, retry_in }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::lobby::TOKEN_GONE;
 use crate::auth::{BadToken, Identity, Role};
 use crate::backplane::Error;
 use crate::ids::{Room, SessionId, SocketId, UserId};
@@ -12,8 +13,8 @@ use crate::ids::{Room, SessionId, SocketId, UserId};
 pub enum NotAdmitted {
     #[error(transparent)]
     Token(#[from] BadToken),
-    #[error("the token has been revoked; log in again")]
-    Revoked,
+    #[error("{TOKEN_GONE}")]
+    Void,
     #[error("{0}")]
     Forbidden(&'static str),
     #[error(transparent)]
@@ -42,17 +43,41 @@ impl Node {
                 "this node is open: it believes user_id and reads no tokens",
             ));
         };
-        let identity = auth.verify(token, self.clock().now()).await?;
+        Ok(auth.verify(token, self.clock().now()).await?)
+    }
+
+    /// The same for who does not come in, and is not told when the token is revoked later.
+    pub async fn identify_once(&self, token: &str) -> Result<Identity, NotAdmitted> {
+        let identity = self.identify(token).await?;
         if let Some(token) = &identity.id
             && self.backplane.is_revoked(token).await?
         {
-            return Err(NotAdmitted::Revoked);
+            return Err(NotAdmitted::Void);
         }
         Ok(identity)
     }
 
-    /// Lets a user into a session, or says why not.
+    /// Lets a user into a session, or says why not. Goes on to its end when nobody waits for it any more: what was
+    /// begun half would be given back by nobody.
     pub async fn admit(
+        self: &Arc<Self>,
+        session: &SessionId,
+        user: &UserId,
+        identity: Option<&Identity>,
+    ) -> Result<Admission, NotAdmitted> {
+        let (session, user) = (session.clone(), user.clone());
+        let (node, identity) = (self.clone(), identity.cloned());
+        let admitted = self.farewells.spawn(async move {
+            let identity = identity.as_ref();
+            node.take_place(&session, &user, identity).await
+        });
+        admitted.await.unwrap_or_else(|error| {
+            let why = format!("letting somebody in failed: {error}");
+            Err(Error::Unavailable(why).into())
+        })
+    }
+
+    async fn take_place(
         self: &Arc<Self>,
         session: &SessionId,
         user: &UserId,
@@ -90,7 +115,7 @@ impl Node {
             && self.backplane.is_revoked(&token).await?
         {
             self.close_token(&token);
-            return Err(NotAdmitted::Revoked);
+            return Err(NotAdmitted::Void);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Node, NotAdmitted, Participant, pack, snapshots};
+use crate::auth::BadToken;
 use crate::backplane::{Audience, Change, Committed, Error, Link};
 use crate::dialects::{Incoming, Refused, Reply};
 use crate::domain::{Actor, Code, Cursor, Effect, Event, Reject, Write, decide, documents};
@@ -84,9 +85,7 @@ impl Node {
     ) -> Handled {
         metrics().received_bytes(text.len());
         self.pairing.received(HASTE);
-        let id = match participant.dialect.decode(text) {
-            Ok(Incoming { id, .. }) | Err(Refused { id, .. }) => id,
-        };
+        let id = participant.dialect.id_of(text);
         let reject = Reject::too_fast(what, retry_in.as_millis() as u64);
         self.refuse(participant, reject, id.as_deref())
     }
@@ -104,7 +103,7 @@ impl Node {
                 let expires_at = expires_at.saturating_mul(1_000);
                 self.say(participant, &Reply::AuthOk { expires_at, id });
             }
-            Err(NotAdmitted::Backplane(_)) => {
+            Err(NotAdmitted::Backplane(_) | NotAdmitted::Token(BadToken::Unavailable)) => {
                 self.refuse(participant, Reject::unavailable(), id);
             }
             Err(error) => {

@@ -12,6 +12,8 @@ use crate::ids::{NodeId, Room};
 
 /// How long a room is still listened to after its last socket, who as a rule is back at once.
 const LINGER: Duration = Duration::from_secs(1);
+/// Rooms written down with one command.
+const HELD_AT_ONCE: usize = 500;
 
 pub struct Listening {
     node: NodeId,
@@ -75,19 +77,17 @@ impl Listening {
         if turn.sockets > 0 || !self.is_current(room, &listened) {
             return false;
         }
+        // Out of the map last: whoever comes meanwhile waits for its turn, and then takes the room up anew.
+        self.put_down(room).await;
         self.rooms.remove(room);
-        if is_heard(room) {
-            self.backplane.unlisten(room).await;
-        }
-        self.backplane.release(self.node, room).await;
         true
     }
 
     /// Writes every room down again, for a backplane that may have lost it.
     pub async fn hold_all(&self) -> Result<(), Error> {
         let rooms: Vec<Room> = self.rooms.iter().map(|room| room.key().clone()).collect();
-        for room in rooms {
-            self.backplane.hold(self.node, &room).await?;
+        for some in rooms.chunks(HELD_AT_ONCE) {
+            self.backplane.hold(self.node, some).await?;
         }
         Ok(())
     }
@@ -101,13 +101,23 @@ impl Listening {
     }
 
     async fn take_up(&self, room: &Room) -> Result<(), Error> {
-        let hold = self.backplane.hold(self.node, room);
-        if is_heard(room) {
-            tokio::try_join!(hold, self.backplane.listen(room))?;
-        } else {
-            hold.await?;
+        let hold = self.backplane.hold(self.node, std::slice::from_ref(room));
+        if !is_heard(room) {
+            return hold.await;
         }
-        Ok(())
+        let (held, heard) = tokio::join!(hold, self.backplane.listen(room));
+        let taken = held.and(heard);
+        if taken.is_err() {
+            self.put_down(room).await;
+        }
+        taken
+    }
+
+    async fn put_down(&self, room: &Room) {
+        if is_heard(room) {
+            self.backplane.unlisten(room).await;
+        }
+        self.backplane.release(self.node, room).await;
     }
 
     fn is_current(&self, room: &Room, listened: &Arc<Mutex<Listened>>) -> bool {

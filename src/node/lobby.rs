@@ -65,17 +65,22 @@ impl Line {
 
 impl Node {
     /// No node believes this token any more; its sockets are closed. `ends_at` is when nobody would anyway.
-    pub async fn revoke(&self, token: &str, ends_at: Millis) -> Result<(), Error> {
+    /// From the moment it is written down the others are told, whether the asker waits or not.
+    pub async fn revoke(self: &Arc<Self>, token: &str, ends_at: Millis) -> Result<(), Error> {
         let left = u64::try_from(ends_at - self.clock().now()).unwrap_or(0);
-        self.backplane
-            .revoke(token, Duration::from_millis(left))
-            .await?;
+        let left = Duration::from_millis(left);
+        self.backplane.revoke(token, left).await?;
+        tracing::info!(target: "audit", jti = token, "token revoked");
+        self.close_token(token);
         let event = Event::TokenRevoked {
             token: token.to_owned(),
         };
         let draft = self.roster.draft(&event, None, Audience::All);
-        self.backplane.announce(&Room::Lobby, draft, None).await?;
-        tracing::info!(target: "audit", token, "token revoked");
+        let node = self.clone();
+        self.chores.spawn(async move {
+            let tell = || node.backplane.announce(&Room::Lobby, draft.clone(), None);
+            node.insist(&Room::Lobby, tell).await;
+        });
         Ok(())
     }
 
@@ -89,7 +94,12 @@ impl Node {
             loop {
                 tokio::select! {
                     Some(envelope) = heard.recv() => self.take_notice(&envelope),
-                    () = line.missed.notified() => self.check_tokens().await,
+                    () = line.missed.notified() => {
+                        if !self.check_tokens().await {
+                            tokio::time::sleep(AGAIN).await;
+                            line.compare();
+                        }
+                    }
                     else => return,
                 }
             }
@@ -124,23 +134,32 @@ impl Node {
     pub(super) fn close_token(&self, token: &str) {
         for socket in self.passes.revoke(token) {
             if let Some(socket) = self.hub.find(socket) {
-                socket.close(BAD_TOKEN, "the token has been revoked; log in again");
+                socket.close(BAD_TOKEN, TOKEN_GONE);
             }
         }
     }
 
-    /// Asks after every token somebody is here with: word of its revocation may have been missed.
-    async fn check_tokens(&self) {
+    /// Asks after every token somebody is here with: word of its revocation may have been missed. False when
+    /// one could not be asked after.
+    async fn check_tokens(&self) -> bool {
         stream::iter(self.passes.tokens())
-            .for_each_concurrent(AT_ONCE, |token| async move {
+            .map(|token| async move {
                 match self.backplane.is_revoked(&token).await {
-                    Ok(true) => self.close_token(&token),
-                    Ok(false) => {}
-                    // The link goes again, and with its return everything is asked again.
-                    Err(error) => tracing::debug!(%error, "a token could not be asked after"),
+                    Ok(revoked) => {
+                        if revoked {
+                            self.close_token(&token);
+                        }
+                        true
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "a token could not be asked after");
+                        false
+                    }
                 }
             })
-            .await;
+            .buffer_unordered(AT_ONCE)
+            .fold(true, |all, asked| async move { all && asked })
+            .await
     }
 
     /// Closes sockets whose token has ended, until the node stops.

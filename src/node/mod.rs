@@ -33,6 +33,7 @@ pub use self::commands::Handled;
 use self::drain::Stage;
 use self::listening::Listening;
 use self::passes::Passes;
+use self::reaper::Rising;
 use self::relay::Relay;
 use self::roster::Roster;
 use self::totals::Totals;
@@ -50,6 +51,7 @@ pub const ENDED: u16 = 4410;
 
 /// Wait before leaving a room is tried again.
 const LEAVE_AGAIN: Duration = Duration::from_millis(200);
+const LEAVE_AGAIN_MOST: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -88,6 +90,7 @@ pub struct Node {
     reaping: Mutex<HashMap<NodeId, CancellationToken>>,
     /// Has said that it lives, so that somebody notices when it does no more.
     leased: AtomicBool,
+    rising: Mutex<Rising>,
     /// From when on others may be called dead; `None` while the backplane is away.
     reap_from: Mutex<Option<Instant>>,
     stage: AtomicU8,
@@ -142,6 +145,7 @@ impl Node {
             chores: TaskTracker::new(),
             reaping: Mutex::default(),
             leased: AtomicBool::new(false),
+            rising: Mutex::default(),
             reap_from: Mutex::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
             stopping: CancellationToken::new(),
@@ -188,9 +192,11 @@ impl Node {
                 return Err(NotAdmitted::Leaving);
             }
             if self.passes.is_void(socket.id) {
-                return Err(NotAdmitted::Revoked);
+                return Err(NotAdmitted::Void);
             }
-            let entry = self.roster.entry(&room, &socket, self.config.autocreate);
+            let create = self.config.autocreate;
+            let create = create.then(|| self.roster.first_fields(&room)).flatten();
+            let entry = self.roster.entry(&socket, create);
             self.backplane.enter(&room, entry).await?;
             self.relay.open(&room, socket.clone()).await?;
             Ok(())
@@ -241,6 +247,7 @@ impl Node {
         F: Future<Output = Result<(), Error>>,
     {
         let mut link = self.backplane.link();
+        let mut wait = LEAVE_AGAIN;
         loop {
             let up = async { link.wait_for(|link| *link == Link::Up).await.is_ok() };
             let reached = tokio::select! {
@@ -254,7 +261,12 @@ impl Node {
             match act().await {
                 Err(Error::Unavailable(detail)) => {
                     tracing::debug!(%room, detail, "leaving must wait");
-                    tokio::time::sleep(LEAVE_AGAIN).await;
+                    let pause = tokio::time::sleep(wait);
+                    if self.stopping.run_until_cancelled(pause).await.is_none() {
+                        return false;
+                    }
+                    // A store that answers and refuses is not to be stormed.
+                    wait = (wait * 2).min(LEAVE_AGAIN_MOST);
                 }
                 _ => return true,
             }
@@ -265,7 +277,6 @@ impl Node {
     pub async fn beat(self: Arc<Self>) {
         let mut every = tokio::time::interval(self.config.beat_every);
         let mut link = self.backplane.link();
-        let mut reaped = false;
         loop {
             let next = async {
                 // Nobody is let in without a lease: a link that comes up does not wait for the next tick.
@@ -284,9 +295,7 @@ impl Node {
             if beat.lost {
                 tracing::warn!("this node's lease had run out: its members are entered again");
             }
-            if beat.lost || reaped {
-                reaped = !self.rise(beat.lost).await;
-            }
+            self.rise(beat.lost);
             self.reap(&beat.dead);
         }
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Node;
 use crate::backplane::{EXITS, Error, Exit, Link};
 use crate::domain::Member;
+use crate::hub::Socket;
 use crate::ids::{NodeId, Room};
 use crate::telemetry::metrics::metrics;
 
@@ -22,6 +23,17 @@ const CLAIM: Duration = Duration::from_secs(15);
 const SECOND_LOOK: Duration = Duration::from_secs(30);
 /// Rooms walked at once.
 const AT_ONCE: usize = 16;
+/// A backplane that is reached later than this after the start was away.
+const AT_ONCE_UP: Duration = Duration::from_secs(5);
+
+/// What a node owes its members after its lease had run out.
+#[derive(Default)]
+pub(super) struct Rising {
+    /// They are to be entered again, the first time without waiting for a reaper to be done.
+    owed: bool,
+    at_once: bool,
+    under_way: bool,
+}
 
 impl Node {
     /// Begins to reap those of the dead that nobody else does, unless it is too early to say who is dead.
@@ -68,18 +80,41 @@ impl Node {
     }
 
     /// Enters this node's members again after its lease had run out: at once, and once more when nobody
-    /// reaps it any more. False while somebody does.
-    pub(super) async fn rise(self: &Arc<Self>, at_once: bool) -> bool {
+    /// reaps it any more. It takes its time, and the node must go on beating meanwhile.
+    pub(super) fn rise(self: &Arc<Self>, lost: bool) {
+        {
+            let mut rising = self.rising.lock();
+            rising.at_once |= lost;
+            rising.owed |= lost;
+            if !rising.owed || rising.under_way {
+                return;
+            }
+            rising.under_way = true;
+        }
+        let node = self.clone();
+        self.chores.spawn(async move {
+            let at_once = std::mem::take(&mut node.rising.lock().at_once);
+            let risen = node.stopping.run_until_cancelled(node.enter_again(at_once));
+            let done = risen.await == Some(true);
+            let mut rising = node.rising.lock();
+            rising.under_way = false;
+            rising.owed = rising.at_once || !done;
+        });
+    }
+
+    /// True when all is entered and nobody reaps this node.
+    async fn enter_again(&self, at_once: bool) -> bool {
         let claimed = self.backplane.claim(self.id, self.id, CLAIM).await;
         let free = claimed == Ok(true);
+        let mut done = free;
         if free || at_once {
-            self.reclaim().await;
+            done &= self.reclaim().await;
             self.relay.compare_all();
         }
         if free {
             self.let_go(self.id).await;
         }
-        free
+        done
     }
 
     async fn bury(&self, dead: NodeId) -> Result<(), Error> {
@@ -166,19 +201,20 @@ impl Node {
     /// of this one is written down again.
     pub async fn attend_link(self: Arc<Self>) {
         let mut link = self.backplane.link();
-        let mut been_up = false;
+        let (started, mut been_up) = (Instant::now(), false);
         loop {
             let now = *link.borrow_and_update();
             match now {
                 Link::Up => {
-                    let wait = if been_up {
-                        self.config.reap_pause
+                    // A backplane that was there at once has been there for the others, too.
+                    let pause = if been_up || started.elapsed() > AT_ONCE_UP {
+                        self.config.reap_pause.max(self.config.lease)
                     } else {
                         self.config.lease
                     };
-                    *self.reap_from.lock() = Some(Instant::now() + wait);
+                    *self.reap_from.lock() = Some(Instant::now() + pause);
                     if been_up {
-                        self.reclaim().await;
+                        self.rise(true);
                     }
                     been_up = true;
                 }
@@ -190,23 +226,32 @@ impl Node {
         }
     }
 
-    /// Writes down again what this node has, for a backplane or a reaper that may have taken it away. The
-    /// members themselves are entered again room by room, by the relay.
-    pub(super) async fn reclaim(&self) {
-        if let Err(error) = self.hold_again().await {
+    /// Writes down again what this node has, for a backplane or a reaper that may have taken it away; false
+    /// when some of it could not be. The members themselves are entered again room by room, by the relay.
+    async fn reclaim(&self) -> bool {
+        let mut done = true;
+        if let Err(error) = self.listening.hold_all().await {
             tracing::warn!(%error, "this node's rooms could not all be held again");
+            done = false;
         }
+        let mut places = stream::iter(self.hub.sockets())
+            .map(|socket| async move { self.place_again(&socket).await })
+            .buffer_unordered(AT_ONCE);
+        while let Some(placed) = places.next().await {
+            if let Err(error) = placed {
+                tracing::debug!(%error, "a place could not be taken again");
+                done = false;
+            }
+        }
+        done
     }
 
-    async fn hold_again(&self) -> Result<(), Error> {
-        self.listening.hold_all().await?;
-        for socket in self.hub.sockets() {
-            // They are here already: the bound is for those who come.
-            let most = u64::from(u32::MAX);
-            self.backplane.admit(&socket.user, socket.id, most).await?;
-            if !self.hub.has_socket(socket.id) {
-                self.backplane.dismiss(&socket.user, socket.id).await?;
-            }
+    async fn place_again(&self, socket: &Socket) -> Result<(), Error> {
+        // They are here already: the bound is for those who come.
+        let most = u64::from(u32::MAX);
+        self.backplane.admit(&socket.user, socket.id, most).await?;
+        if !self.hub.has_socket(socket.id) {
+            self.backplane.dismiss(&socket.user, socket.id).await?;
         }
         Ok(())
     }

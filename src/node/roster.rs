@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 
 use super::pack;
-use crate::backplane::{Audience, Draft, Entry, Error, Exit, SharedBackplane};
+use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
 use crate::domain::{Cursor, Event, Member, sessions};
@@ -20,8 +20,14 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// A socket's entry into a room, which is made if it is missing and `create` says so.
-    pub fn entry(&self, room: &Room, socket: &Socket, create: bool) -> Entry {
+    /// What a room is made with when somebody comes before any match.
+    pub fn first_fields(&self, room: &Room) -> Option<Fields> {
+        let session = room.session()?;
+        Some(sessions::first_fields(session, self.clock.now()))
+    }
+
+    /// A socket's entry into a room, which is made if it is missing and `create` says of what.
+    pub fn entry(&self, socket: &Socket, create: Option<Fields>) -> Entry {
         let joined = Event::Joined {
             user: socket.user.clone(),
             name: socket.name.clone(),
@@ -31,10 +37,7 @@ impl Roster {
             user: socket.user.clone(),
             member: self.member(socket, None),
             joined: self.draft(&joined, Some(socket.id), Audience::Except(socket.id)),
-            create: room
-                .session()
-                .filter(|_| create)
-                .map(|session| sessions::first_fields(session, self.clock.now())),
+            create,
         }
     }
 
@@ -70,17 +73,22 @@ impl Roster {
         }
     }
 
-    /// Enters every socket this node has in the room once more: whom the backplane knows stays as it is.
+    /// Enters every socket this node has in the room once more: whom the backplane knows stays as it is. A room
+    /// that it lost is made again, of what is `kept` of it.
     pub async fn enter_all(
         &self,
         backplane: &SharedBackplane,
         hub: &Hub,
         room: &Room,
+        kept: Option<Fields>,
     ) -> Result<(), Error> {
-        backplane.hold(self.node, room).await?;
+        let create = &kept.or_else(|| self.first_fields(room));
+        backplane
+            .hold(self.node, std::slice::from_ref(room))
+            .await?;
         stream::iter(hub.sockets_in(room).into_iter().map(Ok))
             .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
-                let mut entry = self.entry(room, &socket, true);
+                let mut entry = self.entry(&socket, create.clone());
                 // Where it had been taken out, it has itself heard that its user left.
                 entry.joined.audience = Audience::All;
                 backplane.enter(room, entry).await?;

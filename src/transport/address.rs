@@ -32,9 +32,9 @@ fn is_trusted(proxies: &[IpNet], address: IpAddr) -> bool {
 pub fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let mut client = peer;
     let listed = headers.get_all(FORWARDED_FOR).iter();
+    // A line that is no text is a hop that cannot be read.
     let mut hops: Vec<&str> = listed
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
         .collect();
     while is_trusted(proxies, client)
         && let Some(hop) = hops.pop()
@@ -56,11 +56,13 @@ fn parse(hop: &str) -> Option<IpAddr> {
 }
 
 impl Config {
-    /// Whether a connection from there begins with a PROXY header: from a trusted proxy, or from anywhere when
-    /// none is named.
+    /// Whether a connection from there begins with a PROXY header.
     pub fn begins_with_proxy(&self, peer: IpAddr) -> bool {
-        let proxies = &self.trusted_proxies;
-        self.proxy_protocol && (proxies.is_empty() || is_trusted(proxies, peer))
+        self.proxy_protocol && self.is_proxy(peer)
+    }
+
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        is_trusted(&self.trusted_proxies, peer)
     }
 }
 
@@ -92,11 +94,13 @@ pub async fn read_proxy(stream: &mut TcpStream) -> Result<Option<IpAddr>, String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::HeaderValue;
 
     fn seen(peer: &str, forwarded: &[&str], proxies: &str) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append(FORWARDED_FOR, value.parse().unwrap());
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append(FORWARDED_FOR, value);
         }
         let nets: Vec<IpNet> = proxies
             .split_whitespace()
@@ -112,6 +116,7 @@ mod tests {
         for (peer, forwarded, proxies, right) in [
             ("192.0.2.1", &["198.51.100.9"][..], lan, "192.0.2.1"),
             ("192.0.2.1", &["198.51.100.9"], "", "192.0.2.1"),
+            ("10.0.0.1", &["127.0.0.1", "\u{e9}"], lan, "10.0.0.1"),
             ("10.0.0.1", &[], lan, "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.9"], lan, "198.51.100.9"),
             (

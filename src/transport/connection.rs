@@ -193,7 +193,8 @@ impl Connection {
         let limits = &transport.limits;
         match limits.frame(&mut self.pace, &self.socket.user, text.len()) {
             Verdict::Fine => Read::Command(transport.node.handle(participant, text)),
-            Verdict::Haste { what, retry_in } => {
+            Verdict::Haste { over, retry_in } => {
+                let what = limits.sentence(over);
                 let now = Instant::now();
                 if self.noted.is_none_or(|noted| now - noted >= NOTED_EVERY) {
                     self.noted = Some(now);
@@ -211,7 +212,7 @@ impl Connection {
     /// a lost connection; but it counts, and a flood of them ends as any other.
     fn count_control(&mut self, bytes: usize) -> Read {
         let limits = &self.transport.limits;
-        match limits.frame(&mut self.pace, &self.socket.user, bytes) {
+        match limits.control(&mut self.pace, bytes) {
             Verdict::Fine | Verdict::Haste { .. } => Read::Nothing,
             Verdict::Flood => self.stop_flood(),
         }

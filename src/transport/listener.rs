@@ -7,6 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -15,13 +17,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Config;
 use super::address::{self, Peer};
 use super::tls::Tls;
+use crate::limits;
 
 /// Connections the kernel completes while we are busy.
 const BACKLOG: i32 = 4_096;
@@ -59,6 +62,8 @@ struct Reception {
     http: http1::Builder,
     config: Config,
     tls: Option<Arc<Tls>>,
+    /// Connections of each address that are not sockets yet.
+    addresses: DashMap<IpAddr, usize>,
     stop: CancellationToken,
 }
 
@@ -91,6 +96,7 @@ impl Bound {
             http,
             config,
             tls,
+            addresses: DashMap::new(),
             stop,
         });
         loop {
@@ -110,13 +116,21 @@ impl Bound {
                     continue;
                 }
             };
+            let from = from.ip();
+            let Some(turn) = Turn::take(&reception, from) else {
+                tracing::debug!(%from, "too many connections of this address");
+                continue;
+            };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection was gone at once");
                 continue;
             }
-            let permit = permit.ok();
             let reception = reception.clone();
-            tasks.spawn(reception.receive(stream, from.ip(), service.clone(), permit));
+            let service = service.clone();
+            tasks.spawn(async move {
+                let _held = (permit, turn);
+                reception.receive(stream, from, service).await;
+            });
         }
         tasks.close();
         tasks.wait().await;
@@ -124,14 +138,9 @@ impl Bound {
 }
 
 impl Reception {
-    /// One connection, which has a permit until it is a socket or ends.
-    async fn receive<S, B>(
-        self: Arc<Self>,
-        mut stream: TcpStream,
-        from: IpAddr,
-        service: S,
-        _permit: Option<OwnedSemaphorePermit>,
-    ) where
+    /// One connection, until it is a socket or ends.
+    async fn receive<S, B>(&self, mut stream: TcpStream, from: IpAddr, service: S)
+    where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send,
         B: Body + Send + 'static,
@@ -182,10 +191,44 @@ impl Reception {
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection.with_upgrades());
         // A request that was cut short is the peer's loss, and not ours to report.
-        let served = self.stop.run_until_cancelled(connection.as_mut()).await;
-        if served.is_none() {
+        let served = tokio::time::timeout(self.config.http_age, connection.as_mut());
+        if !matches!(self.stop.run_until_cancelled(served).await, Some(Ok(_))) {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(self.config.close_timeout, connection).await;
+        }
+    }
+}
+
+/// One of the connections an address may have that are not sockets.
+struct Turn(Option<(Arc<Reception>, IpAddr)>);
+
+impl Turn {
+    /// Proxies and this machine's own speak for many, and are not counted.
+    fn take(reception: &Arc<Reception>, from: IpAddr) -> Option<Self> {
+        let config = &reception.config;
+        let from = from.to_canonical();
+        if from.is_loopback() || config.is_proxy(from) {
+            return Some(Self(None));
+        }
+        let network = limits::network(from);
+        let mut count = reception.addresses.entry(network).or_default();
+        if *count >= config.handshakes_per_address {
+            return None;
+        }
+        *count += 1;
+        Some(Self(Some((reception.clone(), network))))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some((reception, network)) = &self.0
+            && let Entry::Occupied(mut count) = reception.addresses.entry(*network)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }

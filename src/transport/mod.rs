@@ -37,6 +37,9 @@ use crate::node::Node;
 pub struct Config {
     pub max_connections: usize,
     pub max_handshakes: usize,
+    pub handshakes_per_address: usize,
+    /// Longest life of a connection that does not become a socket.
+    pub http_age: Duration,
     pub handshake_timeout: Duration,
     pub heartbeat: Duration,
     pub close_timeout: Duration,
@@ -46,7 +49,7 @@ pub struct Config {
     pub origins: Origins,
     /// Whose word on a client's address is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections from trusted proxies, or all when none is named, begin with a PROXY header.
+    /// Connections from trusted proxies begin with a PROXY header.
     pub proxy_protocol: bool,
     pub limits: limits::Config,
     pub tls: Option<tls::Config>,

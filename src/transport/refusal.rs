@@ -106,7 +106,7 @@ impl From<NotAdmitted> for Refusal {
             NotAdmitted::Token(BadToken::Unavailable) => {
                 Self::unavailable("identity_unavailable", &sentence)
             }
-            NotAdmitted::Token(_) | NotAdmitted::Revoked => Self::token(sentence),
+            NotAdmitted::Token(_) | NotAdmitted::Void => Self::token(sentence),
             NotAdmitted::Forbidden(sentence) => Self::forbidden(sentence),
             NotAdmitted::Leaving => Self {
                 close: close::RESTARTING,

@@ -103,11 +103,11 @@ impl Transport {
         client: IpAddr,
         request: &Request<B>,
     ) -> Result<Admitted, Refusal> {
-        self.config.origins.check(request.headers())?;
         self.limits.handshake(client).map_err(|retry_in| {
             let detail = "too many handshakes from this address; come again in a while";
             Refusal::too_many("rate_limited", detail, retry_in)
         })?;
+        self.config.origins.check(request.headers())?;
         let away = || Refusal::unavailable("backplane_unavailable", refusal::AWAY);
         if self.node.link() != Link::Up {
             return Err(away());
@@ -171,9 +171,10 @@ impl Transport {
                 self.tasks.spawn(connection);
             }
             Err(error) => {
-                metrics().rejected("join_failed");
-                tracing::warn!(socket = %id, user = %socket.user, %error, "joining failed");
                 let refusal = Refusal::from(error);
+                let (reason, detail) = (refusal.problem.code, &refusal.problem.detail);
+                metrics().rejected(reason);
+                tracing::info!(target: "audit", socket = %id, user = %socket.user, reason, detail, "refused");
                 socket.close(refusal.close, refusal.reason());
                 // Whoever does not wait for the reason does not get it.
                 let farewell = farewell(&socket, wire);

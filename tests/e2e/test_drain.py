@@ -346,7 +346,7 @@ def test_who_does_not_read_holds_nobody_up(own_children, session, join):
 
 def test_who_says_nothing_at_the_door_holds_nobody_up(own_children):
     """A connection that never gets beyond its first bytes keeps the node from ending."""
-    node = own_children.adopt(Node("node", **AT_ONCE | {"HANDSHAKE_TIMEOUT": 60, "PROXY_PROTOCOL": "true"}))
+    node = own_children.adopt(Node("node", **AT_ONCE | {"HANDSHAKE_TIMEOUT": 60, "PROXY_PROTOCOL": "true", "TRUSTED_PROXIES": "127.0.0.1"}))
     node.spawn()
     with eventually(lambda: knocks(node), "it listens"):
         began = time.monotonic()

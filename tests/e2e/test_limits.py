@@ -537,9 +537,16 @@ def of(source, target="192.0.2.200"):
 
 @pytest.fixture(scope="module")
 def behind(children):
-    """Every connection begins with a PROXY header."""
+    """Every connection of this machine begins with a PROXY header."""
     node = children.adopt(
-        Node("behind", PROXY_PROTOCOL="true", HANDSHAKE_TIMEOUT=1, HANDSHAKE_RATE=1, HANDSHAKE_BURST=3)
+        Node(
+            "behind",
+            PROXY_PROTOCOL="true",
+            TRUSTED_PROXIES="127.0.0.1",
+            HANDSHAKE_TIMEOUT=1,
+            HANDSHAKE_RATE=1,
+            HANDSHAKE_BURST=3,
+        )
     )
     node.spawn()
     processes.running.append(node)

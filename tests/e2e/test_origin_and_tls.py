@@ -560,6 +560,7 @@ def test_tls_behind_a_proxy_that_names_its_clients(children, tmp_path, first, se
         "tls-behind",
         Files(tmp_path, first),
         PROXY_PROTOCOL="true",
+        TRUSTED_PROXIES="127.0.0.1",
         HANDSHAKE_TIMEOUT=1,
         HANDSHAKE_RATE=1,
         HANDSHAKE_BURST=2,
@@ -586,7 +587,7 @@ def test_tls_behind_a_proxy_that_names_its_clients(children, tmp_path, first, se
 @pytest.mark.parametrize("proxied", [False, True], ids=["TLS", "TLS and PROXY"])
 def test_the_healthcheck_asks_as_the_node_wants_to_be_asked(children, tmp_path, first, proxied):
     """A container with TLS is called sick and started anew for ever."""
-    settings = {"PROXY_PROTOCOL": "true"} if proxied else {}
+    settings = {"PROXY_PROTOCOL": "true", "TRUSTED_PROXIES": "127.0.0.1"} if proxied else {}
     node = start(children, "checked", Files(tmp_path, first), **settings)
     eventually(lambda: node.run("healthcheck").returncode == 0, "the node is healthy", within=5, every=0.2)
     node.kill()

@@ -31,7 +31,7 @@ impl Cluster for Memory {
         Ok(())
     }
 
-    async fn hold(&self, _: NodeId, _: &Room) -> Result<(), Error> {
+    async fn hold(&self, _: NodeId, _: &[Room]) -> Result<(), Error> {
         Ok(())
     }
 

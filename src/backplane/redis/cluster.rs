@@ -86,9 +86,10 @@ impl Cluster for Redis {
         self.commands.del(report).await.map_err(unavailable)
     }
 
-    async fn hold(&self, node: NodeId, room: &Room) -> Result<(), Error> {
+    async fn hold(&self, node: NodeId, rooms: &[Room]) -> Result<(), Error> {
         let holdings = keys::holdings(self.prefix(), &node.to_string());
-        let held = self.commands.sadd(holdings, room.to_string());
+        let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
+        let held = self.commands.sadd(holdings, names);
         held.await.map_err(unavailable)
     }
 

@@ -151,6 +151,7 @@ async fn hear(mut messages: broadcast::Receiver<Message>, prefix: String, ear: A
             Ok(message) => match message.value.as_bytes().map(Envelope::decode) {
                 Some(Ok(envelope)) => ear.heard(envelope),
                 Some(Err(error)) => {
+                    metrics().dropped("unreadable", 1);
                     tracing::warn!(channel = %message.channel, %error, "unreadable event");
                     if let Some(room) = room(&prefix, &message.channel) {
                         ear.gap(room);

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Waiter;
 use super::track::Track;
-use crate::backplane::Envelope;
+use crate::backplane::{Envelope, Fields};
 use crate::clock::Millis;
 
 /// A room on this worker.
@@ -20,6 +20,8 @@ pub(super) struct Local {
     /// The members were entered again before the snapshot that is under way.
     pub(super) entered: bool,
     pub(super) large: LargeText,
+    /// What a session for certain users is made of again, should the backplane lose it.
+    pub(super) kept: Option<Fields>,
 }
 
 /// Large texts are passed on at a pace; of those in between only the newest.

@@ -8,9 +8,11 @@ use tokio::sync::Semaphore;
 
 use super::worker::Worker;
 use super::{Fill, Note, Waiter};
-use crate::backplane::{Audience, Envelope, Error, Link, Replay, SharedBackplane, Snapshot};
+use crate::backplane::{
+    Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane, Snapshot,
+};
 use crate::dialects::Dialect;
-use crate::domain::Event;
+use crate::domain::{Event, sessions};
 use crate::hub::Hub;
 use crate::ids::{Position, Room};
 use crate::node::roster::Roster;
@@ -41,12 +43,13 @@ impl Worker {
         local.aboard = std::mem::take(&mut local.waiting);
         let restarting = local.track.restarting();
         local.entered = restarting;
+        let kept = local.kept.clone();
         let (remote, room) = (self.remote(), room.clone());
         self.jobs.spawn(async move {
             let result = async {
                 // The order was lost, and with it perhaps the members.
                 if restarting {
-                    remote.enter_all(&room).await?;
+                    remote.enter_all(&room, kept).await?;
                 }
                 remote.backplane.snapshot(&room).await
             };
@@ -87,6 +90,7 @@ impl Worker {
         let (Some(local), Some(session)) = (self.rooms.get_mut(room), room.session()) else {
             return;
         };
+        local.kept = sessions::kept(session, &snapshot.fields, self.roster.clock.now());
         let view = snapshots::view(session, snapshot);
         let greeting = snapshots::greeting(Dialect::Pairing, &view, self.roster.clock.now());
         if local.track.snapshot(at) {
@@ -135,11 +139,12 @@ impl Worker {
     }
 
     pub(super) fn fetch_log(&mut self, room: Room, since: Position, entering: bool) {
+        let kept = self.rooms.get(&room).and_then(|local| local.kept.clone());
         let remote = self.remote();
         self.jobs.spawn(async move {
             let result = async {
                 if entering {
-                    remote.enter_all(&room).await?;
+                    remote.enter_all(&room, kept).await?;
                 }
                 fill(&remote.backplane, &room, since).await
             };
@@ -240,10 +245,10 @@ struct Remote {
 
 impl Remote {
     /// Sees to it that the backplane knows this node's members of the room; a few rooms at a time.
-    async fn enter_all(&self, room: &Room) -> Result<(), Error> {
+    async fn enter_all(&self, room: &Room, kept: Option<Fields>) -> Result<(), Error> {
         let _turn = self.comparing.acquire().await;
         self.roster
-            .enter_all(&self.backplane, &self.hub, room)
+            .enter_all(&self.backplane, &self.hub, room, kept)
             .await
     }
 }

@@ -211,7 +211,10 @@ async fn holdings_are_neither_lost_nor_invented(place: Place) {
     rooms.extend((0..50).map(|number| Room::User(user_id(&format!("user-{number}")))));
     stream::iter(rooms.iter().chain(&rooms[..20]))
         .for_each_concurrent(AT_ONCE, |room| async {
-            node.backplane.hold(node.node, room).await.expect("works");
+            node.backplane
+                .hold(node.node, std::slice::from_ref(room))
+                .await
+                .expect("works");
         })
         .await;
     let names = |rooms: &[Room]| rooms.iter().map(Room::to_string).collect::<BTreeSet<_>>();
@@ -522,7 +525,10 @@ async fn redis_nothing_of_a_forgotten_node_is_kept() {
     let node = Subject::on(&server).await;
     node.beat().await;
     let room = Subject::new_room();
-    node.backplane.hold(node.node, &room).await.expect("works");
+    node.backplane
+        .hold(node.node, std::slice::from_ref(&room))
+        .await
+        .expect("works");
     assert!(node.claims(node.node, NodeId::random(), PATIENCE).await);
     let id = node.node.to_string();
     let prefix = "t-";
