@@ -91,6 +91,8 @@ pub struct Node {
     /// From when on others may be called dead; `None` while the backplane is away.
     reap_from: Mutex<Option<Instant>>,
     stage: AtomicU8,
+    /// Held while the node beats: it must not say that it lives after it has given its lease up.
+    beating: tokio::sync::Mutex<()>,
     stopping: CancellationToken,
     pairing: DoorMetrics,
 }
@@ -144,6 +146,7 @@ impl Node {
             leased: AtomicBool::new(false),
             reap_from: Mutex::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
+            beating: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
             pairing: door_metrics(Dialect::Pairing),
         })
@@ -277,6 +280,10 @@ impl Node {
             if self.stopping.run_until_cancelled(next).await.is_none() {
                 return;
             }
+            let _turn = self.beating.lock().await;
+            if self.stopping.is_cancelled() {
+                return;
+            }
             let Some(beat) = self.totals.beat(&self).await else {
                 continue;
             };
@@ -285,7 +292,8 @@ impl Node {
                 tracing::warn!("this node's lease had run out: its members are entered again");
             }
             if beat.lost || reaped {
-                reaped = !self.rise(beat.lost).await;
+                let rise = self.stopping.run_until_cancelled(self.rise(beat.lost));
+                reaped = rise.await == Some(false);
             }
             self.reap(&beat.dead);
         }
