@@ -8,18 +8,19 @@ use ppp::v2::{Addresses, Command, Header};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::Config;
+
 /// The other end of a connection, by TCP or by the PROXY protocol; an extension of each of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
+/// The header of a proxy that speaks for itself: version 2, LOCAL, no addresses.
+pub const PROXY_LOCAL: [u8; PROXY_HEAD] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 /// Signature, version, command, family and length of a PROXY header.
 const PROXY_HEAD: usize = 16;
 /// Longest rest of a PROXY header; addresses take 216 bytes at most, the others are extras.
 const MAX_PROXY_REST: usize = 2_048;
-
-/// A PROXY header by which a proxy speaks for itself.
-pub const PROXY_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 fn is_trusted(proxies: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
@@ -54,10 +55,13 @@ fn parse(hop: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(with_port)
 }
 
-/// Whether a connection from there begins with a PROXY header: from a trusted proxy, or from anywhere when
-/// none is named.
-pub fn speaks_proxy(peer: IpAddr, proxies: &[IpNet]) -> bool {
-    proxies.is_empty() || is_trusted(proxies, peer)
+impl Config {
+    /// Whether a connection from there begins with a PROXY header: from a trusted proxy, or from anywhere when
+    /// none is named.
+    pub fn begins_with_proxy(&self, peer: IpAddr) -> bool {
+        let proxies = &self.trusted_proxies;
+        self.proxy_protocol && (proxies.is_empty() || is_trusted(proxies, peer))
+    }
 }
 
 /// Reads the PROXY protocol's header, version 2, and no byte more. `None`: the proxy speaks for itself.

@@ -38,8 +38,6 @@ const BAD_FRAMES_WITHIN: Duration = Duration::from_secs(60);
 /// A socket that is too fast is noted in the audit log at most this often.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-const FLOODED: &str = "far too fast for too long: come again, and slower";
-
 /// What a socket takes up as long as it is in its session.
 pub struct Leases {
     pub admission: Admission,
@@ -171,10 +169,10 @@ impl Connection {
                 self.leave(code);
                 Read::Nothing
             }
-            Ok(control) => {
-                self.take_control(control.len());
-                Read::Nothing
+            Ok(Message::Ping(payload) | Message::Pong(payload)) => {
+                self.count_control(payload.len())
             }
+            Ok(_) => Read::Nothing,
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.give_back();
                 Read::Wait
@@ -205,20 +203,24 @@ impl Connection {
                 let node = &transport.node;
                 Read::Command(node.refuse_haste(participant, text, &what, retry_in))
             }
-            Verdict::Flood => {
-                self.socket.close(close::TOO_FAST, FLOODED);
-                Read::Nothing
-            }
+            Verdict::Flood => self.stop_flood(),
         }
     }
 
-    /// Pings and pongs count as frames; the protocol library has answered them.
-    fn take_control(&mut self, bytes: usize) {
+    /// A ping costs as much as a small frame. It is answered in any case, because the peer may take silence for
+    /// a lost connection; but it counts, and a flood of them ends as any other.
+    fn count_control(&mut self, bytes: usize) -> Read {
         let limits = &self.transport.limits;
-        let verdict = limits.frame(&mut self.pace, &self.socket.user, bytes);
-        if matches!(verdict, Verdict::Flood) {
-            self.socket.close(close::TOO_FAST, FLOODED);
+        match limits.frame(&mut self.pace, &self.socket.user, bytes) {
+            Verdict::Fine | Verdict::Haste { .. } => Read::Nothing,
+            Verdict::Flood => self.stop_flood(),
         }
+    }
+
+    fn stop_flood(&self) -> Read {
+        let reason = "far too fast for too long: come again, and slower";
+        self.socket.close(close::TOO_FAST, reason);
+        Read::Nothing
     }
 
     /// Answers what the protocol library refused.
@@ -302,7 +304,7 @@ impl Connection {
         let ended = lost || goodbye.timeout.as_mut().poll(cx).is_ready();
         if !ended {
             ready!(flushed);
-            if goodbye.ours {
+            if ready!(goodbye.shut(&mut self.wire, cx)).is_ok() && goodbye.ours {
                 ready!(goodbye.part(&mut self.wire, cx));
             }
         }
@@ -314,14 +316,17 @@ impl Connection {
 }
 
 impl Goodbye {
-    /// Ready when the peer is done.
-    fn part(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<()> {
+    /// Says that no more comes. Over TLS a connection that just ends looks like one that was cut.
+    fn shut(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
-            if ready!(wire.poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
+            ready!(wire.poll_shutdown(cx))?;
             self.shut = true;
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the peer is done.
+    fn part(&self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; SCRATCH];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);

@@ -140,9 +140,7 @@ impl Reception {
     {
         let timeout = self.config.handshake_timeout;
         let mut peer = from;
-        let begins_with_proxy =
-            self.config.proxy_protocol && address::speaks_proxy(from, &self.config.trusted_proxies);
-        if begins_with_proxy {
+        if self.config.begins_with_proxy(from) {
             let header = tokio::time::timeout(timeout, address::read_proxy(&mut stream));
             let Some(header) = self.stop.run_until_cancelled(header).await else {
                 return;

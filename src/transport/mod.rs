@@ -3,7 +3,7 @@
 //! Nothing of the HTTP connection outlives the handshake: the TCP stream is taken back and belongs to one
 //! small task that reads. Writing is the hub's business.
 
-pub mod address;
+mod address;
 mod boundary;
 pub mod close;
 mod connection;
@@ -24,6 +24,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use self::address::PROXY_LOCAL;
 pub use self::door::Door;
 use self::heartbeat::Heartbeat;
 pub use self::listener::{Bound, bind};

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+
 from support.deadline import eventually
 from support.peer import Peer, heard, unique
 from support.people import hear_of, metric, moment, said, shown, told
-from websockets.exceptions import ConnectionClosed
 
 NAMES = ["north", "east", "south"]
 # Short enough to wait for; COMMAND_TIMEOUT is shorter still, so that a frozen Redis is noticed in time.

@@ -9,6 +9,8 @@ from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 
 import pytest
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
 from support import shapes
 from support.crowd import Crowd, retry_in_ms
 from support.deadline import eventually
@@ -16,7 +18,6 @@ from support.peer import Peer, door, unique
 from support.people import hear_of, metric, said, shown, told
 from support.processes import Node, free_port
 from support.raw import RawSocket, Wire, refused
-from websockets.exceptions import ConnectionClosed, WebSocketException
 
 # Short enough to wait for, and far enough apart to be told from each other.
 DELAY, RATE, GRACE, BEAT, CLOSE = 2, 100, 2, 0.5, 1.5

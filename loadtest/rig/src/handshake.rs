@@ -22,7 +22,7 @@ use crate::wire;
 
 /// Users who come, one after the other; each is in a session of its own.
 const USERS: usize = 64;
-const SECRET: &str = "a secret for measuring, long enough";
+const SECRET: &str = "a secret for measuring that is long enough";
 
 /// `rig handshake`
 #[derive(Debug, clap::Args)]

@@ -2,8 +2,9 @@
 //!
 //! The client library resubscribes nothing by itself and its own way of doing so is one giant command
 //! whose errors are only logged; so we keep the set of rooms and subscribe to each again, a few at a
-//! time, after every reconnect. Pub/sub is exempt from the library's check for unresponsive servers: a
-//! ping each second makes a dead one noticed, each master of a cluster by itself.
+//! time, after every reconnect. Pub/sub is exempt from the library's check for unresponsive servers, and for
+//! commands it begins anew with every write: a ping each second makes a dead one noticed, each master of a
+//! cluster by itself, and whoever is silent twice is connected to anew.
 //!
 //! On a cluster a slot that moves takes its rooms' subscriptions away without a word that the library would
 //! pass on. The command connection notices when it is redirected; a node that only listens compares who has
@@ -14,12 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
-use fred::error::Error as RedisError;
+use fred::error::{Error as RedisError, ErrorKind};
 use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface};
 use fred::types::cluster::ClusterRouting;
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterStateChange, Message, Value};
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use futures_util::{TryStreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
@@ -193,10 +194,10 @@ fn slots(routing: &ClusterRouting) -> Slots {
         .collect()
 }
 
-/// Whether the server answers; of a cluster, every master.
-async fn answers<C: ClusterInterface>(client: &C) -> bool {
+/// Asks the server; of a cluster, every master.
+async fn ask<C: ClusterInterface>(client: &C) -> Result<(), RedisError> {
     let Some(routing) = client.cached_cluster_state() else {
-        return client.ping::<()>(None).await.is_ok();
+        return client.ping(None).await;
     };
     let pings = routing.unique_primary_nodes().into_iter().map(|master| {
         let options = Options {
@@ -204,9 +205,23 @@ async fn answers<C: ClusterInterface>(client: &C) -> bool {
             ..Options::default()
         };
         let master = client.with_options(&options);
-        async move { master.ping::<()>(None).await.is_ok() }
+        async move { master.ping(None).await }
     });
-    join_all(pings).await.into_iter().all(|answered| answered)
+    try_join_all(pings).await.map(|_: Vec<()>| ())
+}
+
+/// Asks once more, and connects anew if there is silence again: a server that hangs, or whose host is gone, closes
+/// nothing; and there may be another in its place by now.
+async fn insist<C: ClusterInterface>(client: &C) -> bool {
+    let answer = ask(client).await;
+    if answer
+        .as_ref()
+        .is_err_and(|error| *error.kind() == ErrorKind::Timeout)
+    {
+        // It goes on by itself when it takes longer.
+        let _ = tokio::time::timeout(UNRESPONSIVE, client.force_reconnection()).await;
+    }
+    answer.is_ok()
 }
 
 /// Decides whether the link is up, and brings it up again.
@@ -280,8 +295,7 @@ impl Warden {
     }
 
     async fn answers(&self) -> bool {
-        let (commands, listening) = tokio::join!(answers(&self.client), answers(&self.subscriber));
-        commands && listening
+        tokio::try_join!(ask(&self.client), ask(&self.subscriber)).is_ok()
     }
 
     /// Whether slots have changed hands since the rooms were subscribed to. If so the subscriber knows the new
@@ -304,7 +318,8 @@ impl Warden {
 
     /// Subscribes to every room again and says so; false if Redis went away meanwhile.
     async fn restore(&mut self) -> bool {
-        if !self.answers().await {
+        let answered = tokio::join!(insist(&self.client), insist(&self.subscriber));
+        if answered != (true, true) {
             return false;
         }
         self.heard_from = self.slots();

@@ -7,29 +7,15 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Note;
+use super::local::{Sampled, millis};
 use super::worker::Worker;
 use crate::backplane::{Audience, Envelope};
-use crate::clock::Millis;
 use crate::dialects::{self, Dialect};
 use crate::domain::{Event, documents};
 use crate::hub::{self, Lane, frame};
 use crate::ids::{Position, Room};
 use crate::node::ENDED;
 use crate::telemetry::metrics::{SAMPLED, metrics};
-
-/// Large texts are passed on at a pace; of those in between only the newest.
-#[derive(Default)]
-pub(super) struct LargeText {
-    next: Option<Instant>,
-    pub(super) pending: Option<Box<Envelope>>,
-}
-
-/// For the latency metric, once the writes are done.
-pub(super) struct Sampled {
-    pub(super) at: Millis,
-    pub(super) local: bool,
-    pub(super) recipients: usize,
-}
 
 impl Worker {
     /// Hands an event to the hub, or keeps a large text back for its pace.
@@ -163,8 +149,4 @@ fn lane(event: &Event) -> Lane {
         Some((kind, user)) => hash((kind, user.as_str())),
         None => Lane::Ordered,
     }
-}
-
-pub(super) fn millis(millis: Millis) -> Duration {
-    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

@@ -4,6 +4,7 @@
 //! wait for a socket; what takes time (a snapshot, the log) runs beside them and comes back as a note.
 
 mod deliver;
+mod local;
 mod repair;
 mod track;
 mod worker;

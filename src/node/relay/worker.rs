@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
-use super::deliver::{LargeText, Sampled, millis};
-use super::track::{Need, Next, Track};
-use super::{Inlet, Note, Waiter};
+use super::local::{Local, Sampled, millis};
+use super::track::{Need, Next};
+use super::{Inlet, Note};
 use crate::backplane::{Envelope, SharedBackplane};
 use crate::bunching::Bunching;
 use crate::dialects::Dialect;
@@ -40,19 +40,6 @@ pub struct Worker {
     pub(super) counted: u64,
     pub(super) sampled: Vec<Sampled>,
     pub(super) pairing: DoorMetrics,
-}
-
-/// A room on this worker.
-#[derive(Default)]
-pub(super) struct Local {
-    pub(super) track: Track,
-    /// Sockets for the snapshot that is under way, and for the one after it.
-    pub(super) aboard: Vec<Waiter>,
-    pub(super) waiting: Vec<Waiter>,
-    pub(super) snapshotting: bool,
-    /// The members were entered again before the snapshot that is under way.
-    pub(super) entered: bool,
-    pub(super) large: LargeText,
 }
 
 impl Worker {

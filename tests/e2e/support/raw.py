@@ -38,10 +38,13 @@ def close_payload(code, reason=b""):
 
 
 class Wire:
-    """A TCP connection to a node. `before` is sent first of all, also before encryption begins."""
+    """A TCP connection to a node, perhaps from another address of this machine. `before` is sent first of all,
+    also before encryption begins."""
 
-    def __init__(self, node, port=None, receive_buffer=None, before=b"", tls=None):
+    def __init__(self, node, port=None, receive_buffer=None, before=b"", tls=None, source=None):
         self.socket = socket.socket()
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE)
@@ -118,8 +121,8 @@ def handshake(node, path, leave_out=(), **headers):
 class RawSocket(Wire):
     """A WebSocket whose frames are written and read by hand. It answers no ping."""
 
-    def __init__(self, node, path, receive_buffer=None, early=b"", before=b"", tls=None, **headers):
-        super().__init__(node, receive_buffer=receive_buffer, before=before, tls=tls)
+    def __init__(self, node, path, receive_buffer=None, early=b"", wire=None, **headers):
+        super().__init__(node, receive_buffer=receive_buffer, **wire or {})
         self.send(handshake(node, path, **headers) + early)
         self.answer = self.head()
 
@@ -174,8 +177,8 @@ def refused(node, path, **headers):
         return Refusal(status, headers, raw.closing() if status == 101 else None)
 
 
-def turned_away(node, path, before=b"", tls=None, **headers):
-    """The HTTP answer to an upgrade that is refused."""
-    with Wire(node, before=before, tls=tls) as wire:
-        wire.send(handshake(node, path, **headers))
-        return wire.http_answer()
+def turned_away(node, path, wire=None, **headers):
+    """The HTTP answer to an upgrade that is refused. `wire` says how to connect."""
+    with Wire(node, **wire or {}) as connection:
+        connection.send(handshake(node, path, **headers))
+        return connection.http_answer()

@@ -229,25 +229,42 @@ async fn cluster_a_master_that_dies_is_replaced() {
     assert_eq!(again.position, first.position);
 }
 
-/// Guards against a master that hangs without closing anything: the link must not go on as if it were up.
+/// Guards against a master that hangs without closing anything, as one whose host is gone: the link must not go on
+/// as if it were up, and its successor must be found.
 #[tokio::test]
-async fn cluster_a_master_that_hangs_is_noticed() {
-    let cluster = Cluster::start(3, 0);
-    let subject = Subject::at(redis_config(cluster.url())).await;
+async fn cluster_a_master_that_hangs_is_replaced() {
+    let cluster = Cluster::start(3, 1);
+    let subject = Subject::on_cluster(&cluster, room_of(0)).await;
     subject.begun().await;
-    cluster.servers[2].signal("STOP");
+    cluster.replicated(0, 3);
+    cluster.servers[0].signal("STOP");
+    is_left_behind(&subject).await;
+}
+
+/// Guards the same behind Sentinel.
+#[tokio::test]
+async fn sentinel_a_master_that_hangs_is_replaced() {
+    let pair = Watched::start();
+    let subject = Subject::at(redis_config(pair.url())).await;
+    subject.begun().await;
+    pair.replicated();
+    pair.master.signal("STOP");
+    is_left_behind(&subject).await;
+}
+
+async fn is_left_behind(subject: &Subject) {
     let stopped = Instant::now();
     subject.link_is(Link::Away).await;
     eprintln!(
         "a master that hangs is noticed after {:?}",
         stopped.elapsed()
     );
-    cluster.servers[2].signal("CONT");
     subject.link_is(Link::Up).await;
+    eprintln!("its successor is followed after {:?}", stopped.elapsed());
     subject.resumes().await;
-    eprintln!("and is back after {:?}", stopped.elapsed());
     subject.insist("after").await;
     subject.hears("after").await;
+    assert_eq!(subject.log().await, ["joined", "after"]);
 }
 
 /// Guards the failover of a pair: the node must find the new master by itself, and repeat nothing.

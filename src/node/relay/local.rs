@@ -1,0 +1,41 @@
+//! What a worker knows of a room, and notes of what it delivered.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Waiter;
+use super::track::Track;
+use crate::backplane::Envelope;
+use crate::clock::Millis;
+
+/// A room on this worker.
+#[derive(Default)]
+pub(super) struct Local {
+    pub(super) track: Track,
+    /// Sockets for the snapshot that is under way, and for the one after it.
+    pub(super) aboard: Vec<Waiter>,
+    pub(super) waiting: Vec<Waiter>,
+    pub(super) snapshotting: bool,
+    /// The members were entered again before the snapshot that is under way.
+    pub(super) entered: bool,
+    pub(super) large: LargeText,
+}
+
+/// Large texts are passed on at a pace; of those in between only the newest.
+#[derive(Default)]
+pub(super) struct LargeText {
+    pub(super) next: Option<Instant>,
+    pub(super) pending: Option<Box<Envelope>>,
+}
+
+/// For the latency metric, once the writes are done.
+pub(super) struct Sampled {
+    pub(super) at: Millis,
+    pub(super) local: bool,
+    pub(super) recipients: usize,
+}
+
+pub(super) fn millis(millis: Millis) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
