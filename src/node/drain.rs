@@ -107,6 +107,7 @@ impl Node {
         self.chores.close();
         self.chores.wait().await;
         metrics().drain_remaining(0);
+        let _no_beat = self.beating.lock().await;
         if self.link() == Link::Up {
             let last = !self.totals.others_stay(self.id);
             let gone = async {

@@ -94,6 +94,8 @@ pub struct Node {
     /// From when on others may be called dead; `None` while the backplane is away.
     reap_from: Mutex<Option<Instant>>,
     stage: AtomicU8,
+    /// Held while the node beats: it must not say that it lives after it has given its lease up.
+    beating: tokio::sync::Mutex<()>,
     stopping: CancellationToken,
     pairing: DoorMetrics,
 }
@@ -148,6 +150,7 @@ impl Node {
             rising: Mutex::default(),
             reap_from: Mutex::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
+            beating: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
             pairing: door_metrics(Dialect::Pairing),
         })
@@ -286,6 +289,10 @@ impl Node {
                 }
             };
             if self.stopping.run_until_cancelled(next).await.is_none() {
+                return;
+            }
+            let _turn = self.beating.lock().await;
+            if self.stopping.is_cancelled() {
                 return;
             }
             let Some(beat) = self.totals.beat(&self).await else {

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
-from support import shapes
 from support.deadline import eventually
 from support.peer import Peer, heard, unique
 from support.people import hear_of, metric, moment, said, shown, told
@@ -79,8 +79,8 @@ def death(children, sockets):
     nodes = north, east, south = start(children, redis)
     session, alone = unique("death"), unique("alone")
     story = SimpleNamespace(redis=redis, nodes=nodes, session=session, alone=alone, acknowledged=[])
-    story.watchers = bob, cat = sockets(east, session, "bob"), sockets(south, session, "cat")
-    ann, back, dan = (sockets(north, session, user) for user in ("ann", "back", "dan"))
+    story.watchers = sockets(east, session, "bob"), sockets(south, session, "cat")
+    ann, *_ = [sockets(north, session, user) for user in ("ann", "back", "dan")]
     sockets(north, alone, "zoe")
     # Dan's phone is on another node.
     sockets(south, session, "dan")
@@ -96,7 +96,7 @@ def death(children, sockets):
             line = f"line {number}"
             try:
                 ann.ask("chat", message=line)
-            except Exception:
+            except ConnectionClosed:
                 return
             story.acknowledged.append(line)
 
@@ -117,7 +117,7 @@ def pause(children, sockets):
     nodes = north, east, south = start(children, redis, **QUICK)
     session = unique("pause")
     story = SimpleNamespace(redis=redis, nodes=nodes, session=session)
-    story.watchers = bob, cat = sockets(east, session, "bob"), sockets(south, session, "cat")
+    story.watchers = bob, _ = sockets(east, session, "bob"), sockets(south, session, "cat")
     # Ann has two sockets there: each must know in the end that she is present.
     story.frozen = [sockets(north, session, user) for user in ("ann", "ann", "dan")]
     story.peers = [*story.watchers, *story.frozen]
@@ -206,7 +206,7 @@ def test_a_reaper_that_stops_midway_is_replaced(own_children, join):
 def test_a_broken_room_keeps_nobody_else_there(own_children, join):
     """One key of another form stops the reaper, and the users of all rooms behind it are ghosts."""
     redis = own_children.redis()
-    north, east = start(own_children, redis, NAMES[:2], **QUICK)
+    north, _ = start(own_children, redis, NAMES[:2], **QUICK)
     sessions = [unique("broken") for _ in range(60)]
     for number, session in enumerate(sessions):
         join(north, session, f"user-{number}")
@@ -279,7 +279,7 @@ def test_nobody_is_reaped_because_redis_was_away(own_children, join):
     for cluster in clusters:
         cluster.redis.start()
         cluster.back_at = time.time()
-    durable, emptied = clusters
+    durable = clusters[0]
     for peer in durable.stay:
         gone = hear_of(peer, "user_left", "bob")
         assert PAUSE - 1 < moment(gone) - durable.back_at < PAUSE + LEASE + TOLD_WITHIN

@@ -9,12 +9,11 @@ from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from support import shapes
 from support.crowd import Crowd, retry_in_ms
 from support.deadline import eventually
-from support.http import assert_problem
 from support.peer import Peer, door, unique
 from support.people import hear_of, metric, said, shown, told
 from support.processes import Node, free_port
@@ -61,7 +60,7 @@ class Sampler:
     """Looks at a node all the time, until it is gone."""
 
     def __init__(self, node):
-        self.node, self.probes, self.figures = node, [], []
+        self.node, self.figures = node, []
         self.thread = threading.Thread(target=self._look, daemon=True)
         self.thread.start()
 
@@ -138,7 +137,9 @@ def drain(children):
         story.answer = request.head()
         story.codes = [people["gone"].close_code(), story.late.close_code()]
         story.exit, story.exited = exit_of(leaving, 15)
-        story.gone_told = hear_of(watcher, "user_left", "gone")
+        eventually(lambda: len(staying.get("/status").json["nodes"]) == 1, "it is no node any more")
+        story.uncounted = time.monotonic()
+        hear_of(watcher, "user_left", "gone")
         story.gone_told_at = time.monotonic()
         hear_of(watcher, "user_left", "late")
         watcher.before_pong()
@@ -235,6 +236,9 @@ def test_figures_tell_how_it_goes(drain):
 
 def test_a_node_that_left_is_counted_no_more(drain):
     """For a while everybody who changed the node is counted twice."""
+    print(f"counted no more {drain.uncounted - drain.exited:.2f} s after the exit")
+    # Before it is dead for the others.
+    assert drain.uncounted - drain.exited < GRACE - BEAT / 2
     totals = lambda: drain.staying.get("/health").json["total_connections"]
     eventually(lambda: totals() == 2, "the watcher and who came back", within=GRACE)
     (node,) = drain.staying.get("/status").json["nodes"]
@@ -460,7 +464,8 @@ class Talker:
         while not self.stop.is_set():
             try:
                 peer = Peer(self.nodes[0], self.session, self.user)
-            except Exception:
+            except (OSError, WebSocketException):
+                # On its way out or in: the way to take changes in a moment.
                 time.sleep(0.05)
                 continue
             self.sockets.append(peer)
