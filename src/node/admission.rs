@@ -158,7 +158,7 @@ impl Node {
         session: Option<&SessionId>,
         token: &str,
     ) -> Result<i64, NotAdmitted> {
-        let identity = self.identify(token).await?;
+        let identity = self.identify_once(token).await?;
         if identity.user != *user {
             return Err(NotAdmitted::Forbidden(
                 "the token is another user's; connect anew to be somebody else",

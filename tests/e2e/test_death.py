@@ -224,7 +224,7 @@ def test_a_broken_room_keeps_nobody_else_there(own_children, join):
 def test_a_node_that_dies_right_after_its_start_is_reaped(own_children, session, join):
     """Who came before a node's first beat is shown for ever when the node dies."""
     redis = own_children.redis()
-    settings = QUICK | {"LEASE": 4, "BEAT_INTERVAL": 3}
+    settings = QUICK | {"LEASE": 6, "BEAT_INTERVAL": 3}
     (east,) = start(own_children, redis, ["east"], **settings)
     bob = join(east, session, "bob")
     (north,) = start(own_children, redis, ["north"], **settings)
