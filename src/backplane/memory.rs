@@ -399,6 +399,26 @@ impl Backplane for Memory {
         }))
     }
 
+    async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {
+        Ok(self.with(room, |stored| {
+            let open = stored.open().is_ok();
+            stored.epoch.filter(|_| open).map(|epoch| Position {
+                epoch,
+                seq: stored.seq,
+            })
+        }))
+    }
+
+    async fn rotate(&self, room: &Room, from: Epoch) -> Result<(), Error> {
+        self.with(room, |stored| {
+            if stored.epoch == Some(from) {
+                stored.epoch = Some(Epoch::random());
+                stored.log.clear();
+            }
+            Ok(())
+        })
+    }
+
     async fn listen(&self, room: &Room) -> Result<(), Error> {
         self.with(room, |stored| stored.listened = true);
         Ok(())

@@ -229,6 +229,13 @@ pub trait Backplane: Cluster {
     /// The log after `since`, complete or not at all.
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error>;
 
+    /// Where the room is now; `None` when there is no such room.
+    async fn position(&self, room: &Room) -> Result<Option<Position>, Error>;
+
+    /// Ends the room's order and begins another, if it is still this one: for a store that lost writes and would
+    /// give their seqs a second time. Nothing else of the room changes.
+    async fn rotate(&self, room: &Room, from: Epoch) -> Result<(), Error>;
+
     /// Hears the room from now on; returns when that is confirmed. Idempotent.
     async fn listen(&self, room: &Room) -> Result<(), Error>;
 

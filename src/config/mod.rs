@@ -94,6 +94,7 @@ impl Reader<'_> {
             relay: node::relay::Config {
                 workers: or_cores(self.size("RELAY_WORKERS")),
                 queue: self.size("RELAY_QUEUE"),
+                compare_idle: self.seconds("COMPARE_IDLE"),
             },
             beat_every: self.seconds("BEAT_INTERVAL"),
             lease: self.lease(),

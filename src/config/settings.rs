@@ -449,6 +449,12 @@ pub const SETTINGS: &[Setting] = &[
         "Events waiting for a relay worker; more are read from the log",
     ),
     setting(
+        "COMPARE_IDLE",
+        "30",
+        Seconds(0.3, DAY),
+        "A room quiet for this long, or up to a third longer, is compared with Redis",
+    ),
+    setting(
         "WORKER_THREADS",
         "0",
         Whole("", 0, 1_024),

@@ -51,6 +51,8 @@ pub enum Reply<'a> {
         position: Option<Position>,
         id: Option<&'a str>,
     },
+    /// What was missed has been told.
+    Resumed { position: Position },
     /// A text change was taken.
     TextAck {
         version: u64,

@@ -230,6 +230,10 @@ enum Out<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a str>,
     },
+    Resumed {
+        position: String,
+        timestamp: String,
+    },
     CodeAck {
         version: u64,
         seq: u64,
@@ -360,6 +364,10 @@ pub fn reply(reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
             timestamp: now,
             position: text(position),
             id: *id,
+        },
+        Reply::Resumed { position } => Out::Resumed {
+            position: position.to_string(),
+            timestamp,
         },
         Reply::TextAck {
             version,

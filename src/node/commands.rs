@@ -274,7 +274,7 @@ impl Asker {
         match self.node.view(session).await {
             Ok(view) => {
                 let (user, now) = (&participant.socket.user, self.node.clock().now());
-                let frame = snapshots::text(participant.dialect, view, user, now);
+                let frame = snapshots::text(participant.dialect, &view, user, now);
                 participant.socket.send(Lane::Ordered, frame);
             }
             Err(error) => {

@@ -134,8 +134,8 @@ impl Node {
         let roster = Arc::new(Roster { node: id, clock });
         Arc::new(Self {
             id,
+            relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
             config,
-            relay: Relay::start(outlet, &hub, &backplane, &roster),
             hub,
             listening: Listening::new(id, backplane.clone()),
             backplane,
@@ -173,12 +173,13 @@ impl Node {
     }
 
     /// Brings a socket into a session: listen, enter, then the relay takes a snapshot, greets and goes
-    /// live. When it returns the greeting is queued; on an error nothing of the socket is left.
+    /// live; `since` is where it was, when it comes back. When it returns the greeting is queued; on an error nothing of the socket is left.
     pub async fn join(
         self: &Arc<Self>,
         session: SessionId,
         dialect: Dialect,
         socket: Arc<Socket>,
+        since: Option<Position>,
     ) -> Result<Participant, NotAdmitted> {
         let room = Room::Session(session);
         self.listening.begin(&room).await?;
@@ -201,7 +202,7 @@ impl Node {
             let create = create.then(|| self.roster.first_fields(&room)).flatten();
             let entry = self.roster.entry(&socket, create);
             self.backplane.enter(&room, entry).await?;
-            self.relay.open(&room, socket.clone()).await?;
+            self.relay.open(&room, socket.clone(), since).await?;
             Ok(())
         };
         if let Err(error) = greeted.await {

@@ -42,11 +42,11 @@ pub fn greeting(dialect: Dialect, view: &View, now: Millis) -> Bytes {
 }
 
 /// The current text as an ordinary update, for a socket whose own change was refused.
-pub fn text(dialect: Dialect, view: View, asker: &UserId, now: Millis) -> Bytes {
+pub fn text(dialect: Dialect, view: &View, asker: &UserId, now: Millis) -> Bytes {
     let user = UserId::parse(&view.code_by).unwrap_or_else(|_| asker.clone());
     let event = Event::TextChanged {
         user,
-        code: Some(view.code.into()),
+        code: Some(view.code.as_str().into()),
     };
     let delivery = Delivery {
         event: &event,

@@ -219,6 +219,12 @@ impl Metrics {
         counter!("collab_backplane_gaps_total", "outcome" => outcome).increment(1);
     }
 
+    /// A socket came back and said where it was: it got what it missed, or everything.
+    pub fn resumed(&self, replayed: bool) {
+        let outcome = if replayed { "replayed" } else { "snapshot" };
+        counter!("collab_resumes_total", "outcome" => outcome).increment(1);
+    }
+
     /// How to time one operation of the backplane; of `frequent` ones one call in [`SAMPLED`] is taken.
     pub fn backplane_op(&self, op: &'static str, frequent: bool) -> OpMetrics {
         OpMetrics {
@@ -273,6 +279,9 @@ impl Metrics {
             counter!("collab_drain_closed_total", "result" => result).increment(0);
         }
         self.reaped(0);
+        for outcome in ["replayed", "snapshot"] {
+            counter!("collab_resumes_total", "outcome" => outcome).increment(0);
+        }
         counter!("collab_backplane_reconnects_total").increment(0);
         self.observe(&Observation::default());
     }

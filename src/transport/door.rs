@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use crate::auth::Identity;
 use crate::dialects::Dialect;
 use crate::http;
-use crate::ids::{self, SessionId, UserId};
+use crate::ids::{self, Position, SessionId, UserId};
 use crate::node::Node;
 
 /// A way in.
@@ -23,6 +23,8 @@ pub struct Visitor {
     pub user: UserId,
     pub name: Arc<str>,
     pub identity: Option<Identity>,
+    /// Where it was, when it comes back.
+    pub since: Option<Position>,
 }
 
 /// What the query of a request at a door may say.
@@ -30,6 +32,7 @@ pub struct Visitor {
 struct Said {
     user: Option<String>,
     name: Option<String>,
+    since: Option<String>,
 }
 
 impl Door {
@@ -84,7 +87,15 @@ impl Door {
                 ids::name(name).map_err(|error| Refusal::field("username", error.to_string()))?
             }
         };
+        let since = match said.since.as_deref() {
+            None | Some("") => None,
+            Some(text) => Some(text.parse().map_err(|()| {
+                let right = "right is a position that this session's frames told";
+                Refusal::field("since", format!("since is no position; {right}"))
+            })?),
+        };
         Ok(Visitor {
+            since,
             session,
             user,
             name,
@@ -106,6 +117,7 @@ fn said(query: &str) -> Said {
         match &*key {
             "user_id" => said.user = Some(value.into_owned()),
             "username" => said.name = Some(value.into_owned()),
+            "since" => said.since = Some(value.into_owned()),
             _ => {}
         }
     }

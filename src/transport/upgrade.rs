@@ -147,6 +147,7 @@ impl Transport {
             session,
             user,
             name,
+            since,
             ..
         } = visitor;
         let dialect = door.dialect();
@@ -160,7 +161,11 @@ impl Transport {
             writer,
             self.config.outbox,
         ));
-        match self.node.join(session, dialect, socket.clone()).await {
+        match self
+            .node
+            .join(session, dialect, socket.clone(), since)
+            .await
+        {
             Ok(participant) => {
                 metrics().opened(dialect.door());
                 metrics().handshake(started.elapsed());

@@ -287,6 +287,7 @@ contract!(
     a_created_room_waits_for_its_people,
     an_audience_and_an_origin_arrive_unharmed,
     a_node_knows_the_nodes_that_report,
+    a_rotated_room_has_another_order,
     a_node_finds_its_own_members,
     a_user_has_so_many_places,
     a_revocation_ends_with_the_token,
@@ -742,6 +743,34 @@ async fn an_audience_and_an_origin_arrive_unharmed(subject: Subject) {
         let expected = draft.into_envelope(subject.room.clone(), Some(committed.position), None);
         assert_eq!(heard, expected);
     }
+}
+
+async fn a_rotated_room_has_another_order(subject: Subject) {
+    subject.begun().await;
+    let old = subject.commit("one").await;
+    assert_eq!(subject.heard().await, "one");
+    let backplane = &subject.backplane;
+    let position = || backplane.position(&subject.room);
+    assert_eq!(position().await, Ok(Some(old)));
+    backplane
+        .rotate(&subject.room, old.epoch)
+        .await
+        .expect("works");
+    let new = position().await.expect("works").expect("it is there");
+    assert!(new.epoch != old.epoch && new.seq == old.seq);
+    // Whoever is late with the same finding changes nothing.
+    backplane
+        .rotate(&subject.room, old.epoch)
+        .await
+        .expect("works");
+    assert_eq!(position().await, Ok(Some(new)));
+    let replay = backplane.replay(&subject.room, old).await;
+    assert!(matches!(replay, Ok(Replay::Gone)), "{replay:?}");
+    let next = subject.commit("two").await;
+    assert_eq!((next.epoch, next.seq), (new.epoch, new.seq + 1));
+    assert_eq!(subject.sounds.envelope().await.position, Some(next));
+    let missing = Room::Session(SessionId::parse("nowhere").expect("an id"));
+    assert_eq!(backplane.position(&missing).await, Ok(None));
 }
 
 async fn a_node_knows_the_nodes_that_report(subject: Subject) {

@@ -383,6 +383,27 @@ impl Backplane for Redis {
         Ok(events.map_or(Replay::Gone, Replay::Events))
     }
 
+    async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {
+        let state = self.keys(room).state();
+        let fields = self.commands.hmget(state, vec!["epoch", "seq"]);
+        let fields: Vec<Option<u64>> = fields.await.map_err(unavailable)?;
+        Ok(match fields.as_slice() {
+            [Some(epoch), Some(seq)] => Some(Position {
+                epoch: Epoch(*epoch),
+                seq: *seq,
+            }),
+            _ => None,
+        })
+    }
+
+    async fn rotate(&self, room: &Room, from: Epoch) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let args = vec![text(from.0.to_string()), int(Epoch::random().0)];
+        let named = vec![keys.state(), keys.log()];
+        self.ask(&self.scripts.rotate, named, args).await?;
+        Ok(())
+    }
+
     async fn listen(&self, room: &Room) -> Result<(), Error> {
         self.listener.listen(room).await.map_err(unavailable)
     }

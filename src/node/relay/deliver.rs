@@ -17,6 +17,8 @@ use crate::ids::{Position, Room};
 use crate::node::ENDED;
 use crate::telemetry::metrics::{SAMPLED, metrics};
 
+const PACE: Duration = Duration::from_millis(documents::LARGE_TEXT_PACE_MS);
+
 impl Worker {
     /// Hands an event to the hub, or keeps a large text back for its pace.
     pub(super) fn deliver(&mut self, envelope: &Envelope, at: Option<Position>) {
@@ -28,8 +30,12 @@ impl Worker {
                 return;
             }
         };
-        if event.is_text() && self.hold_back(envelope, &event) {
-            return;
+        if event.is_text() {
+            if self.hold_back(envelope, &event) {
+                return;
+            }
+        } else if at.is_some() {
+            self.tell_text_before(&envelope.room);
         }
         self.hand_over(envelope, &event, at);
         if event == Event::Ended {
@@ -99,7 +105,6 @@ impl Worker {
             return false;
         }
         let now = Instant::now();
-        let pace = Duration::from_millis(documents::LARGE_TEXT_PACE_MS);
         match local.large.next {
             Some(next) if next > now => {
                 local.large.pending = Some(Box::new(envelope.clone()));
@@ -113,9 +118,24 @@ impl Worker {
                 true
             }
             _ => {
-                local.large.next = Some(now + pace);
+                local.large.next = Some(now + PACE);
                 false
             }
+        }
+    }
+
+    /// A text that waits for its pace goes before any later event: who was told of that one, and comes back with
+    /// its position, would never hear of the text.
+    fn tell_text_before(&mut self, room: &Room) {
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        let Some(pending) = local.large.pending.take() else {
+            return;
+        };
+        local.large.next = Some(Instant::now() + PACE);
+        if let Ok(event) = rmp_serde::from_slice(&pending.event) {
+            self.hand_over(&pending, &event, pending.position);
         }
     }
 

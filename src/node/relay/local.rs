@@ -8,6 +8,7 @@ use super::Waiter;
 use super::track::Track;
 use crate::backplane::{Envelope, Fields};
 use crate::clock::Millis;
+use crate::ids::Epoch;
 
 /// A room on this worker.
 #[derive(Default)]
@@ -20,6 +21,11 @@ pub(super) struct Local {
     /// The members were entered again before the snapshot that is under way.
     pub(super) entered: bool,
     pub(super) large: LargeText,
+    /// The order that gave a seq twice, and is to be ended before the next snapshot.
+    pub(super) ending: Option<Epoch>,
+    /// The worker's tick at which the room was last heard, and at which it is compared if it stays quiet.
+    pub(super) heard: u64,
+    pub(super) look_at: u64,
     /// What a session for certain users is made of again, should the backplane lose it.
     pub(super) kept: Option<Fields>,
 }

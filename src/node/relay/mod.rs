@@ -5,24 +5,28 @@
 
 mod deliver;
 mod local;
+mod look;
 mod repair;
+mod resume;
 mod track;
 mod worker;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::resume::Taken;
 use self::worker::Worker;
 use super::lobby;
 use super::roster::Roster;
-use crate::backplane::{Ear, Envelope, Error, Replay, SharedBackplane, Snapshot};
+use crate::backplane::{Ear, Envelope, Error, Replay, SharedBackplane};
 use crate::hub::{Hub, Socket};
-use crate::ids::Room;
+use crate::ids::{Position, Room};
 use crate::telemetry::metrics::metrics;
 
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ pub struct Config {
     pub workers: usize,
     /// Notes waiting for one worker; an event beyond that is a gap, filled from the log.
     pub queue: usize,
+    /// A room that was quiet for this long is compared with the backplane.
+    pub compare_idle: Duration,
 }
 
 /// What a worker is told.
@@ -43,14 +49,18 @@ enum Note {
     Compare(Room),
     /// The room is not listened to any more.
     Forget(Room),
-    Snapshot(Room, Result<Snapshot, Error>),
+    Snapshot(Room, Result<Taken, Error>),
     Filled(Room, Result<Fill, Error>),
+    /// Where a quiet room is; asked for when it was known to be at that position.
+    Looked(Room, Position, Result<Option<Position>, Error>),
     /// A large text was held back long enough.
     Release(Room),
 }
 
 struct Waiter {
     socket: Arc<Socket>,
+    /// Where it was, when it comes back.
+    since: Option<Position>,
     done: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -170,10 +180,11 @@ impl Relay {
         hub: &Arc<Hub>,
         backplane: &SharedBackplane,
         roster: &Arc<Roster>,
+        compare_idle: Duration,
     ) -> Self {
         let mut workers = JoinSet::new();
         for (at, queue) in outlet.queues.into_iter().enumerate() {
-            let worker = Worker::new(hub.clone(), backplane.clone(), roster.clone());
+            let worker = Worker::new(hub.clone(), backplane.clone(), roster.clone(), compare_idle);
             workers.spawn(worker.run(outlet.inlet.clone(), at, queue));
         }
         Self {
@@ -182,10 +193,23 @@ impl Relay {
         }
     }
 
-    /// Seats the socket and greets it with a snapshot; returns when it hears the room.
-    pub async fn open(&self, room: &Room, socket: Arc<Socket>) -> Result<(), Error> {
+    /// Seats the socket and greets it with a snapshot, or with what it missed since it was there; returns when
+    /// it hears the room.
+    pub async fn open(
+        &self,
+        room: &Room,
+        socket: Arc<Socket>,
+        since: Option<Position>,
+    ) -> Result<(), Error> {
         let (done, opened) = oneshot::channel();
-        let note = Note::Open(room.clone(), Waiter { socket, done });
+        let note = Note::Open(
+            room.clone(),
+            Waiter {
+                socket,
+                since,
+                done,
+            },
+        );
         let stopping = || Error::Unavailable("the node is stopping".to_owned());
         let line = self.inlet.line(room);
         line.notes.send(note).await.map_err(|_| stopping())?;

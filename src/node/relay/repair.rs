@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::resume::{self, Missed, Taken};
 use super::worker::Worker;
 use super::{Fill, Note, Waiter};
-use crate::backplane::{
-    Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane, Snapshot,
-};
+use crate::backplane::{Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane};
 use crate::dialects::Dialect;
 use crate::domain::{Event, sessions};
 use crate::hub::Hub;
-use crate::ids::{Position, Room};
+use crate::ids::{Epoch, Position, Room};
 use crate::node::roster::Roster;
 use crate::node::{ENDED, pack, snapshots};
 use crate::telemetry::metrics::metrics;
@@ -43,7 +42,8 @@ impl Worker {
         local.aboard = std::mem::take(&mut local.waiting);
         let restarting = local.track.restarting();
         local.entered = restarting;
-        let kept = local.kept.clone();
+        let (kept, positions) = (local.kept.clone(), resume::positions(&local.aboard));
+        let ending = local.ending.take().filter(|_| restarting);
         let (remote, room) = (self.remote(), room.clone());
         self.jobs.spawn(async move {
             let result = async {
@@ -51,14 +51,20 @@ impl Worker {
                 if restarting {
                     remote.enter_all(&room, kept).await?;
                 }
-                remote.backplane.snapshot(&room).await
+                if let Some(epoch) = ending {
+                    remote.backplane.rotate(&room, epoch).await?;
+                }
+                let snapshot = remote.backplane.snapshot(&room).await?;
+                let missed = Missed::read(&remote.backplane, &room, &snapshot, positions);
+                let missed = missed.await?;
+                Ok(Taken { snapshot, missed })
             };
             let result = result.await;
             Note::Snapshot(room, result)
         });
     }
 
-    pub(super) fn snapshotted(&mut self, room: &Room, result: Result<Snapshot, Error>) {
+    pub(super) fn snapshotted(&mut self, room: &Room, result: Result<Taken, Error>) {
         let Some(local) = self.rooms.get_mut(room) else {
             return;
         };
@@ -70,15 +76,26 @@ impl Worker {
             return self.fetch_snapshot(room);
         }
         let again = !local.waiting.is_empty();
-        let taken = result.and_then(|snapshot| {
-            if snapshot.ended() {
+        let taken = result.and_then(|taken| {
+            if taken.snapshot.ended() {
                 return Err(Error::Ended);
             }
-            let at = snapshot.position().ok_or(Error::Missing)?;
-            Ok((at, snapshot))
+            let at = taken.snapshot.position().ok_or(Error::Missing)?;
+            Ok((at, taken))
         });
+        if let Ok((at, _)) = &taken
+            && let Some(known) = local.track.known()
+            && known.epoch == at.epoch
+            && known.seq > at.seq
+            && local.track.restarting()
+        {
+            // The store is behind what was told here: it lost writes.
+            local.ending = Some(known.epoch);
+            local.waiting.extend(aboard);
+            return self.fetch_snapshot(room);
+        }
         match taken {
-            Ok((at, snapshot)) => self.start_from(room, at, snapshot, aboard),
+            Ok((at, taken)) => self.start_from(room, at, taken, aboard),
             Err(error) => self.snapshot_failed(room, &error, aboard),
         }
         if again {
@@ -86,23 +103,38 @@ impl Worker {
         }
     }
 
-    fn start_from(&mut self, room: &Room, at: Position, snapshot: Snapshot, aboard: Vec<Waiter>) {
+    fn start_from(&mut self, room: &Room, at: Position, taken: Taken, aboard: Vec<Waiter>) {
+        let Taken { snapshot, missed } = taken;
+        let now = self.roster.clock.now();
         let (Some(local), Some(session)) = (self.rooms.get_mut(room), room.session()) else {
             return;
         };
-        local.kept = sessions::kept(session, &snapshot.fields, self.roster.clock.now());
+        local.kept = sessions::kept(session, &snapshot.fields, now);
         let view = snapshots::view(session, snapshot);
-        let greeting = snapshots::greeting(Dialect::Pairing, &view, self.roster.clock.now());
-        if local.track.snapshot(at) {
+        let greeting = snapshots::greeting(Dialect::Pairing, &view, now);
+        let restarted = local.track.snapshot(at);
+        if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
             self.hub.restart(room, at, &greeting, &mut self.touched);
         }
-        for Waiter { socket, done } in aboard {
-            self.hub
-                .open(room, &socket, at, &greeting, &mut self.touched);
+        for waiter in aboard {
+            let Waiter {
+                socket,
+                since,
+                done,
+            } = waiter;
+            // An order that was lost is none to go on from.
+            let resumed = since
+                .filter(|_| !restarted)
+                .and_then(|since| missed.frames(Dialect::Pairing, &socket, since, &view, now));
+            if since.is_some() {
+                metrics().resumed(resumed.is_some());
+            }
+            let first = resumed.unwrap_or_else(|| greeting.clone());
+            self.hub.open(room, &socket, at, &first, &mut self.touched);
             self.pairing.sent(1);
-            metrics().sent_bytes(greeting.len());
+            metrics().sent_bytes(first.len());
             // Whoever waited may have gone; its leaving cleans up.
             let _ = done.send(Ok(()));
         }
@@ -192,6 +224,15 @@ impl Worker {
                 self.try_again(room);
             }
         }
+    }
+
+    /// Begins a new order, and everyone with it.
+    pub(super) fn rotate(&mut self, room: &Room, from: Epoch) {
+        if let Some(local) = self.rooms.get_mut(room) {
+            tracing::warn!(%room, "writes were lost: the room begins a new order");
+            local.ending = Some(from);
+        }
+        self.restart(room);
     }
 
     pub(super) fn restart(&mut self, room: &Room) {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::backplane::Envelope;
-use crate::ids::{EventId, Position};
+use crate::ids::{Epoch, EventId, Position};
 
 /// Event ids remembered to tell a duplicate from a room whose order was lost.
 const REMEMBERED: usize = 16;
@@ -51,9 +51,16 @@ pub enum Need {
     Log(Position),
     /// A snapshot for everyone in the room.
     Restart,
+    /// The same, of a new order: this one gave a seq twice.
+    Rotate(Epoch),
 }
 
 impl Track {
+    /// The last durable event delivered.
+    pub fn known(&self) -> Option<Position> {
+        self.known
+    }
+
     pub fn restarting(&self) -> bool {
         self.repair == Repair::Restarting
     }
@@ -74,7 +81,7 @@ impl Track {
                 return Next::Duplicate;
             }
             // A seq given twice: the backplane lost writes, and with them the order we know.
-            return self.hold(envelope, Some(Need::Restart));
+            return self.hold(envelope, Some(Need::Rotate(known.epoch)));
         }
         if at.seq > known.seq + 1 {
             return self.hold(envelope, Some(Need::Log(known)));
@@ -183,7 +190,7 @@ impl Track {
         self.held.push(envelope);
         match need {
             Some(Need::Log(_)) => self.repair = Repair::Filling,
-            Some(Need::Restart) => self.repair = Repair::Restarting,
+            Some(Need::Restart | Need::Rotate(_)) => self.repair = Repair::Restarting,
             None => {}
         }
         Next::Hold(need)
@@ -317,7 +324,7 @@ mod tests {
             Next::Deliver(_)
         ));
         assert_eq!(track.take(six, at(1, 6)), Next::Duplicate);
-        assert_eq!(take(&mut track, at(1, 6)), Next::Hold(Some(Need::Restart)));
+        assert_eq!(take(&mut track, at(1, 6)), Next::Hold(Some(Need::Rotate(Epoch(1)))));
         assert!(track.snapshot(at(1, 6)));
     }
 

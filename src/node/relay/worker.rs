@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use super::local::{Local, Sampled, millis};
+use super::look::Look;
 use super::track::{Need, Next};
 use super::{Inlet, Note};
 use crate::backplane::{Envelope, SharedBackplane};
@@ -40,11 +43,20 @@ pub struct Worker {
     pub(super) counted: u64,
     pub(super) sampled: Vec<Sampled>,
     pub(super) pairing: DoorMetrics,
+    pub(super) look: Look,
+    pub(super) tick: u64,
 }
 
 impl Worker {
-    pub fn new(hub: Arc<Hub>, backplane: SharedBackplane, roster: Arc<Roster>) -> Self {
+    pub fn new(
+        hub: Arc<Hub>,
+        backplane: SharedBackplane,
+        roster: Arc<Roster>,
+        compare_idle: Duration,
+    ) -> Self {
         Self {
+            look: Look::new(compare_idle),
+            tick: 0,
             hub,
             backplane,
             roster,
@@ -63,6 +75,8 @@ impl Worker {
         let line = &inlet.lines[at];
         let mut batch = Vec::with_capacity(BATCH);
         let mut bunching = Bunching::default();
+        let mut look = tokio::time::interval(self.look.every);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -73,6 +87,7 @@ impl Worker {
                 }
                 Some(done) = self.jobs.join_next() => batch.extend(done.inspect_err(log_failed).ok()),
                 () = line.wake.notified() => {}
+                _ = look.tick() => self.look_around(),
             }
             // Also when the queue is never empty, what was fetched is taken.
             while let Some(done) = self.jobs.try_join_next() {
@@ -101,6 +116,7 @@ impl Worker {
             Note::Snapshot(room, result) => self.snapshotted(&room, result),
             Note::Filled(room, result) => self.filled(&room, result),
             Note::Release(room) => self.release_text(&room),
+            Note::Looked(room, asked, found) => self.looked(&room, asked, found),
         }
     }
 
@@ -123,6 +139,7 @@ impl Worker {
         let Some(at) = envelope.position else {
             return self.deliver(&envelope, None);
         };
+        local.heard = self.tick;
         let room = envelope.room.clone();
         match local.track.take(envelope, at) {
             Next::Deliver(envelope) => self.deliver(&envelope, Some(at)),
@@ -130,6 +147,7 @@ impl Worker {
             Next::Hold(None) => {}
             Next::Hold(Some(Need::Log(since))) => self.fetch_log(room, since, false),
             Next::Hold(Some(Need::Restart)) => self.restart(&room),
+            Next::Hold(Some(Need::Rotate(epoch))) => self.rotate(&room, epoch),
         }
     }
 

@@ -159,6 +159,13 @@ pub const LIST: &[Metric] = &[
         "Holes in a room's order: filled, snapshot or failed",
     ),
     row(
+        "collab_resumes_total",
+        Counter,
+        None,
+        "outcome",
+        "Sockets that came back with `since`: replayed what they missed, or a snapshot",
+    ),
+    row(
         "collab_backplane_reconnects_total",
         Counter,
         None,

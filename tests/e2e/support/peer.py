@@ -30,14 +30,19 @@ def door(session, user=None, name=None, **query):
 class Peer:
     """One socket of one user. Every frame is checked for being one JSON object with a type."""
 
-    def __init__(self, node, session, user=None, name=None, port=None, token=None, tls=None, **headers):
-        """With `token` the user need not be said; `tls` is the context of a client that wants encryption."""
+    def __init__(
+        self, node, session, user=None, name=None, port=None, token=None, tls=None, since=None, greeted=True, **headers
+    ):
+        """With `token` the user need not be said; `tls` is the context of a client that wants encryption.
+
+        `since` says where it was when it comes back; what it hears first is then not known, so not `greeted`.
+        """
         self.user = user
         self.session = session
         self.history = []
         # What it wrote by command id: a writer is not told its own text, only that it was taken.
         self.written = {}
-        uri = f"{'wss' if tls else 'ws'}://{node.host}:{port or node.port}{door(session, user, name)}"
+        uri = f"{'wss' if tls else 'ws'}://{node.host}:{port or node.port}{door(session, user, name, since=since)}"
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self.resources = ExitStack()
@@ -53,7 +58,7 @@ class Peer:
             max_queue=None,
         )
         self.socket = self.resources.enter_context(opening)
-        self.greeting = self.expect("session_state")
+        self.greeting = self.expect("session_state") if greeted else None
 
     def __enter__(self):
         return self
