@@ -56,6 +56,7 @@ def test_who_is_back_hears_what_was_missed_and_nothing_else(alone, nodes, sessio
     ann, bob = Peer(here, session, "ann"), join(there, session, "bob")
     ann.expect("user_joined")
     bob.ask("chat", message="heard before")
+    ann.until(lambda frame: frame.get("text") == "heard before")
     since = position(ann)
     ann.drop()
     for line in ("one", "two"):
