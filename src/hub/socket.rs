@@ -132,6 +132,11 @@ impl Socket {
         self.state.lock().phase
     }
 
+    /// Bytes that may wait.
+    pub fn outbox_bytes(&self) -> usize {
+        self.bounds.bytes
+    }
+
     /// Bytes waiting to be written.
     pub fn waiting(&self) -> usize {
         self.state.lock().outbox.waiting()

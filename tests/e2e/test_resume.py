@@ -75,6 +75,34 @@ def test_who_is_back_hears_what_was_missed_and_nothing_else(alone, nodes, sessio
     ann.leave()
 
 
+def test_who_was_told_to_have_left_is_told_to_be_back(children, session, join):
+    """A list of people that is kept by what is heard lacks oneself from then on."""
+    node = children.node("hasty", LEAVE_GRACE=0.1)
+    ann, bob = Peer(node, session, "ann"), join(node, session, "bob")
+    ann.expect("user_joined")
+    since = position(ann)
+    ann.drop()
+    bob.until(lambda frame: frame["type"] == "user_left")
+    ann, missed = back(node, session, "ann", since)
+    assert [frame["type"] for frame in missed] == ["user_left", "user_joined", "resumed"]
+    assert [frame["user_id"] for frame in missed[:2]] == ["ann", "ann"]
+    ann.leave()
+
+
+def test_more_than_may_wait_is_not_replayed(children, session, join):
+    """A thousand long lines for everyone who knocks fill the node's memory."""
+    node = children.node("small", LEAVE_GRACE=30, OUTBOX_BYTES=65_536)
+    ann, bob = Peer(node, session, "ann"), join(node, session, "bob")
+    ann.expect("user_joined")
+    since = position(ann)
+    ann.drop()
+    for number in range(12):
+        assert bob.ask("chat", message=f"{number} ".ljust(8_000, "."))["type"] == "ack"
+    ann, missed = back(node, session, "ann", since)
+    assert [frame["type"] for frame in missed] == ["session_state"]
+    ann.leave()
+
+
 def test_texts_that_were_missed_are_one(nodes, session, join):
     """Every key press of an hour is replayed, or the text stays the old one."""
     ann, bob = Peer(nodes[0], session, "ann"), join(nodes[1], session, "bob")

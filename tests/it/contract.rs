@@ -749,6 +749,16 @@ async fn a_rotated_room_has_another_order(subject: Subject) {
     subject.begun().await;
     let old = subject.commit("one").await;
     assert_eq!(subject.heard().await, "one");
+    let once = || Change {
+        once: Some((user_id("ann"), "k".to_owned())),
+        ..change("once")
+    };
+    let committed = subject.backplane.commit(&subject.room, once()).await;
+    let old = Position {
+        seq: committed.expect("works").position.seq,
+        ..old
+    };
+    assert_eq!(subject.heard().await, "once");
     let backplane = &subject.backplane;
     let position = || backplane.position(&subject.room);
     assert_eq!(position().await, Ok(Some(old)));
@@ -766,6 +776,8 @@ async fn a_rotated_room_has_another_order(subject: Subject) {
     assert_eq!(position().await, Ok(Some(new)));
     let replay = backplane.replay(&subject.room, old).await;
     assert!(matches!(replay, Ok(Replay::Gone)), "{replay:?}");
+    let repeat = backplane.commit(&subject.room, once()).await;
+    assert!(repeat.expect("works").repeated, "done once all the same");
     let next = subject.commit("two").await;
     assert_eq!((next.epoch, next.seq), (new.epoch, new.seq + 1));
     assert_eq!(subject.sounds.envelope().await.position, Some(next));

@@ -8,7 +8,7 @@ use super::Waiter;
 use super::track::Track;
 use crate::backplane::{Envelope, Fields};
 use crate::clock::Millis;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Position};
 
 /// A room on this worker.
 #[derive(Default)]
@@ -23,6 +23,8 @@ pub(super) struct Local {
     pub(super) large: LargeText,
     /// The order that gave a seq twice, and is to be ended before the next snapshot.
     pub(super) ending: Option<Epoch>,
+    /// What was known when the snapshot that is under way was asked for.
+    pub(super) asked: Option<Position>,
     /// The worker's tick at which the room was last heard, and at which it is compared if it stays quiet.
     pub(super) heard: u64,
     pub(super) look_at: u64,

@@ -66,6 +66,8 @@ struct Waiter {
 
 /// The log after what a worker knows, and the newest text if the log speaks of one.
 struct Fill {
+    /// The store is behind what was told here: it lost writes.
+    behind: bool,
     replay: Replay,
     text: Option<(String, u64)>,
 }

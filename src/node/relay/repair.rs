@@ -1,6 +1,7 @@
 //! Snapshots for those who come, the log for what was missed, a new start for everyone when neither
 //! helps. The reading is done beside the worker and comes back as a note.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,21 +43,34 @@ impl Worker {
         local.aboard = std::mem::take(&mut local.waiting);
         let restarting = local.track.restarting();
         local.entered = restarting;
-        let (kept, positions) = (local.kept.clone(), resume::positions(&local.aboard));
-        let ending = local.ending.take().filter(|_| restarting);
+        local.asked = local.track.known();
+        let (kept, asked) = (local.kept.clone(), local.asked);
+        let ending = local.ending.filter(|_| restarting);
+        // An order that was lost is none to go on from.
+        let positions = if restarting {
+            BTreeSet::new()
+        } else {
+            resume::positions(&local.aboard)
+        };
         let (remote, room) = (self.remote(), room.clone());
         self.jobs.spawn(async move {
             let result = async {
-                // The order was lost, and with it perhaps the members.
+                // The order was lost, and with it perhaps the members. Entering gives seqs: what is behind is
+                // seen before.
                 if restarting {
+                    if let Some(epoch) = ending {
+                        remote.backplane.rotate(&room, epoch).await?;
+                    } else if let Some(asked) = asked
+                        && remote.is_behind(&room, asked).await?
+                    {
+                        remote.backplane.rotate(&room, asked.epoch).await?;
+                    }
                     remote.enter_all(&room, kept).await?;
-                }
-                if let Some(epoch) = ending {
-                    remote.backplane.rotate(&room, epoch).await?;
                 }
                 let snapshot = remote.backplane.snapshot(&room).await?;
                 let missed = Missed::read(&remote.backplane, &room, &snapshot, positions);
-                let missed = missed.await?;
+                // Without it everyone gets the whole.
+                let missed = missed.await.unwrap_or_default();
                 Ok(Taken { snapshot, missed })
             };
             let result = result.await;
@@ -83,16 +97,18 @@ impl Worker {
             let at = taken.snapshot.position().ok_or(Error::Missing)?;
             Ok((at, taken))
         });
-        if let Ok((at, _)) = &taken
-            && let Some(known) = local.track.known()
-            && known.epoch == at.epoch
-            && known.seq > at.seq
-            && local.track.restarting()
-        {
-            // The store is behind what was told here: it lost writes.
-            local.ending = Some(known.epoch);
-            local.waiting.extend(aboard);
-            return self.fetch_snapshot(room);
+        if let Ok((at, _)) = &taken {
+            if local.ending == Some(at.epoch) {
+                // Taken before the order was to end.
+                local.waiting.extend(aboard);
+                return self.restart(room);
+            }
+            let asked = local.asked.filter(|_| !local.track.restarting());
+            if asked.is_some_and(|asked| is_behind(*at, asked)) {
+                local.waiting.extend(aboard);
+                return self.rotate(room, at.epoch);
+            }
+            local.ending = None;
         }
         match taken {
             Ok((at, taken)) => self.start_from(room, at, taken, aboard),
@@ -124,7 +140,6 @@ impl Worker {
                 since,
                 done,
             } = waiter;
-            // An order that was lost is none to go on from.
             let resumed = since
                 .filter(|_| !restarted)
                 .and_then(|since| missed.frames(Dialect::Pairing, &socket, since, &view, now));
@@ -163,7 +178,9 @@ impl Worker {
         let Some(local) = self.rooms.get_mut(room) else {
             return;
         };
-        if local.track.restarting() {
+        if local.track.restarting() && local.snapshotting {
+            local.track.compare_again();
+        } else if local.track.restarting() {
             self.restart(room);
         } else if let Some(since) = local.track.compare() {
             self.fetch_log(room.clone(), since, true);
@@ -176,6 +193,14 @@ impl Worker {
         self.jobs.spawn(async move {
             let result = async {
                 if entering {
+                    // Entering gives seqs: what is behind is seen before.
+                    if remote.is_behind(&room, since).await? {
+                        return Ok(Fill {
+                            behind: true,
+                            replay: Replay::Gone,
+                            text: None,
+                        });
+                    }
                     remote.enter_all(&room, kept).await?;
                 }
                 fill(&remote.backplane, &room, since).await
@@ -189,10 +214,20 @@ impl Worker {
         let Some(local) = self.rooms.get_mut(room) else {
             return;
         };
+        if local.track.restarting() {
+            // Everyone starts from a snapshot that is younger.
+            return;
+        }
         match result {
+            Ok(Fill { behind: true, .. }) => {
+                if let Some(known) = local.track.known() {
+                    self.rotate(room, known.epoch);
+                }
+            }
             Ok(Fill {
                 replay: Replay::Events(events),
                 text,
+                ..
             }) => {
                 if !events.is_empty() {
                     metrics().gap("filled");
@@ -240,6 +275,8 @@ impl Worker {
             return;
         };
         local.track.restart();
+        // A snapshot that is under way may be older than this.
+        local.entered = false;
         self.fetch_snapshot(room);
     }
 
@@ -284,7 +321,17 @@ struct Remote {
     comparing: Arc<Semaphore>,
 }
 
+/// Whether the store, at `at`, lacks what was told up to `told`: it lost writes.
+fn is_behind(at: Position, told: Position) -> bool {
+    at.epoch == told.epoch && at.seq < told.seq
+}
+
 impl Remote {
+    async fn is_behind(&self, room: &Room, told: Position) -> Result<bool, Error> {
+        let at = self.backplane.position(room).await?;
+        Ok(at.is_some_and(|at| is_behind(at, told)))
+    }
+
     /// Sees to it that the backplane knows this node's members of the room; a few rooms at a time.
     async fn enter_all(&self, room: &Room, kept: Option<Fields>) -> Result<(), Error> {
         let _turn = self.comparing.acquire().await;
@@ -308,7 +355,11 @@ async fn fill(backplane: &SharedBackplane, room: &Room, since: Position) -> Resu
     } else {
         None
     };
-    Ok(Fill { replay, text })
+    Ok(Fill {
+        behind: false,
+        replay,
+        text,
+    })
 }
 
 /// The log leaves texts out: the last of them gets the newest text, the others say nothing.

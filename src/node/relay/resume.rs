@@ -71,7 +71,7 @@ impl Missed {
     }
 
     /// Whole frames for a socket that was at `since`: the events it missed, in order, then the newest text if it
-    /// changed, then where it is now. `None`: the log does not reach back that far.
+    /// changed, then where it is now. `None`: the log does not reach back that far, or it is too much.
     pub(super) fn frames(
         &self,
         dialect: Dialect,
@@ -106,6 +106,10 @@ impl Missed {
                     if known {
                         frames.extend_from_slice(&frame);
                     }
+                    // Nobody gets more at once than may wait for a slow socket.
+                    if frames.len() > socket.outbox_bytes() {
+                        return None;
+                    }
                 }
             }
         }
@@ -120,11 +124,10 @@ impl Missed {
     }
 }
 
-/// Never filtered by who sent it, for who comes back has another socket; but by whom it is for.
+/// Never filtered by who sent it: also the own return is told to who was told to have left. But by whom it is for.
 fn is_for(audience: &Audience, socket: &Socket) -> bool {
     match audience {
-        Audience::All => true,
-        Audience::Except(other) => *other != socket.id,
+        Audience::All | Audience::Except(_) => true,
         Audience::Users(users) => users.contains(&socket.user),
     }
 }

@@ -70,7 +70,11 @@ impl Track {
         let Some(known) = self.known else {
             return self.hold(envelope, None);
         };
-        if self.repair != Repair::None {
+        // What is known does not move while the log is read: a seq given twice shows then, too.
+        let filling = self.repair == Repair::Filling;
+        if self.repair == Repair::Restarting
+            || filling && (at.epoch != known.epoch || at.seq > known.seq)
+        {
             return self.hold(envelope, None);
         }
         if at.epoch != known.epoch {
@@ -98,6 +102,11 @@ impl Track {
         }
         self.delivered(&envelope, at);
         Some(envelope)
+    }
+
+    /// Something was reported that the repair under way may not see.
+    pub fn compare_again(&mut self) {
+        self.again = true;
     }
 
     /// Begins to compare with the log; `None` when something is under way, to be followed by another
@@ -324,7 +333,10 @@ mod tests {
             Next::Deliver(_)
         ));
         assert_eq!(track.take(six, at(1, 6)), Next::Duplicate);
-        assert_eq!(take(&mut track, at(1, 6)), Next::Hold(Some(Need::Rotate(Epoch(1)))));
+        assert_eq!(
+            take(&mut track, at(1, 6)),
+            Next::Hold(Some(Need::Rotate(Epoch(1))))
+        );
         assert!(track.snapshot(at(1, 6)));
     }
 

@@ -80,6 +80,8 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
+                // First, because a queue that is never empty would leave it no turn; it is rare.
+                _ = look.tick() => self.look_around(),
                 taken = queue.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
                         return;
@@ -87,7 +89,6 @@ impl Worker {
                 }
                 Some(done) = self.jobs.join_next() => batch.extend(done.inspect_err(log_failed).ok()),
                 () = line.wake.notified() => {}
-                _ = look.tick() => self.look_around(),
             }
             // Also when the queue is never empty, what was fetched is taken.
             while let Some(done) = self.jobs.try_join_next() {

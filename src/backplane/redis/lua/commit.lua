@@ -17,8 +17,9 @@ local function commit(k, keys, a, last)
   if not epoch then return redis.call('HEXISTS', state, 'ended') == 1 and 'ended' or 'missing' end
   if once then
     local known = redis.call('GET', once)
-    -- A former session of that name may have left it.
-    if known and string.match(known, '%d+ (%d+)') == epoch then return 'ok ' .. known .. ' 1' end
+    -- A former session of that name may have left it; a former order of this one counts.
+    local of = known and string.match(known, '%d+ (%d+)')
+    if of and (of == epoch or of == redis.call('HGET', state, 'former')) then return 'ok ' .. known .. ' 1' end
   end
   local seq, version, changed = text(room[2] + 1), room[3], nil
   local line, base = ARGV[a + 2], ARGV[a + 3]

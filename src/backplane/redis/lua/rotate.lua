@@ -3,7 +3,8 @@
 -- ARGV: 1 the epoch that is to end, 2 the new one
 -- Returns {'ok'}
 if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[2])
+  -- Commands that were done in the old order are not done again in the new one.
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'former', ARGV[1])
   redis.call('DEL', KEYS[2])
 end
 return {'ok'}
