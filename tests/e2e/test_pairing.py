@@ -8,7 +8,7 @@ from support import shapes
 from support.deadline import eventually
 from support.http import assert_problem
 from support.peer import Peer, door, heard, unique
-from support.raw import RawSocket, refused
+from support.raw import refused
 
 LEAVE_GRACE = 0.5
 LARGE_TEXT = 33 * 1024
@@ -88,16 +88,6 @@ def test_a_missing_or_malformed_user_id_is_refused(node, session, user):
     """Somebody without an identity gets in, or a browser cannot learn why it did not."""
     assert refused(node, door(session, user)).status == 400
     assert refused(node, door(session, user), Origin="http://example.org").close == 4400
-
-
-def test_since_is_answered_by_a_full_state(node, session, join, pair):
-    """A client that asks to resume is left without a state."""
-    position = pair[0].greeting["position"]
-    cat = RawSocket(node, door(session, "cat", since=position))
-    with cat:
-        greeting = cat.recv_json()
-    assert greeting["type"] == "session_state"
-    assert greeting["resumed"] is False
 
 
 # Every frame, and to whom
