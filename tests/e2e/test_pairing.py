@@ -8,7 +8,7 @@ from support import shapes
 from support.deadline import eventually
 from support.http import assert_problem
 from support.peer import Peer, door, heard, unique
-from support.raw import refused
+from support.raw import RawSocket, refused
 
 LEAVE_GRACE = 0.5
 LARGE_TEXT = 33 * 1024
