@@ -71,10 +71,6 @@ impl Identity {
             .is_none_or(|sessions| sessions.contains(session))
     }
 
-    pub fn expired(&self, now: Millis) -> bool {
-        now >= self.ends_at()
-    }
-
     /// The first moment at which the token counts no longer: its `exp` and [`LEEWAY`].
     pub fn ends_at(&self) -> Millis {
         after_leeway(self.expires_at)
