@@ -2,11 +2,13 @@
 //!
 //! Whoever runs clients (the simulation, the outage tests, the benchmark) tells it what each of them sent,
 //! was told and heard; at the end it gives a [`Verdict`]. It knows no socket, no clock and no node, so that
-//! the same judgement holds for a simulated network and for a real one.
+//! the same judgement holds for a simulated network and for a real one. Only [`person`] does: clients that behave,
+//! for those who have real nodes.
 //!
 //! Events are known by their [`Mark`], which every sender makes unique. A viewer is somebody in a room, across
 //! all the sockets they had there; what a viewer was told between two greetings is a stage.
 
+pub mod person;
 mod room;
 mod verdict;
 mod viewer;
