@@ -20,6 +20,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
+    command: Command,
+    ready: fn(SocketAddr) -> bool,
     child: Child,
     /// Removed after the child's end: fields drop in order, and `Process::drop` comes before them.
     folder: Folder,
@@ -30,9 +32,9 @@ impl Process {
     /// Starts `command` in a folder of its own, its output going to a log there, and waits until `ready`.
     pub fn start(
         name: &'static str,
-        command: &mut Command,
+        mut command: Command,
         address: SocketAddr,
-        ready: impl Fn(SocketAddr) -> bool,
+        ready: fn(SocketAddr) -> bool,
     ) -> Result<Self> {
         let folder = Folder::new(name)?;
         let log = File::create(folder.log())?;
@@ -43,6 +45,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
+        // The kernel means the thread that starts a child, not the process: the rig's first thread does.
         // SAFETY: prctl and getppid are async-signal-safe.
         unsafe {
             command.pre_exec(move || {
@@ -53,17 +56,40 @@ impl Process {
                 }
             });
         }
-        let child = command
-            .spawn()
-            .map_err(|error| format!("cannot start {name}: {error}"))?;
+        let child = spawn(name, &mut command)?;
         let mut process = Self {
             name,
+            command,
+            ready,
             child,
             folder,
             address,
         };
-        process.wait_until(ready)?;
+        process.wait_until_ready()?;
         Ok(process)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it the polite way, and waits until it is gone.
+    pub fn terminate(&mut self) -> Result<()> {
+        // SAFETY: the child was not waited for, so its id is still its own.
+        if unsafe { libc::kill(self.pid() as libc::pid_t, libc::SIGTERM) } != 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again after its end: the same command, address and folder.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(self.name, &mut self.command)?;
+        self.wait_until_ready()
     }
 
     pub fn pid(&self) -> u32 {
@@ -77,9 +103,9 @@ impl Process {
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
-    fn wait_until(&mut self, ready: impl Fn(SocketAddr) -> bool) -> Result<()> {
+    fn wait_until_ready(&mut self) -> Result<()> {
         let start = Instant::now();
-        while !ready(self.address) {
+        while !(self.ready)(self.address) {
             host::check_signals()?;
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!(
@@ -109,13 +135,29 @@ impl Drop for Process {
     }
 }
 
+fn spawn(name: &str, command: &mut Command) -> Result<Child> {
+    let child = command.spawn();
+    Ok(child.map_err(|error| format!("cannot start {name}: {error}"))?)
+}
+
 /// A Redis of our own: nothing is saved, the folder goes with it.
 pub fn start_redis() -> Result<Process> {
+    redis(&["--appendonly", "no"])
+}
+
+/// The same, but what it acknowledged outlives a polite end: it writes a log, to the disk every second and at
+/// its end.
+pub fn start_durable_redis() -> Result<Process> {
+    redis(&["--appendonly", "yes", "--appendfsync", "everysec"])
+}
+
+fn redis(options: &[&str]) -> Result<Process> {
     let address = free_address()?;
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
-    command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
-    Process::start("redis-server", &mut command, address, |address| {
+    command.args(["--save", "", "--loglevel", "warning"]);
+    command.args(options);
+    Process::start("redis-server", command, address, |address| {
         exchange(address, b"PING\r\n").is_ok_and(|answer| answer.starts_with("+PONG"))
     })
 }
@@ -131,9 +173,24 @@ pub fn version_of(program: &Path) -> Result<String> {
         .to_owned())
 }
 
+/// Ports of servers. Below the ephemeral ones, of which thousands are in use: one that is started again must find
+/// its own free, and who keeps dialling it meanwhile must not be given the very port it dials.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
 /// A loopback address whose port was free a moment ago.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let ports = u32::from(PORTS.end - PORTS.start);
+    for _ in PORTS {
+        let place = std::process::id()
+            .wrapping_mul(31)
+            .wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + (place % ports) as u16;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    Err(format!("no port of {PORTS:?} is free").into())
 }
 
 /// Sends `request` and returns the first bytes of the answer.
@@ -181,8 +238,11 @@ mod tests {
     fn a_child_goes_with_its_value() {
         let address = free_address().expect("loopback has free ports");
         let mut command = Command::new("sleep");
-        let process =
-            Process::start("sleep", command.arg("60"), address, |_| true).expect("sleep starts");
+        command.arg("60");
+        let mut process =
+            Process::start("sleep", command, address, |_| true).expect("sleep starts");
+        process.terminate().expect("it ends");
+        process.start_again().expect("it starts again");
         let (pid, path) = (process.pid(), process.folder.path.clone());
         assert!(path.is_dir() && Path::new(&format!("/proc/{pid}")).exists());
         drop(process);
@@ -190,7 +250,7 @@ mod tests {
 
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such port; exit 3"]);
-        let error = Process::start("sh", &mut command, address, |_| false)
+        let error = Process::start("sh", command, address, |_| false)
             .expect_err("it ended")
             .to_string();
         assert!(error.contains("no such port"), "{error}");

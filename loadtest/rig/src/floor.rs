@@ -45,7 +45,7 @@ pub fn start(text: usize) -> Result<Process> {
         "--frame",
         &(text + AROUND).to_string(),
     ]);
-    Process::start("floor", &mut command, address, |address| {
+    Process::start("floor", command, address, |address| {
         TcpStream::connect(address).is_ok()
     })
 }

@@ -1,7 +1,7 @@
 //! The benchmark: what a node costs, as a ratio to the physical floor of the same run.
 //!
 //! Start reading at `fanout`. `generator` is the load, `floor` the least any server could do, `children` the
-//! processes of a run; `idle` and `commit` are the other two questions. Nothing here knows the node's code: it is
+//! processes of a run; `idle` and `commit` are the other two questions, `order` whether it is right at all. Nothing here knows the node's code: it is
 //! measured from outside, as a process behind a socket.
 
 mod children;
@@ -16,6 +16,7 @@ mod idle;
 mod measure;
 mod meter;
 mod node;
+mod order;
 mod pace;
 mod redis;
 mod report;
@@ -50,6 +51,8 @@ enum Command {
     Commit(commit::Options),
     /// CPU of letting somebody in, with and without a token.
     Handshake(handshake::Options),
+    /// One order, nothing lost, nothing twice: while nodes and Redis go and come back.
+    Order(order::Options),
     /// The floor's own process.
     #[command(hide = true)]
     FloorServer(floor::ServerOptions),
@@ -57,11 +60,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::FloorServer(options) => floor::serve(&options),
+        Command::FloorServer(options) => floor::serve(&options).map(|()| ExitCode::SUCCESS),
         command => measure(&command),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("rig: {error}");
             ExitCode::FAILURE
@@ -69,15 +72,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(command: &Command) -> Result<()> {
+fn measure(command: &Command) -> Result<ExitCode> {
     host::raise_file_limit()?;
     host::catch_signals();
-    match command {
+    let measured = match command {
         Command::Floor(options) => fanout::run_floor(options),
         Command::Fanout(options) => fanout::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Commit(options) => commit::run(options),
         Command::Handshake(options) => handshake::run(options),
+        Command::Order(options) => return order::run(options),
         Command::FloorServer(_) => Ok(()),
-    }
+    };
+    measured.map(|()| ExitCode::SUCCESS)
 }

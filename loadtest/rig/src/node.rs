@@ -46,7 +46,7 @@ impl NodeOptions {
             command.env("REDIS_URL", format!("redis://{}", redis.address));
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        Process::start("collabd", &mut command, address, |address| {
+        Process::start("collabd", command, address, |address| {
             let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
             exchange(address, request.as_bytes())
                 .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
