@@ -1,7 +1,8 @@
 //! The benchmark: what a node costs, as a ratio to the physical floor of the same run.
 //!
 //! Start reading at `fanout`. `generator` is the load, `floor` the least any server could do, `children` the
-//! processes of a run; `idle` and `commit` are the other two questions, `order` whether it is right at all. Nothing here knows the node's code: it is
+//! processes of a run; `idle` and `commit` are the other two questions, `order` and
+//! `storm` whether it is right while things go wrong. Nothing here knows the node's code: it is
 //! measured from outside, as a process behind a socket.
 
 mod children;
@@ -22,6 +23,7 @@ mod redis;
 mod report;
 mod shape;
 mod stamp;
+mod storm;
 mod target;
 mod wire;
 
@@ -53,6 +55,8 @@ enum Command {
     Handshake(handshake::Options),
     /// One order, nothing lost, nothing twice: while nodes and Redis go and come back.
     Order(order::Options),
+    /// A full node dies, and all its people come to the others at once.
+    Storm(storm::Options),
     /// The floor's own process.
     #[command(hide = true)]
     FloorServer(floor::ServerOptions),
@@ -82,6 +86,7 @@ fn measure(command: &Command) -> Result<ExitCode> {
         Command::Commit(options) => commit::run(options),
         Command::Handshake(options) => handshake::run(options),
         Command::Order(options) => return order::run(options),
+        Command::Storm(options) => return storm::run(options),
         Command::FloorServer(_) => Ok(()),
     };
     measured.map(|()| ExitCode::SUCCESS)

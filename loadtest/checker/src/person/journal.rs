@@ -20,6 +20,8 @@ pub enum Kind {
     Gone(u16),
     /// A handshake was answered with this status.
     Refused(u16),
+    /// Nobody was there, or nobody answered.
+    Unreachable,
     /// A command was acknowledged, so long after it was first sent.
     Acknowledged { took: Duration, repeated: bool },
     /// Something no node should do to who behaves.

@@ -71,7 +71,10 @@ fn after(mind: &Mind, ended: &Ended, tries: &mut Tries) -> Option<Duration> {
 
 fn failed(mind: &Mind, failure: Failure, tries: &mut Tries) -> Option<Duration> {
     match failure {
-        Failure::Unreachable => Some(tries.wait()),
+        Failure::Unreachable => {
+            mind.note(Kind::Unreachable);
+            Some(tries.wait())
+        }
         Failure::Refused {
             status,
             retry_after,

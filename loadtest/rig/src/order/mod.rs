@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use self::faults::Timetable;
+pub use self::faults::wait_until;
 use self::recovery::{Answers, Recovery};
 use crate::children::{self, Process};
 use crate::host::Host;
