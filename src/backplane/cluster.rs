@@ -59,6 +59,9 @@ pub struct Held {
 
 #[async_trait]
 pub trait Cluster: Send + Sync {
+    /// Whether there may be other nodes, who take a silent one for dead.
+    fn is_shared(&self) -> bool;
+
     /// Renews the node's lease and reads who else lives.
     async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error>;
 

@@ -7,6 +7,7 @@
 mod admission;
 mod commands;
 pub mod drain;
+mod life;
 mod listening;
 pub mod lobby;
 mod passes;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +33,7 @@ use tokio_util::task::TaskTracker;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
 use self::drain::Stage;
+use self::life::Life;
 use self::listening::Listening;
 use self::passes::Passes;
 use self::reaper::Rising;
@@ -71,7 +74,7 @@ pub struct Config {
 }
 
 pub struct Node {
-    pub id: NodeId,
+    life: Arc<Life>,
     config: Config,
     hub: Arc<Hub>,
     backplane: SharedBackplane,
@@ -96,6 +99,8 @@ pub struct Node {
     stage: AtomicU8,
     /// Held while the node beats: it must not say that it lives after it has given its lease up.
     beating: tokio::sync::Mutex<()>,
+    /// The next beat does not wait for its time.
+    beat_now: Notify,
     stopping: CancellationToken,
     pairing: DoorMetrics,
 }
@@ -131,13 +136,17 @@ impl Node {
         auth: Option<Arc<Verifier>>,
     ) -> Arc<Self> {
         let started_at = clock.now();
-        let roster = Arc::new(Roster { node: id, clock });
+        let life = Life::new(id);
+        let roster = Arc::new(Roster {
+            life: life.clone(),
+            clock,
+        });
         Arc::new(Self {
-            id,
             relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
             config,
             hub,
-            listening: Listening::new(id, backplane.clone()),
+            listening: Listening::new(life.clone(), backplane.clone()),
+            life,
             backplane,
             roster,
             totals: Totals::new(started_at),
@@ -151,9 +160,15 @@ impl Node {
             reap_from: Mutex::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
             beating: tokio::sync::Mutex::default(),
+            beat_now: Notify::new(),
             stopping: CancellationToken::new(),
             pairing: door_metrics(Dialect::Pairing),
         })
+    }
+
+    /// Under which id this node lives now.
+    pub fn id(&self) -> NodeId {
+        self.life.id()
     }
 
     pub fn link(&self) -> Link {
@@ -192,7 +207,7 @@ impl Node {
         };
         let greeted = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            if self.is_closing() {
+            if self.is_closing() || !self.life.has(socket.id) {
                 return Err(NotAdmitted::Leaving);
             }
             if self.passes.is_void(socket.id) {
@@ -287,6 +302,7 @@ impl Node {
                 tokio::select! {
                     _ = every.tick() => {}
                     Ok(()) = link.changed() => {}
+                    () = self.beat_now.notified() => {}
                 }
             };
             if self.stopping.run_until_cancelled(next).await.is_none() {
@@ -296,6 +312,7 @@ impl Node {
             if self.stopping.is_cancelled() {
                 return;
             }
+            self.notice_pause();
             let Some(beat) = self.totals.beat(&self).await else {
                 continue;
             };
