@@ -44,6 +44,8 @@ pub struct Beat {
     pub reports: Vec<NodeReport>,
     /// Nodes whose lease ran out and who have not been forgotten yet.
     pub dead: Vec<NodeId>,
+    /// When the next of the others is dead, unless it says before that it lives.
+    pub next_death: Option<Duration>,
     /// The node's own lease had run out: others may have taken its members out.
     pub lost: bool,
 }

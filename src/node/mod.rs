@@ -56,6 +56,9 @@ pub const ENDED: u16 = 4410;
 const LEAVE_AGAIN: Duration = Duration::from_millis(200);
 const LEAVE_AGAIN_MOST: Duration = Duration::from_secs(10);
 
+/// A node is looked for so much after its time was up: at the moment itself it might just live.
+const AFTER_DEATH: Duration = Duration::from_millis(20);
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub name: String,
@@ -296,13 +299,22 @@ impl Node {
     pub async fn beat(self: Arc<Self>) {
         let mut every = tokio::time::interval(self.config.beat_every);
         let mut link = self.backplane.link();
+        // Whoever is silent is noticed when its time is up, not at the next tick.
+        let mut next_death = None;
         loop {
+            let death = async {
+                match next_death {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let next = async {
                 // Nobody is let in without a lease: a link that comes up does not wait for the next tick.
                 tokio::select! {
                     _ = every.tick() => {}
                     Ok(()) = link.changed() => {}
                     () = self.beat_now.notified() => {}
+                    () = death => {}
                 }
             };
             if self.stopping.run_until_cancelled(next).await.is_none() {
@@ -313,9 +325,13 @@ impl Node {
                 return;
             }
             self.notice_pause();
+            next_death = None;
             let Some(beat) = self.totals.beat(&self).await else {
                 continue;
             };
+            next_death = beat
+                .next_death
+                .map(|left| Instant::now() + left + AFTER_DEATH);
             self.leased.store(true, Ordering::Relaxed);
             if beat.lost {
                 tracing::warn!("this node's lease had run out: its members are entered again");

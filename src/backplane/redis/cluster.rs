@@ -54,8 +54,9 @@ impl Redis {
         ];
         let named = vec![Key::from(keys::nodes(self.prefix()))];
         let answer = self.ask(&self.scripts.beat, named, args).await?;
-        let living = super::number(&answer, 2)? as usize;
-        let nodes = answer.get(3..).unwrap_or_default();
+        let next_death = super::number(&answer, 2).ok().map(Duration::from_millis);
+        let living = super::number(&answer, 3)? as usize;
+        let nodes = answer.get(4..).unwrap_or_default();
         let (living, dead) = nodes.split_at(living.min(nodes.len()));
         let parsed = |value: &Value| NodeId::parse(&value.as_str()?);
         let dead: Vec<NodeId> = dead.iter().filter_map(parsed).collect();
@@ -70,6 +71,7 @@ impl Redis {
         Ok(Beat {
             reports,
             dead,
+            next_death,
             lost: answer[1].as_str().as_deref() == Some("1"),
         })
     }
