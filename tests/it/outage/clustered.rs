@@ -63,3 +63,23 @@ async fn a_master_dies_with(promise: Promise, settings: &[(&str, &str)]) {
     stage.hush().await;
     stage.judge().await;
 }
+
+/// Guards against a successor that lacks what was acknowledged a second ago: people who know of it, and people who
+/// were given other events at the same places, must not go on apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_dies_whose_replica_was_behind() {
+    let cluster = blocking(|| Cluster::start(3, 3));
+    let (url, rooms) = (cluster.url(), rooms());
+    let mut stage = on(FORGETS, cluster, &url, rooms, &[("KEY_PREFIX", PREFIX)]).await;
+    // The replica is no more let in; the nodes' user is another one.
+    let master = &stage.store.servers[0];
+    blocking(|| master.cli(&["CONFIG", "SET", "requirepass", "changed"]));
+    blocking(|| master.cli(&["-a", "changed", "CLIENT", "KILL", "TYPE", "replica"]));
+    sleep(Duration::from_secs(2)).await;
+    blocking(|| stage.store.servers[0].kill());
+    stage.lose_some().await;
+    sleep(Duration::from_secs(3)).await;
+    stage.hush().await;
+    let verdict = stage.judge().await;
+    assert!(verdict.restarts > 0, "nothing was lost: {verdict}");
+}

@@ -45,3 +45,17 @@ async fn a_node_stands_still() {
     stage.nodes[2].signal("CONT");
     stage.judge().await;
 }
+
+/// Guards those who noticed nothing: a node that stood still for longer than its lease sends them away when it wakes
+/// up, because their rooms took them for gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waited_for_a_node_that_stood_still_is_sent_away() {
+    let mut stage = on_redis(KEEPS, &[]).await;
+    let viewer = stage.seat_patient(2).await;
+    stage.nodes[2].signal("STOP");
+    sleep(Duration::from_secs(8)).await;
+    stage.nodes[2].signal("CONT");
+    let gone = stage.gone(viewer).await;
+    stage.judge().await;
+    assert_eq!(gone, Some(1012));
+}

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use checker::Promise;
-use checker::person::{Crowd, Manner, Seat};
+use checker::person::{Crowd, Kind, Manner, Seat};
+use checker::{Promise, Verdict};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::block_in_place;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::support::chaos::Chaos;
 use crate::support::nodes::NodeProcess;
@@ -133,6 +133,44 @@ impl<S> Stage<S> {
         }
     }
 
+    /// Somebody on this node who waits long for an answer.
+    pub async fn seat_patient(&mut self, node: usize) -> u64 {
+        let mut seat = seat(
+            0,
+            &self.crowd.people[0].seat.room,
+            0,
+            self.nodes[node].address(),
+        );
+        seat.viewer = (ROOMS * MEMBERS) as u64;
+        seat.user = "patient".to_owned();
+        seat.manner = Manner {
+            patience: Duration::from_secs(60),
+            ..Manner::default()
+        };
+        let viewer = seat.viewer;
+        self.crowd.seat(seat);
+        let here = self.crowd.are_here(RECOVERY).await;
+        here.unwrap_or_else(|why| self.fail(&why));
+        viewer
+    }
+
+    /// The close code with which this viewer's socket ends, within [`RECOVERY`].
+    pub async fn gone(&self, viewer: u64) -> Option<u16> {
+        let deadline = Instant::now() + RECOVERY;
+        while Instant::now() < deadline {
+            let entries = self.crowd.world.journal.entries();
+            let code = entries.iter().find_map(|entry| match entry.kind {
+                Kind::Gone(code) if entry.viewer == viewer => Some(code),
+                _ => None,
+            });
+            if code.is_some() {
+                return code;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        None
+    }
+
     /// Half of the rooms fall silent: nothing that follows shows there what was missed.
     pub async fn hush(&self) {
         for person in &self.crowd.people {
@@ -151,7 +189,7 @@ impl<S> Stage<S> {
     }
 
     /// The faults are over: within [`RECOVERY`] everybody is where the others are, and what they saw is judged.
-    pub async fn judge(self) {
+    pub async fn judge(self) -> Verdict {
         sleep(CALM).await;
         let here = self.crowd.are_here(RECOVERY).await;
         let quiet = self.crowd.settle(RECOVERY).await;
@@ -166,6 +204,7 @@ impl<S> Stage<S> {
         }
         // Two calm times of six rooms, five lines a second each, are 120; a machine may be slow.
         assert!(said > 60, "hardly anything was said: {said}");
+        verdict
     }
 
     fn fail(&self, why: &str) -> ! {
