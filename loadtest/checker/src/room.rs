@@ -54,13 +54,14 @@ impl Room {
                 let words = || format!("{name}, viewer {id}: {mark} at {seq} before any greeting");
                 verdict.find(Fault::Disordered, words);
             }
-            judge_stages(name, *id, viewer, verdict);
+            judge_stages(name, *id, viewer, promise, verdict);
             self.judge_losses(name, *id, viewer, promise, verdict);
         }
         self.judge_end(name, verdict);
     }
 
-    /// Every place has one event, every event one place.
+    /// Every place has one event, every event one place. Of a store that forgets that is asked of the order which
+    /// people end in: the others ended because a place was given twice.
     fn judge_order(&self, name: &str, promise: Promise, verdict: &mut Verdict) {
         let mut events = HashMap::<Position, Mark>::new();
         let mut places = HashMap::<Mark, Position>::new();
@@ -75,7 +76,10 @@ impl Room {
             .acknowledged
             .iter()
             .flat_map(|(mark, places)| places.iter().map(|at| (*at, *mark)));
-        for (at, mark) in acknowledged.chain(heard) {
+        let last = self.viewers.values().filter_map(|it| it.stages.last());
+        let last: HashSet<u64> = last.map(|stage| stage.from.epoch).collect();
+        let holds = |at: &Position| !promise.may_forget || last.contains(&at.epoch);
+        for (at, mark) in acknowledged.chain(heard).filter(|(at, _)| holds(at)) {
             match events.entry(at) {
                 Entry::Vacant(free) => {
                     free.insert(mark);
@@ -150,14 +154,16 @@ impl Room {
     }
 }
 
-/// Within a stage the order only goes up, and nothing comes twice; nor does it in a later stage.
-fn judge_stages(name: &str, id: u64, viewer: &Viewer, verdict: &mut Verdict) {
+/// Within a stage the order only goes up, and nothing comes twice; nor does it in a later stage, unless it was
+/// forgotten and said again.
+fn judge_stages(name: &str, id: u64, viewer: &Viewer, promise: Promise, verdict: &mut Verdict) {
     let mut seen = HashSet::new();
     for stage in &viewer.stages {
         let mut last = stage.from.seq;
+        let order = promise.may_forget.then_some(stage.from.epoch);
         for (seq, mark) in &stage.heard {
             verdict.heard += 1;
-            if !seen.insert(*mark) {
+            if !seen.insert((order, *mark)) {
                 let words = || format!("{name}, viewer {id}: {mark} again, at {seq}");
                 verdict.find(Fault::Doubled, words);
             } else if *seq <= last {

@@ -123,6 +123,28 @@ fn a_store_may_forget_only_if_that_is_said() {
 }
 
 #[test]
+fn an_order_that_ended_may_have_given_a_place_twice() {
+    let twice = |promise, ends: &[u64]| {
+        let mut checker = begun(promise);
+        hear(&mut checker, 1, &ALL);
+        // The successor lacked 11 and 12, and gave their places away.
+        hear(&mut checker, 2, &[(3, 10), (4, 99), (5, 11)]);
+        for end in ends {
+            for viewer in [1, 2] {
+                greet(&mut checker, viewer, at(*end, 6), &[10, 99, 11]);
+                hear(&mut checker, viewer, &[(7, 12)]);
+            }
+        }
+        let verdict = checker.verdict();
+        [Fault::Doubled, Fault::Disordered].map(|fault| verdict.count(fault))
+    };
+    assert_eq!(twice(LOOSE, &[2]), [0, 0]);
+    assert_ne!(twice(STRICT, &[2]), [0, 0]);
+    // Those who stay apart are found.
+    assert_ne!(twice(LOOSE, &[]), [0, 0]);
+}
+
+#[test]
 fn who_is_gone_is_owed_only_what_it_was_told_of() {
     let mut checker = begun(STRICT);
     hear(&mut checker, 1, &ALL);
