@@ -6,6 +6,7 @@
 
 mod clustered;
 mod killed;
+mod many;
 mod stage;
 mod store;
 mod way;
