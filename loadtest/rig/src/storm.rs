@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use crate::Result;
 use crate::children::{self, Process};
 use crate::host::Host;
 use crate::meter::{Cpu, Machine};
 use crate::node::NodeOptions;
 use crate::order::{self, HISTORY, Judged, PATIENCE, wait_until};
-use crate::report::{self, Output, Table, number};
-use crate::{Result, host};
+use crate::report::{self, BUSY, Output, Table, number};
 
 /// People who come in at a time, before anything is measured.
 const USHERED: usize = 250;
@@ -73,15 +73,18 @@ struct Returns {
     closed: BTreeMap<u16, usize>,
 }
 
-/// Cores that each of the others used, second by second from the death on.
+/// Cores that the other nodes used, second by second from the death on, and the rest of this machine.
 #[derive(Debug, Default, Serialize)]
 struct Survivors {
     before: f64,
     cores: Vec<Vec<f64>>,
     peak_each: f64,
     peak_all: f64,
-    /// All processes of this machine together in the busiest second.
-    peak_machine: f64,
+    peak_redis: f64,
+    /// The people themselves.
+    peak_rig: f64,
+    /// Processes outside the measurement in the second in which they used most.
+    peak_others: f64,
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
@@ -90,7 +93,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let redis = children::start_redis()?;
     let start = || options.node.start(Some(&redis));
     let (doomed, survivors) = (start()?, [start()?, start()?]);
-    let results = Runtime::new()?.block_on(measure(options, doomed, &survivors))?;
+    let results = Runtime::new()?.block_on(measure(options, doomed, &survivors, &redis))?;
     let settings = json!({
         "env": options.node.settings(), "sockets": options.sockets, "members": options.members,
         "rate_per_room": options.rate, "survivors": survivors.len(),
@@ -108,6 +111,7 @@ async fn measure(
     options: &Options,
     mut doomed: Process,
     survivors: &[Process; 2],
+    redis: &Process,
 ) -> Result<Results> {
     let promise = Promise {
         history: HISTORY,
@@ -128,13 +132,15 @@ async fn measure(
     }
     crowd.are_here(PATIENCE).await?;
     eprintln!("{} people are in", crowd.people.len());
-    let before = busy(survivors, Instant::now() + CALM).await?;
+    let before = busy(survivors, redis, Instant::now() + CALM).await?;
 
     let orphans: HashSet<u64> = order::people_on(&crowd, &doomed).into_iter().collect();
-    doomed.kill()?;
+    // Its end takes a while, and its sockets go before it.
     let died = Instant::now();
+    doomed.kill()?;
     eprintln!("the node of {} of them is dead", orphans.len());
-    let mut seen = busy(survivors, died + Duration::from_secs(options.seconds)).await?;
+    let end = died + Duration::from_secs(options.seconds);
+    let mut seen = busy(survivors, redis, end).await?;
     seen.before = mean(&before.cores);
     let judged = order::judge(&crowd).await?;
     let journal = crowd.world.journal.entries();
@@ -169,24 +175,36 @@ impl Options {
     }
 }
 
-/// Looks at the survivors until then.
-async fn busy(survivors: &[Process; 2], until: Instant) -> Result<Survivors> {
-    let read =
-        || -> Result<Vec<Cpu>> { survivors.iter().map(|node| Cpu::of(node.pid())).collect() };
+/// Looks at everybody's CPU time until then.
+async fn busy(survivors: &[Process; 2], redis: &Process, until: Instant) -> Result<Survivors> {
+    let pids = [
+        survivors[0].pid(),
+        survivors[1].pid(),
+        redis.pid(),
+        std::process::id(),
+    ];
+    let read = || -> Result<Vec<Cpu>> { pids.iter().map(|pid| Cpu::of(*pid)).collect() };
     let mut seen = Survivors::default();
     let (mut earlier, mut machine, mut at) = (read()?, Machine::read()?, Instant::now());
     while Instant::now() < until {
         wait_until(at + LOOK).await?;
-        host::check_signals()?;
         let now = read()?;
         let took_us = at.elapsed().as_micros() as f64;
-        let pairs = now.iter().zip(&earlier);
-        let cores = pairs.map(|(now, earlier)| now.since(*earlier).total_us() / took_us);
-        let cores: Vec<f64> = cores.collect();
-        seen.peak_each = cores.iter().copied().fold(seen.peak_each, f64::max);
-        seen.peak_all = seen.peak_all.max(cores.iter().sum());
-        seen.peak_machine = seen.peak_machine.max(machine.others_since(0.0)?);
-        seen.cores.push(cores);
+        let spent = now.iter().zip(&earlier);
+        let spent = spent.map(|(now, earlier)| now.since(*earlier).total_us());
+        let spent: Vec<f64> = spent.collect();
+        seen.peak_others = seen
+            .peak_others
+            .max(machine.others_since(spent.iter().sum())?);
+        let cores: Vec<f64> = spent.iter().map(|us| us / took_us).collect();
+        let [north, east, redis, rig] = cores[..] else {
+            return Err("four processes were looked at".into());
+        };
+        seen.peak_each = seen.peak_each.max(north).max(east);
+        seen.peak_all = seen.peak_all.max(north + east);
+        seen.peak_redis = seen.peak_redis.max(redis);
+        seen.peak_rig = seen.peak_rig.max(rig);
+        seen.cores.push(vec![north, east]);
         (earlier, machine, at) = (now, Machine::read()?, Instant::now());
     }
     Ok(seen)
@@ -282,18 +300,25 @@ impl Survivors {
     fn table(&self) -> Table {
         let mut table = Table::new(&[
             "cores used",
-            "before",
+            "both before",
             "peak of one",
             "peak of both",
-            "of all processes",
+            "Redis",
+            "the people",
+            "others",
         ]);
         table.row([
             "survivors".into(),
             number(self.before, 2),
             number(self.peak_each, 2),
             number(self.peak_all, 2),
-            number(self.peak_machine, 2),
+            number(self.peak_redis, 2),
+            number(self.peak_rig, 2),
+            number(self.peak_others, 2),
         ]);
+        if self.peak_others > BUSY {
+            table.note(report::busy("storm", self.peak_others));
+        }
         table
     }
 }
