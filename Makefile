@@ -19,8 +19,9 @@ check:
 
 test: tools $(E2E) unit e2e
 
+# More at once than there are cores: the long ones wait for leases, and for what they broke.
 unit:
-	cargo test --workspace --all-targets
+	cargo test --workspace --all-targets -- --test-threads=6
 
 e2e: $(E2E)
 	cargo build -p collabd
