@@ -54,6 +54,7 @@ pub struct Promise {
 #[derive(Debug)]
 pub struct Checker {
     promise: Promise,
+    orders_may_end: bool,
     rooms: HashMap<String, Room>,
 }
 
@@ -69,8 +70,15 @@ impl Checker {
     pub fn new(promise: Promise) -> Self {
         Self {
             promise,
+            orders_may_end: promise.may_forget,
             rooms: HashMap::new(),
         }
+    }
+
+    /// The store may have lost what was heard and not yet acknowledged: then an order may end too, but nothing
+    /// that was acknowledged may be missing.
+    pub fn orders_may_end(&mut self) {
+        self.orders_may_end = true;
     }
 
     fn room(&mut self, room: &str) -> &mut Room {
@@ -125,7 +133,7 @@ impl Checker {
     pub fn verdict(&self) -> Verdict {
         let mut verdict = Verdict::default();
         for (name, room) in &self.rooms {
-            room.judge(name, self.promise, &mut verdict);
+            room.judge(name, self.promise, self.orders_may_end, &mut verdict);
         }
         verdict
     }

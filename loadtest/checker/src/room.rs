@@ -36,7 +36,7 @@ impl Room {
         self.absent.extend(only(there, shown));
     }
 
-    pub fn judge(&self, name: &str, promise: Promise, verdict: &mut Verdict) {
+    pub fn judge(&self, name: &str, promise: Promise, orders_may_end: bool, verdict: &mut Verdict) {
         verdict.rooms += 1;
         verdict.acknowledged += self.acknowledged.len() as u64;
         for ghost in &self.ghosts {
@@ -45,7 +45,7 @@ impl Room {
         for absent in &self.absent {
             verdict.find(Fault::Absent, || format!("{name}: {absent}"));
         }
-        self.judge_order(name, promise, verdict);
+        self.judge_order(name, orders_may_end, verdict);
         for (id, viewer) in &self.viewers {
             verdict.viewers += 1;
             verdict.resumes += viewer.resumes;
@@ -54,15 +54,15 @@ impl Room {
                 let words = || format!("{name}, viewer {id}: {mark} at {seq} before any greeting");
                 verdict.find(Fault::Disordered, words);
             }
-            judge_stages(name, *id, viewer, promise, verdict);
+            judge_stages(name, *id, viewer, orders_may_end, verdict);
             self.judge_losses(name, *id, viewer, promise, verdict);
         }
         self.judge_end(name, verdict);
     }
 
-    /// Every place has one event, every event one place. Of a store that forgets that is asked of the order which
+    /// Every place has one event, every event one place. Where orders may end, that is asked of the one which
     /// people end in: the others ended because a place was given twice.
-    fn judge_order(&self, name: &str, promise: Promise, verdict: &mut Verdict) {
+    fn judge_order(&self, name: &str, may_end: bool, verdict: &mut Verdict) {
         let mut events = HashMap::<Position, Mark>::new();
         let mut places = HashMap::<Mark, Position>::new();
         let heard = self.viewers.values().flat_map(|viewer| {
@@ -78,7 +78,7 @@ impl Room {
             .flat_map(|(mark, places)| places.iter().map(|at| (*at, *mark)));
         let last = self.viewers.values().filter_map(|it| it.stages.last());
         let last: HashSet<u64> = last.map(|stage| stage.from.epoch).collect();
-        let holds = |at: &Position| !promise.may_forget || last.contains(&at.epoch);
+        let holds = |at: &Position| !may_end || last.contains(&at.epoch);
         for (at, mark) in acknowledged.chain(heard).filter(|(at, _)| holds(at)) {
             match events.entry(at) {
                 Entry::Vacant(free) => {
@@ -93,7 +93,7 @@ impl Room {
             }
             let first = *places.entry(mark).or_insert(at);
             // Who repeats a command that the store forgot gets another place in another order.
-            let again = promise.may_forget && first.epoch != at.epoch;
+            let again = may_end && first.epoch != at.epoch;
             if first != at && !again {
                 let words = || format!("{name}: {mark} is both at {first:?} and at {at:?}");
                 verdict.find(Fault::Doubled, words);
@@ -156,11 +156,11 @@ impl Room {
 
 /// Within a stage the order only goes up, and nothing comes twice; nor does it in a later stage, unless it was
 /// forgotten and said again.
-fn judge_stages(name: &str, id: u64, viewer: &Viewer, promise: Promise, verdict: &mut Verdict) {
+fn judge_stages(name: &str, id: u64, viewer: &Viewer, may_end: bool, verdict: &mut Verdict) {
     let mut seen = HashSet::new();
     for stage in &viewer.stages {
         let mut last = stage.from.seq;
-        let order = promise.may_forget.then_some(stage.from.epoch);
+        let order = may_end.then_some(stage.from.epoch);
         for (seq, mark) in &stage.heard {
             verdict.heard += 1;
             if !seen.insert((order, *mark)) {

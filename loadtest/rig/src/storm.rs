@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use checker::Promise;
 use checker::person::{Crowd, Entry, Kind, Manner, Seat};
 use serde::Serialize;
 use serde_json::json;
@@ -91,7 +90,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let redis_version = children::version_of("redis-server".as_ref())?;
     let host = Host::describe(vec![options.node.version()?, redis_version]);
     let redis = children::start_redis()?;
-    let start = || options.node.start(Some(&redis));
+    let node = options.node.clone().with("CHAT_HISTORY", HISTORY);
+    let start = || node.start(Some(&redis));
     let (doomed, survivors) = (start()?, [start()?, start()?]);
     let results = Runtime::new()?.block_on(measure(options, doomed, &survivors, &redis))?;
     let settings = json!({
@@ -113,12 +113,8 @@ async fn measure(
     survivors: &[Process; 2],
     redis: &Process,
 ) -> Result<Results> {
-    let promise = Promise {
-        history: HISTORY,
-        may_forget: false,
-    };
     let others: Vec<_> = survivors.iter().map(|node| node.address).collect();
-    let mut crowd = Crowd::new(promise, others.clone());
+    let mut crowd = Crowd::new(order::promise(), others.clone());
     let rooms = options.sockets.div_ceil(options.members);
     let seats = options.seats(&doomed).chain((0..rooms).map(|room| {
         let node = others[room as usize % others.len()];

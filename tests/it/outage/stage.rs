@@ -25,11 +25,13 @@ const CALM: Duration = Duration::from_secs(2);
 pub const RECOVERY: Duration = Duration::from_secs(15);
 
 /// Nodes that are given up soon, so that a case is short. What is left at its default is the rest.
-const QUICK: [(&str, &str); 4] = [
+const QUICK: [(&str, &str); 5] = [
     ("LEASE", "4"),
     ("BEAT_INTERVAL", "1"),
     ("LEAVE_GRACE", "2"),
     ("REAP_PAUSE", "2"),
+    // Whoever comes at the end must find all that was said.
+    ("CHAT_HISTORY", "1000"),
 ];
 
 /// A case is mostly waiting, but its beginning is not.
@@ -37,7 +39,7 @@ static AT_ONCE: Semaphore = Semaphore::const_new(6);
 
 /// What the store promises in this case.
 pub const KEEPS: Promise = Promise {
-    history: 100,
+    history: 1_000,
     may_forget: false,
 };
 pub const FORGETS: Promise = Promise {

@@ -13,15 +13,17 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::dial::{dial, path};
-use super::frames::Said;
+use super::frames::{Line, Said};
 use super::talk::farewell;
 use super::{Journal, Person, Place, Seat, World};
-use crate::{Checker, Promise, Verdict};
+use crate::{Checker, Greeting, Position, Promise, Verdict};
 
 /// Between two questions of the same kind.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Time for a greeting.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The checker's name of who comes when all is over.
+const VISITOR: u64 = u64::MAX;
 /// Rooms visited at once.
 const VISITS: usize = 16;
 
@@ -120,7 +122,7 @@ impl Crowd {
     }
 
     /// Visits every room until its greeting shows exactly who is there, or time is over, and tells the checker
-    /// what it showed last.
+    /// what it showed last. Visitors are viewers too: they are owed everything that the store was to keep.
     pub async fn presence(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let mut rooms = BTreeMap::<&str, Vec<String>>::new();
@@ -132,8 +134,9 @@ impl Crowd {
             there.sort();
             loop {
                 let shown = self.visit(room).await;
-                if shown.as_ref() == Some(&there) || Instant::now() > deadline {
-                    return (room, shown.unwrap_or_default(), there);
+                let is_true = shown.as_ref().is_some_and(|(users, _)| *users == there);
+                if is_true || Instant::now() > deadline {
+                    return (room, shown, there);
                 }
                 sleep(PAUSE).await;
             }
@@ -144,12 +147,16 @@ impl Crowd {
             .await;
         let mut checker = self.world.checker.lock();
         for (room, shown, there) in seen {
-            checker.presence(room, &shown, &there);
+            let (users, greeting) = shown.unzip();
+            checker.presence(room, &users.unwrap_or_default(), &there);
+            if let Some(greeting) = greeting {
+                checker.greeted(room, VISITOR, greeting);
+            }
         }
     }
 
-    /// The users whom a greeting shows, but for the visitor.
-    async fn visit(&self, room: &str) -> Option<Vec<String>> {
+    /// The users whom a greeting shows, but for the visitor, and what else it tells.
+    async fn visit(&self, room: &str) -> Option<(Vec<String>, Greeting)> {
         let address = {
             let addresses = self.world.addresses.read();
             addresses[rand::random_range(0..addresses.len())]
@@ -162,13 +169,23 @@ impl Crowd {
         let Message::Text(text) = greeting else {
             return None;
         };
-        let Ok(Said::SessionState { users, .. }) = serde_json::from_str(&text) else {
+        let Ok(Said::SessionState {
+            users,
+            chat,
+            position,
+            ..
+        }) = serde_json::from_str(&text)
+        else {
             return None;
+        };
+        let greeting = Greeting {
+            at: Position::parse(&position?)?,
+            history: chat.iter().filter_map(Line::mark).collect(),
         };
         let users = users.into_iter().map(|present| present.user_id);
         let mut users: Vec<String> = users.filter(|user| *user != visitor).collect();
         users.sort();
-        Some(users)
+        Some((users, greeting))
     }
 
     pub fn verdict(&self) -> Verdict {

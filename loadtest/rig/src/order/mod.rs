@@ -27,8 +27,8 @@ use crate::{Result, host};
 
 /// Longest until everybody is connected, and until everything is quiet.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Chat lines in a node's greeting, by default.
-pub const HISTORY: usize = 100;
+/// Chat lines in a greeting: whoever comes at the end must find all that was said.
+pub const HISTORY: &str = "1000";
 
 /// `rig order`
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let redis_version = children::version_of("redis-server".as_ref())?;
     let host = Host::describe(vec![options.node.version()?, redis_version]);
     let redis = children::start_durable_redis()?;
-    let nodes = (0..options.nodes).map(|_| options.node.start(Some(&redis)));
+    let node = options.node.clone().with("CHAT_HISTORY", HISTORY);
+    let nodes = (0..options.nodes).map(|_| node.start(Some(&redis)));
     let nodes = nodes.collect::<Result<Vec<_>>>()?;
     let runtime = Runtime::new()?;
     // On this thread, which starts children again.
@@ -105,12 +106,8 @@ async fn measure(
     mut redis: Process,
     mut nodes: Vec<Process>,
 ) -> Result<Results> {
-    let promise = Promise {
-        history: HISTORY,
-        may_forget: false,
-    };
     let addresses: Vec<_> = nodes.iter().map(|node| node.address).collect();
-    let mut crowd = Crowd::new(promise, addresses.clone());
+    let mut crowd = Crowd::new(promise(), addresses.clone());
     let every = Duration::from_secs_f64(f64::from(options.members) / options.rate);
     for room in 0..options.rooms {
         for member in 0..options.members {
@@ -146,6 +143,14 @@ async fn measure(
         recovery: recovery.collect(),
         answers: Answers::outside(&felt, &journal),
     })
+}
+
+/// Nothing may be lost of what was acknowledged.
+pub fn promise() -> Promise {
+    Promise {
+        history: HISTORY.parse().expect("it is a number"),
+        may_forget: false,
+    }
 }
 
 /// Everything becomes quiet, and what was seen is judged.
