@@ -167,6 +167,18 @@ impl Stored {
         }
     }
 
+    /// How many events there were since then; `None` when that is not a place in this order.
+    fn since(&self, since: Position) -> Option<usize> {
+        let same = self.epoch == Some(since.epoch);
+        let missed = self.seq.checked_sub(since.seq).filter(|_| same)?;
+        usize::try_from(missed).ok()
+    }
+
+    fn last(&self, events: usize) -> Vec<Envelope> {
+        let from = self.log.len() - events;
+        self.log.range(from..).cloned().collect()
+    }
+
     /// The users admitted by having come first, unless a match named them.
     fn admit(&mut self, user: &UserId) {
         if self.field("matched").is_some() {
@@ -386,17 +398,22 @@ impl Backplane for Memory {
     }
 
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
-        Ok(self.with(room, |stored| {
-            if stored.epoch != Some(since.epoch) || since.seq > stored.seq {
-                return Replay::Gone;
-            }
-            let missed = (stored.seq - since.seq) as usize;
-            if missed > stored.log.len() {
-                return Replay::Gone;
-            }
-            let from = stored.log.len() - missed;
-            Replay::Events(stored.log.range(from..).cloned().collect())
-        }))
+        Ok(self
+            .with(room, |stored| {
+                let missed = stored.since(since)?;
+                (missed <= stored.log.len()).then(|| stored.last(missed))
+            })
+            .map_or(Replay::Gone, Replay::Events))
+    }
+
+    async fn recent(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        Ok(self
+            .with(room, |stored| {
+                let missed = stored.since(since)?;
+                let left = missed.min(stored.log.len());
+                (missed == 0 || left > 0).then(|| stored.last(left))
+            })
+            .map_or(Replay::Gone, Replay::Events))
     }
 
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {
