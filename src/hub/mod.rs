@@ -82,18 +82,18 @@ impl Hub {
         self.rooms.contains_key(room)
     }
 
-    /// Lets a seated socket hear the room from `at` on, the greeting first.
+    /// Lets a seated socket hear the room from `at` on; `first` goes before all else.
     pub fn open(
         &self,
         room: &Room,
         socket: &Socket,
         at: Position,
-        greeting: &Bytes,
+        first: &[Bytes],
         touched: &mut Vec<Arc<Socket>>,
     ) {
         if let Some(mut hall) = self.rooms.get_mut(room) {
             hall.begin(at);
-            hall.open(socket, at, greeting, touched);
+            hall.open(socket, at, first, touched);
         }
     }
 

@@ -67,12 +67,12 @@ impl Hall {
         self.seats.iter().map(|seat| &seat.socket)
     }
 
-    /// The snapshot goes first, then what was held and is newer, then live.
+    /// The snapshot goes first (or what was missed up to it), then what was held and is newer, then live.
     pub fn open(
         &mut self,
         socket: &Socket,
         at: Position,
-        greeting: &Bytes,
+        first: &[Bytes],
         touched: &mut Vec<Arc<Socket>>,
     ) {
         let Some(seat) = self.find(socket).and_then(|i| self.seats.get_mut(i)) else {
@@ -80,7 +80,9 @@ impl Hall {
         };
         seat.after = at.seq;
         let held = seat.gate.take().unwrap_or_default();
-        seat.push(Lane::Ordered, greeting.clone(), touched);
+        for frames in first {
+            seat.push(Lane::Ordered, frames.clone(), touched);
+        }
         for held in held.into_iter() {
             if held.seq.is_none_or(|seq| seq > at.seq) {
                 seat.push(held.lane, held.frame, touched);

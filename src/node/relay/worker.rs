@@ -45,6 +45,7 @@ pub struct Worker {
     pub(super) pairing: DoorMetrics,
     pub(super) look: Look,
     pub(super) tick: u64,
+    pub(super) log_length: u64,
 }
 
 impl Worker {
@@ -53,10 +54,12 @@ impl Worker {
         backplane: SharedBackplane,
         roster: Arc<Roster>,
         compare_idle: Duration,
+        log_length: u64,
     ) -> Self {
         Self {
             look: Look::new(compare_idle),
             tick: 0,
+            log_length,
             hub,
             backplane,
             roster,
