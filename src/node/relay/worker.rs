@@ -143,9 +143,13 @@ impl Worker {
         let Some(at) = envelope.position else {
             return self.deliver(&envelope, None);
         };
-        local.heard = self.tick;
         let room = envelope.room.clone();
-        match local.track.take(envelope, at) {
+        let next = local.track.take(envelope, at);
+        // What was known says nothing of where the room is: it is quiet all the same, and looked at.
+        if !matches!(next, Next::Duplicate) {
+            local.heard = self.tick;
+        }
+        match next {
             Next::Deliver(envelope) => self.deliver(&envelope, Some(at)),
             Next::Duplicate => metrics().duplicate(),
             Next::Hold(None) => {}
