@@ -47,6 +47,8 @@ struct Stored {
     fields: Vec<(String, String)>,
     members: HashMap<SocketId, Bytes>,
     users: HashMap<UserId, u32>,
+    /// Users in the list of those who came first.
+    admitted: usize,
     log: VecDeque<Envelope>,
     chat: VecDeque<(u64, Bytes)>,
     once: HashMap<(UserId, String), (Committed, Millis)>,
@@ -179,18 +181,22 @@ impl Stored {
         self.log.range(from..).cloned().collect()
     }
 
-    /// The users admitted by having come first, unless a match named them.
+    /// The users admitted by having come first, unless a match named them. Ids hold no quotes: the list is extended
+    /// as text, for reading a long one at every coming costs more than all the rest.
     fn admit(&mut self, user: &UserId) {
-        if self.field("matched").is_some() {
+        if self.admitted >= MEMBERS_LISTED || self.field("matched").is_some() {
             return;
         }
-        let mut admitted: Vec<String> =
-            serde_json::from_str(self.field("users").unwrap_or("[]")).unwrap_or_default();
-        if admitted.len() < MEMBERS_LISTED && !admitted.iter().any(|known| known == user.as_str()) {
-            admitted.push(user.to_string());
-            let list = serde_json::to_string(&admitted).expect("a list of strings is JSON");
-            self.set("users", list);
+        let (list, quoted) = (self.field("users").unwrap_or("[]"), format!("\"{user}\""));
+        if list.contains(&quoted) {
+            return;
         }
+        let longer = match list.trim_end_matches(']') {
+            "[" => format!("[{quoted}]"),
+            others => format!("{others},{quoted}]"),
+        };
+        self.admitted += 1;
+        self.set("users", longer);
     }
 }
 

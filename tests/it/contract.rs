@@ -277,6 +277,7 @@ contract!(
     entering_again_changes_nothing,
     a_missing_room_stays_missing_unless_made,
     whoever_comes_first_is_admitted_unless_a_match_said_who,
+    a_thousand_are_admitted_by_having_come_and_no_more,
     an_announcement_is_heard_kept_with_the_member_and_not_logged,
     the_log_is_replayed_whole_or_not_at_all,
     what_is_left_of_the_log_has_no_hole,
@@ -525,6 +526,21 @@ async fn whoever_comes_first_is_admitted_unless_a_match_said_who(subject: Subjec
         matched.field("users").await.as_deref(),
         Some(r#"["x","y"]"#)
     );
+}
+
+async fn a_thousand_are_admitted_by_having_come_and_no_more(subject: Subject) {
+    subject.begun().await;
+    for number in 1..1_003 {
+        let user = format!("user-{number}");
+        let entered = subject.enter(subject.socket(), &user).await;
+        entered.expect("entering works");
+    }
+    let again = subject.enter(subject.socket(), "user-1").await;
+    again.expect("entering works");
+    let users = subject.field("users").await.expect("there is a list");
+    let admitted: Vec<String> = serde_json::from_str(&users).expect("it is JSON");
+    let others = (1..1_000).map(|number| format!("user-{number}"));
+    assert!(std::iter::once("ann".to_owned()).chain(others).eq(admitted));
 }
 
 async fn an_announcement_is_heard_kept_with_the_member_and_not_logged(subject: Subject) {

@@ -143,9 +143,9 @@ impl Worker {
                 metrics().resumed(resumed.is_some());
             }
             let first = resumed.as_deref().unwrap_or(&greeting);
-            self.hub.open(room, &socket, at, first, &mut self.touched);
-            self.pairing.sent(1);
-            metrics().sent_bytes(first.iter().map(Bytes::len).sum());
+            let (frames, bytes) = self.hub.open(room, &socket, at, first, &mut self.touched);
+            self.pairing.sent(frames);
+            metrics().sent_bytes(bytes);
             // Whoever waited may have gone; its leaving cleans up.
             let _ = done.send(Ok(()));
         }
