@@ -96,7 +96,7 @@ impl Node {
         let admission = Admission {
             node: self.clone(),
             user: user.clone(),
-            socket: SocketId::next(self.id),
+            socket: SocketId::next(self.id()),
         };
         if let Some(identity) = identity {
             self.give_pass(admission.socket, identity).await?;

@@ -54,7 +54,7 @@ impl Node {
             let lives = self.stopping.child_token();
             {
                 let mut reaping = self.reaping.lock();
-                if dead == self.id || reaping.contains_key(&dead) {
+                if dead == self.id() || reaping.contains_key(&dead) {
                     continue;
                 }
                 reaping.insert(dead, lives.clone());
@@ -73,7 +73,10 @@ impl Node {
 
     /// Gives a claim up: the node lives again, or this one stops and another may reap it.
     async fn let_go(&self, claimed: NodeId) {
-        let released = self.backplane.claim(claimed, self.id, Duration::ZERO).await;
+        let released = self
+            .backplane
+            .claim(claimed, self.id(), Duration::ZERO)
+            .await;
         if let Err(error) = released {
             tracing::debug!(%claimed, %error, "a claim runs out by itself");
         }
@@ -104,7 +107,7 @@ impl Node {
 
     /// True when all is entered and nobody reaps this node.
     async fn enter_again(&self, at_once: bool) -> bool {
-        let claimed = self.backplane.claim(self.id, self.id, CLAIM).await;
+        let claimed = self.backplane.claim(self.id(), self.id(), CLAIM).await;
         let free = claimed == Ok(true);
         let mut done = free;
         if free || at_once {
@@ -112,13 +115,13 @@ impl Node {
             self.relay.compare_all();
         }
         if free {
-            self.let_go(self.id).await;
+            self.let_go(self.id()).await;
         }
         done
     }
 
     async fn bury(&self, dead: NodeId) -> Result<(), Error> {
-        if !self.backplane.claim(dead, self.id, CLAIM).await? {
+        if !self.backplane.claim(dead, self.id(), CLAIM).await? {
             return Ok(());
         }
         tracing::warn!(%dead, "a node is gone: its users leave");
@@ -126,13 +129,13 @@ impl Node {
         tracing::info!(target: "audit", %dead, sockets, "a dead node was reaped");
         if !self
             .backplane
-            .claim(dead, self.id, SECOND_LOOK + CLAIM)
+            .claim(dead, self.id(), SECOND_LOOK + CLAIM)
             .await?
         {
             return Ok(());
         }
         tokio::time::sleep(SECOND_LOOK).await;
-        if !self.backplane.claim(dead, self.id, CLAIM).await? {
+        if !self.backplane.claim(dead, self.id(), CLAIM).await? {
             return Ok(());
         }
         self.take_out(dead).await?;
@@ -162,8 +165,8 @@ impl Node {
                     failed = Some(error);
                 }
             }
-            let renews = gone != self.id && at % AT_ONCE == AT_ONCE - 1;
-            if renews && !self.backplane.claim(gone, self.id, CLAIM).await? {
+            let renews = gone != self.id() && at % AT_ONCE == AT_ONCE - 1;
+            if renews && !self.backplane.claim(gone, self.id(), CLAIM).await? {
                 return Err(Error::Unavailable("another node has claimed it".to_owned()));
             }
         }
@@ -186,7 +189,7 @@ impl Node {
             count += exits.len();
             for some in exits.chunks(EXITS) {
                 self.backplane.leave(room, some.to_vec()).await?;
-                if gone != self.id {
+                if gone != self.id() {
                     metrics().reaped(some.len());
                 }
             }
