@@ -16,6 +16,9 @@ pub struct NodeOptions {
     /// A further setting of the node; may be repeated.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = setting)]
     env: Vec<(String, String)>,
+    /// Settings that are not moved out of the way.
+    #[arg(skip)]
+    kept: Vec<&'static str>,
 }
 
 impl NodeOptions {
@@ -46,12 +49,21 @@ impl NodeOptions {
         if let Some(redis) = redis {
             command.env("REDIS_URL", format!("redis://{}", redis.address));
         }
+        self.kept.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Process::start("collabd", command, address, |address| {
             let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
             exchange(address, request.as_bytes())
                 .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
         })
+    }
+
+    /// The same with the node's own default of a setting that the rig moves out of its way.
+    pub fn keeping(mut self, name: &'static str) -> Self {
+        self.kept.push(name);
+        self
     }
 
     /// The same with a setting more.

@@ -90,7 +90,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let redis_version = children::version_of("redis-server".as_ref())?;
     let host = Host::describe(vec![options.node.version()?, redis_version]);
     let redis = children::start_redis()?;
-    let node = options.node.clone().with("CHAT_HISTORY", HISTORY);
+    // How many may come at once is the question here.
+    let node = options.node.clone().keeping("MAX_HANDSHAKES_PER_SECOND");
+    let node = node.with("CHAT_HISTORY", HISTORY);
     let start = || node.start(Some(&redis));
     let (doomed, survivors) = (start()?, [start()?, start()?]);
     let results = Runtime::new()?.block_on(measure(options, doomed, &survivors, &redis))?;
