@@ -1,5 +1,6 @@
 //! The integration tests of the crate: one binary, so that it is linked once.
 
 mod contract;
+mod sim;
 mod support;
 mod tidy;

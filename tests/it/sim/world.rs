@@ -1,0 +1,423 @@
+//! A world of a seed: one store, a few nodes, some clients, a script of faults; and the judgement in the end.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use checker::{Checker, Promise, Verdict};
+use collabd::backplane::memory::Memory;
+use collabd::backplane::{Backplane, Keep};
+use collabd::clock::Clock;
+use collabd::domain::Member;
+use collabd::ids::{SessionId, SocketId, UserId};
+use parking_lot::Mutex;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::client::{self, Client, Last};
+use super::host::{self, Host, LEASE, Visitor};
+use super::line::Down;
+use super::plan::{Fault, NODES, Plan, Told};
+use super::registry::Registry;
+use super::station::{Flaw, Ledger, Place};
+use super::wire::Wire;
+
+/// From the last fault until all must be well. A reaper that dies is replaced when its claim has run out, which
+/// takes 15 seconds, and the next one needs a moment.
+const QUIET: Duration = Duration::from_secs(20);
+/// For the answers to the last questions.
+const ANSWERS: Duration = Duration::from_secs(2);
+/// The wall clock moves in steps of this.
+const TICK: Duration = Duration::from_millis(100);
+/// Viewers from this number on only look, at the end.
+const PROBES: u64 = 1_000;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Busy,
+    /// They see to it that all they said is saved, and are there.
+    Calm,
+    /// They ask where they are.
+    Settle,
+    Over,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub place: Arc<Place>,
+    pub checker: Mutex<Checker>,
+    wire: Arc<Wire>,
+    clock: Clock,
+    hosts: Mutex<Vec<Option<Arc<Host>>>>,
+    stage: watch::Sender<Stage>,
+    counts: Mutex<BTreeMap<String, u64>>,
+    problems: Mutex<Vec<String>>,
+}
+
+/// What came of a run.
+pub struct Outcome {
+    pub plan: Plan,
+    pub verdict: Verdict,
+    /// What was wrong beside the checker's faults.
+    pub problems: Vec<String>,
+    pub counts: BTreeMap<String, u64>,
+}
+
+impl Outcome {
+    pub fn is_clean(&self) -> bool {
+        self.verdict.is_clean() && self.problems.is_empty()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.plan, self.verdict)?;
+        for problem in &self.problems {
+            write!(f, "\n{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a world to its end.
+pub fn run(plan: Plan, flaw: Flaw) -> Outcome {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime needs nothing special");
+    runtime.block_on(async {
+        let world = World::new(plan, flaw);
+        world.live().await;
+        Outcome {
+            plan: world.plan.clone(),
+            verdict: world.checker.lock().verdict(),
+            problems: world.problems.lock().clone(),
+            counts: world.counts.lock().clone(),
+        }
+    })
+}
+
+impl World {
+    fn new(plan: Plan, flaw: Flaw) -> Arc<Self> {
+        let clock = Clock::manual(1_800_000_000_000);
+        let wire = Arc::new(Wire::default());
+        let keep = Keep {
+            log_length: plan.log,
+            log_ttl: HOUR,
+            chat_history: plan.history as u64,
+            idempotency: HOUR,
+            session_grace: HOUR,
+            session_ttl: HOUR,
+            ended_ttl: HOUR,
+        };
+        let place = Arc::new(Place {
+            store: Memory::new(keep, clock.clone(), wire.clone()),
+            registry: Registry::new(LEASE),
+            ledger: Ledger::default(),
+            flaw,
+        });
+        let promise = Promise {
+            history: plan.history,
+            may_forget: false,
+        };
+        let world = Arc::new(Self {
+            place,
+            checker: Mutex::new(Checker::new(promise)),
+            wire,
+            clock,
+            hosts: Mutex::new(vec![None; NODES]),
+            stage: watch::Sender::new(Stage::Busy),
+            counts: Mutex::default(),
+            problems: Mutex::default(),
+            plan,
+        });
+        for slot in 0..NODES {
+            world.start(slot);
+        }
+        world
+    }
+
+    async fn live(self: &Arc<Self>) {
+        let clock = self.clock.clone();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(TICK);
+            loop {
+                tick.tick().await;
+                clock.advance(TICK.as_millis() as i64);
+            }
+        });
+        let mut clients = JoinSet::new();
+        for viewer in 0..self.plan.clients as u64 {
+            let seed = self.plan.seed.wrapping_mul(1_000).wrapping_add(viewer);
+            clients.spawn(Client::new(self.clone(), viewer, seed).run());
+        }
+        self.play().await;
+        for host in self.open_hosts() {
+            host.calm();
+        }
+        self.stage.send_replace(Stage::Calm);
+        tokio::time::sleep(QUIET).await;
+        let there = self.there();
+        self.look(&there).await;
+        self.stage.send_replace(Stage::Settle);
+        tokio::time::sleep(ANSWERS).await;
+        self.stage.send_replace(Stage::Over);
+        let last = clients.join_all().await;
+        self.judge(&there, &last);
+    }
+
+    /// Has the script's faults happen, until all that they brought is over.
+    async fn play(self: &Arc<Self>) {
+        let began = Instant::now();
+        let mut faults = JoinSet::new();
+        for (at, fault) in self.plan.faults.clone() {
+            let world = self.clone();
+            faults.spawn(async move {
+                tokio::time::sleep_until(began + at).await;
+                tracing::info!(?fault, "a fault");
+                world.inflict(fault).await;
+            });
+        }
+        tokio::time::sleep_until(began + self.plan.busy).await;
+        faults.join_all().await;
+    }
+
+    async fn inflict(self: &Arc<Self>, fault: Fault) {
+        match fault {
+            Fault::Storm {
+                slot,
+                time,
+                weather,
+            } => {
+                if let Some(host) = self.host(slot) {
+                    host.cable.set_weather(weather);
+                    tokio::time::sleep(time).await;
+                    host.cable.set_weather(self.plan.weather());
+                }
+            }
+            Fault::Trouble { slot, time, trip } => {
+                if let Some(host) = self.host(slot) {
+                    host.station.set_trip(trip);
+                    tokio::time::sleep(time).await;
+                    host.station.set_trip(self.plan.trip());
+                }
+            }
+            Fault::Deaf { slot, time, told } => {
+                if let Some(host) = self.host(slot) {
+                    host.cable.deafen();
+                    tokio::time::sleep(time).await;
+                    let missed = host.cable.mend();
+                    match told {
+                        Told::Never => {}
+                        Told::RoomByRoom => {
+                            missed
+                                .into_iter()
+                                .for_each(|room| host.cable.report(Some(room)));
+                        }
+                        Told::AtOnce => host.cable.report(None),
+                    }
+                }
+            }
+            Fault::Cut {
+                slots,
+                time,
+                notice,
+            } => {
+                let mut cuts = JoinSet::new();
+                for host in slots.into_iter().filter_map(|slot| self.host(slot)) {
+                    self.count("cuts");
+                    cuts.spawn(async move { host.station.cut(time, notice).await });
+                }
+                cuts.join_all().await;
+            }
+            Fault::Death { slot, back } => {
+                if let Some(host) = self.take(slot) {
+                    self.count("deaths");
+                    host.die(&self.wire);
+                    tokio::time::sleep(back).await;
+                    self.start(slot);
+                }
+            }
+            Fault::Drain { slot, back } => {
+                if let Some(host) = self.take(slot) {
+                    self.count("drains");
+                    host.drain(&self.wire).await;
+                    tokio::time::sleep(back).await;
+                    self.start(slot);
+                }
+            }
+        }
+    }
+
+    fn start(&self, slot: usize) {
+        let count = self.count("nodes");
+        let seed = self.plan.seed.wrapping_mul(1_000) + 500 + 2 * count;
+        let (place, clock) = (self.place.clone(), self.clock.clone());
+        let host = Host::start(slot, seed, &self.plan, place, &self.wire, clock);
+        self.hosts.lock()[slot] = Some(host);
+    }
+
+    fn host(&self, slot: usize) -> Option<Arc<Host>> {
+        self.hosts.lock()[slot].clone()
+    }
+
+    /// Takes a node out, if another stays.
+    fn take(&self, slot: usize) -> Option<Arc<Host>> {
+        let mut hosts = self.hosts.lock();
+        let others = hosts.iter().flatten().filter(|host| host.slot != slot);
+        if others.count() == 0 {
+            return None;
+        }
+        hosts[slot].take()
+    }
+
+    pub fn open_hosts(&self) -> Vec<Arc<Host>> {
+        self.hosts.lock().iter().flatten().cloned().collect()
+    }
+
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Counts what happened; returns how often it had before.
+    pub fn count(&self, what: &str) -> u64 {
+        let mut counts = self.counts.lock();
+        let count = counts.entry(what.to_owned()).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    pub fn problem(&self, words: String) {
+        tracing::error!(words, "a problem");
+        self.problems.lock().push(words);
+    }
+
+    pub fn session(number: usize) -> SessionId {
+        SessionId::parse(&format!("room-{number}")).expect("it is an id")
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        (0..self.plan.rooms).map(Self::session)
+    }
+
+    /// Who has a live socket: session, user and socket.
+    fn there(&self) -> HashSet<(SessionId, UserId, SocketId)> {
+        let mut there = HashSet::new();
+        for host in self.open_hosts() {
+            for (socket, seated) in host.seated() {
+                there.insert((seated.session, seated.user, socket));
+            }
+        }
+        there
+    }
+
+    /// Compares who is there with what the store has and with what a newcomer is shown.
+    async fn look(self: &Arc<Self>, there: &HashSet<(SessionId, UserId, SocketId)>) {
+        let sockets: HashSet<SocketId> = there.iter().map(|(_, _, socket)| *socket).collect();
+        let places = self.place.registry.places();
+        for (what, these, others) in [
+            ("a place nobody has", &places, &sockets),
+            ("a socket without a place", &sockets, &places),
+        ] {
+            for socket in these.difference(others) {
+                self.problem(format!("{what}: {socket}"));
+            }
+        }
+        for (number, session) in self.sessions().enumerate() {
+            let users = users(there, &session);
+            let stored = self.stored(&session).await;
+            let members = there.iter().filter(|(at, _, _)| *at == session).count();
+            if stored.len() != members {
+                let words = format!("{session}: {members} sockets, members {stored:?}");
+                self.problem(words);
+            }
+            let stored: BTreeSet<String> = stored.into_iter().collect();
+            self.presence(&session, &stored, &users);
+            let shown = self.probe(PROBES + number as u64, &session).await;
+            self.presence(&session, &shown, &users);
+        }
+        // They have left, and everyone was told.
+        tokio::time::sleep(ANSWERS).await;
+    }
+
+    fn presence(&self, session: &SessionId, shown: &BTreeSet<String>, there: &BTreeSet<String>) {
+        let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
+        let mut checker = self.checker.lock();
+        checker.presence(session.as_str(), &list(shown), &list(there));
+    }
+
+    /// The user of every member, as the store has them.
+    async fn stored(&self, session: &SessionId) -> Vec<String> {
+        let snapshot = self.place.store.snapshot(&host::room(session)).await;
+        let members = snapshot.expect("the store is here").members;
+        let member = |record: &Bytes| {
+            let member: Member = rmp_serde::from_slice(record).expect("it is a member");
+            member.user.to_string()
+        };
+        members.iter().map(member).collect()
+    }
+
+    /// Comes in anew, and goes: whom a greeting shows beside it.
+    async fn probe(&self, viewer: u64, session: &SessionId) -> BTreeSet<String> {
+        let hosts = self.open_hosts();
+        let host = &hosts[viewer as usize % hosts.len()];
+        let user = UserId::parse("probe").expect("it is an id");
+        let mut end = host.connect(Visitor {
+            user: user.clone(),
+            session: session.clone(),
+            since: None,
+        });
+        let Some(Down::Text(text)) = end.next().await else {
+            self.problem(format!("{session}: a newcomer was refused"));
+            return BTreeSet::new();
+        };
+        let (greeting, mut shown) = client::greeting(&text);
+        end.close();
+        shown.remove(user.as_str());
+        let mut checker = self.checker.lock();
+        checker.greeted(session.as_str(), viewer, greeting);
+        checker.gone(session.as_str(), viewer);
+        shown
+    }
+
+    /// What clients ended with.
+    fn judge(&self, there: &HashSet<(SessionId, UserId, SocketId)>, last: &[Last]) {
+        for client in last {
+            let Last {
+                viewer,
+                user,
+                session,
+                ..
+            } = client;
+            let who = format!("viewer {viewer} ({user} in {session})");
+            if client.gone {
+                continue;
+            }
+            if !client.settled {
+                self.problem(format!("{who} is not there in the end"));
+            }
+            if !client.unanswered.is_empty() {
+                let unanswered = &client.unanswered;
+                self.problem(format!("{who} was never answered: {unanswered:?}"));
+            }
+            let session = SessionId::parse(session).expect("it is an id");
+            let users = users(there, &session);
+            if client.shown != users {
+                let shown = &client.shown;
+                self.problem(format!("{who} sees {shown:?}, there are {users:?}"));
+            }
+        }
+    }
+}
+
+fn users(there: &HashSet<(SessionId, UserId, SocketId)>, session: &SessionId) -> BTreeSet<String> {
+    let of_room = there.iter().filter(|(at, _, _)| at == session);
+    of_room.map(|(_, user, _)| user.to_string()).collect()
+}
