@@ -104,8 +104,8 @@ impl tracing_subscriber::fmt::time::FormatTime for SimulatedTime {
         &self,
         to: &mut tracing_subscriber::fmt::format::Writer<'_>,
     ) -> std::fmt::Result {
-        thread_local!(static BEGAN: tokio::time::Instant = tokio::time::Instant::now());
-        let now = BEGAN.with(|began| began.elapsed());
+        let now = world::BEGAN.with(|began| began.get().map(|began| began.elapsed()));
+        let now = now.unwrap_or_default();
         write!(to, "{:>9.3}", now.as_secs_f64())
     }
 }

@@ -44,8 +44,6 @@ pub struct Client {
     shown: BTreeSet<String>,
     pending: Vec<Pending>,
     said: u64,
-    /// Where it connected last, so that it may go elsewhere.
-    slot: Option<usize>,
     /// It said where it was and has not been answered.
     returning: bool,
     last: Last,
@@ -88,7 +86,7 @@ impl Client {
         let mut rng = StdRng::seed_from_u64(seed);
         let plan = &world.plan;
         // Some have two sockets, in one room or in two.
-        let user = rng.random_range(0..plan.clients * 2 / 3 + 1);
+        let user = viewer % (plan.clients as u64 * 2 / 3 + 1);
         let session = rng.random_range(0..plan.rooms);
         let goes = rng.random_bool(0.15);
         let goes_at = goes.then(|| Instant::now() + plan.busy.mul_f64(rng.random_range(0.4..0.9)));
@@ -104,7 +102,6 @@ impl Client {
             shown: BTreeSet::new(),
             pending: Vec::new(),
             said: 0,
-            slot: None,
             returning: false,
             last: Last::default(),
         }
@@ -155,7 +152,12 @@ impl Client {
     fn knock(&mut self) -> Option<End> {
         let hosts = self.world.open_hosts();
         let host = hosts.choose(&mut self.rng)?;
-        self.slot = Some(host.slot);
+        tracing::debug!(
+            viewer = self.viewer,
+            slot = host.slot,
+            since = self.position,
+            "knocks"
+        );
         let since = self.position.as_ref();
         self.returning = since.is_some();
         for pending in &mut self.pending {
@@ -238,6 +240,7 @@ impl Client {
             }
             86..=89 => {
                 // Reads nothing for a while.
+                tracing::debug!(viewer = self.viewer, "stalls");
                 self.world.count("stalled");
                 tokio::time::sleep(seconds(&mut self.rng, 0.5, 8.0)).await;
             }
@@ -303,6 +306,7 @@ impl Client {
     }
 
     fn closed(&mut self, code: u16, reason: &str) -> Ended {
+        tracing::debug!(viewer = self.viewer, code, reason, "is closed");
         self.world.count(&format!("closed {code}"));
         match code {
             1012 => {
@@ -320,6 +324,7 @@ impl Client {
 
     /// Takes a frame in; true when it is an answer to having come.
     fn take(&mut self, text: &str) -> bool {
+        tracing::debug!(viewer = self.viewer, text, "hears");
         let frame: Value = serde_json::from_str(text).expect("a node speaks JSON");
         let kind = frame["type"].as_str().expect("a frame has a type");
         if self.returning {

@@ -24,8 +24,8 @@ use super::wire::{Cable, Weather, Wire};
 pub const LEASE: Duration = Duration::from_secs(4);
 /// How long those who vanished are still members.
 const GRACE: Duration = Duration::from_secs(2);
-/// Sockets of one user.
-const PLACES: u64 = 6;
+/// Sockets of one user: somewhat more than anyone has, because old ones go later than new ones come.
+const PLACES: u64 = 4;
 /// What may wait for a slow socket.
 const OUTBOX: Bounds = Bounds {
     messages: 6,
@@ -134,8 +134,9 @@ impl Host {
         if !self.is_open() || self.node.link() != collabd::backplane::Link::Up {
             return;
         }
-        let Ok(admission) = self.node.admit(&session, &user, None).await else {
-            return;
+        let admission = match self.node.admit(&session, &user, None).await {
+            Ok(admission) => admission,
+            Err(error) => return tracing::debug!(%user, %error, "is not admitted"),
         };
         let socket = Arc::new(Socket::new(
             admission.socket,
@@ -148,8 +149,9 @@ impl Host {
         let joined = self
             .node
             .join(session.clone(), Dialect::Pairing, socket.clone(), since);
-        let Ok(mut participant) = joined.await else {
-            return;
+        let mut participant = match joined.await {
+            Ok(participant) => participant,
+            Err(error) => return tracing::debug!(%user, %error, "cannot join"),
         };
         let seated = Seated { user, session };
         self.seated.lock().insert(socket.id, seated);

@@ -1,5 +1,6 @@
 //! A world of a seed: one store, a few nodes, some clients, a script of faults; and the judgement in the end.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -85,6 +86,11 @@ impl fmt::Display for Outcome {
     }
 }
 
+thread_local! {
+    /// When this thread's world began, for the log.
+    pub static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
 /// Runs a world to its end.
 pub fn run(plan: Plan, flaw: Flaw) -> Outcome {
     let runtime = Builder::new_current_thread()
@@ -93,6 +99,7 @@ pub fn run(plan: Plan, flaw: Flaw) -> Outcome {
         .build()
         .expect("a runtime needs nothing special");
     runtime.block_on(async {
+        BEGAN.set(Some(Instant::now()));
         let world = World::new(plan, flaw);
         world.live().await;
         Outcome {
