@@ -61,6 +61,11 @@ impl Track {
         self.known
     }
 
+    /// Which event that was, if it was delivered and not in a snapshot.
+    pub fn last(&self) -> Option<EventId> {
+        self.recent.back().copied()
+    }
+
     pub fn restarting(&self) -> bool {
         self.repair == Repair::Restarting
     }
