@@ -123,6 +123,36 @@ fn a_store_may_forget_only_if_that_is_said() {
 }
 
 #[test]
+fn what_is_known_to_be_forgotten_is_no_loss() {
+    let mut checker = begun(LOOSE);
+    hear(&mut checker, 1, &ALL);
+    hear(&mut checker, 2, &ALL[..2]);
+    assert_eq!(counts(&checker), [1, 0, 0]);
+    checker.forgot(ROOM, 12, at(1, 4));
+    assert_eq!(counts(&checker), [1, 0, 0]);
+    checker.forgot(ROOM, 12, at(1, 5));
+    assert_eq!(counts(&checker), [0, 0, 0]);
+}
+
+#[test]
+fn what_was_forgotten_may_be_said_again_and_its_place_given_again_if_all_go_on_elsewhere() {
+    let again = |promise, all: bool| {
+        let mut checker = begun(promise);
+        hear(&mut checker, 1, &ALL);
+        // The second heard what took the place of what was forgotten.
+        hear(&mut checker, 2, &[(3, 10), (4, 13), (5, 11), (6, 12)]);
+        greet(&mut checker, 1, at(2, 7), &[10, 11, 12, 13]);
+        if all {
+            greet(&mut checker, 2, at(2, 7), &[10, 11, 12, 13]);
+        }
+        counts(&checker)
+    };
+    assert_eq!(again(LOOSE, true), [0, 0, 0]);
+    assert_ne!(again(LOOSE, false), [0, 0, 0]);
+    assert_ne!(again(STRICT, true), [0, 0, 0]);
+}
+
+#[test]
 fn who_is_gone_is_owed_only_what_it_was_told_of() {
     let mut checker = begun(STRICT);
     hear(&mut checker, 1, &ALL);
