@@ -108,6 +108,11 @@ impl Worker {
                 local.waiting.extend(aboard);
                 return self.rotate(room, at.epoch);
             }
+            if local.over.contains(&at.epoch) {
+                // The end of that order was lost: its seqs would be given a second time.
+                local.waiting.extend(aboard);
+                return self.rotate(room, at.epoch);
+            }
             local.ending = None;
         }
         match taken {
@@ -128,7 +133,11 @@ impl Worker {
         local.kept = sessions::kept(session, &snapshot.fields, now);
         let view = snapshots::view(session, snapshot);
         let greeting = snapshots::greeting(Dialect::Pairing, &view, now);
+        let before = local.track.known();
         let restarted = local.track.snapshot(at);
+        if let Some(left) = before.filter(|before| before.epoch != at.epoch) {
+            local.leave_order(left.epoch);
+        }
         if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
