@@ -19,8 +19,9 @@ use crate::telemetry::metrics::metrics;
 
 /// How long a claim holds while rooms are walked; renewed with every few.
 const CLAIM: Duration = Duration::from_secs(15);
-/// Wait between the two walks.
+/// Wait between the two walks, and how often the claim is renewed in it.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
+const RENEWALS: u32 = 6;
 /// Rooms walked at once.
 const AT_ONCE: usize = 16;
 /// A backplane that is reached later than this after the start was away.
@@ -173,14 +174,14 @@ impl Node {
         tracing::warn!(%dead, "a node is gone: its users leave");
         let sockets = self.take_out(dead).await?;
         tracing::info!(target: "audit", %dead, sockets, "a dead node was reaped");
-        if !self
-            .backplane
-            .claim(dead, self.id, SECOND_LOOK + CLAIM)
-            .await?
-        {
-            return Ok(());
+        // Claimed a little at a time: who dies meanwhile must not keep the others from a node that came back and died
+        // again.
+        for _ in 0..RENEWALS {
+            if !self.backplane.claim(dead, self.id, CLAIM).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(SECOND_LOOK / RENEWALS).await;
         }
-        tokio::time::sleep(SECOND_LOOK).await;
         if !self.backplane.claim(dead, self.id, CLAIM).await? {
             return Ok(());
         }
