@@ -22,7 +22,6 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use checker::Fault;
@@ -32,7 +31,7 @@ use self::station::Flaw;
 use self::world::{Outcome, run};
 
 /// Seeds of each theme.
-const SEEDS: u64 = 55;
+const SEEDS: u64 = 80;
 
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok().filter(|text| !text.is_empty())?;
@@ -61,6 +60,7 @@ fn add(all: &mut BTreeMap<String, u64>, outcome: &Outcome) {
         ("acknowledged", verdict.acknowledged),
         ("heard", verdict.heard),
         ("restarts", verdict.restarts),
+        ("forgotten", verdict.forgotten),
     ];
     let counted = outcome.counts.iter();
     let counted = counted.map(|(what, count)| (what.as_str(), *count));
@@ -142,6 +142,16 @@ fn deaths() {
     );
 }
 
+/// Guards those who were told what the store forgot: they start afresh, all from the same.
+#[test]
+fn failovers() {
+    themed(
+        Theme::Failovers,
+        5_000,
+        &["failovers", "restarts", "forgotten"],
+    );
+}
+
 /// Guards what only happens when faults meet.
 #[test]
 fn everything() {
@@ -154,22 +164,20 @@ fn soak() {
     let Some(seconds) = number("SIM_SECONDS") else {
         return;
     };
-    static FIRST: AtomicU64 = AtomicU64::new(0);
+    // Nobody else runs the same.
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
-    FIRST.store(
-        now.expect("it is later").as_secs() * 1_000,
-        Ordering::Relaxed,
-    );
+    let mut first = now.expect("it is later than 1970").as_secs() * 1_000;
     let until = Instant::now() + Duration::from_secs(seconds);
     let themes = [
         Theme::Losses,
         Theme::Partitions,
         Theme::Deaths,
+        Theme::Failovers,
         Theme::Everything,
     ];
     std::thread::scope(|scope| {
         for theme in themes {
-            let first = FIRST.fetch_add(1_000_000, Ordering::Relaxed);
+            first += 1_000_000;
             scope.spawn(move || runs(theme, first, |_| Instant::now() < until));
         }
     });

@@ -132,7 +132,9 @@ impl Room {
                 if known.contains(mark) || is_before_history(viewer, *at, promise) {
                     continue;
                 }
-                let forgotten = self.forgotten.contains(&(*mark, *at));
+                // Who went before the end of an order was seen may have been told of another life of it.
+                let forgotten = self.forgotten.contains(&(*mark, *at))
+                    || viewer.is_gone && self.is_over(at.epoch, promise);
                 if promise.may_forget && (forgotten || is_forgotten(viewer, *at)) {
                     verdict.forgotten += 1;
                     continue;

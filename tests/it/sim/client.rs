@@ -355,7 +355,10 @@ impl Client {
             "code_update" => {
                 let version = frame["version"].as_u64().expect("a text has a version");
                 let code = frame["code"].as_str().expect("a text is one");
-                self.text = (version, hash(code));
+                // An older one may be on its way when the own change is acknowledged.
+                if version >= self.text.0 {
+                    self.text = (version, hash(code));
+                }
             }
             "user_joined" => {
                 self.shown.insert(name(&frame));

@@ -21,7 +21,9 @@ pub enum Theme {
     Partitions,
     /// Nodes die, or leave in order.
     Deaths,
-    /// All of it.
+    /// The store fails over to a replica that is late.
+    Failovers,
+    /// All of it, but failovers: these excuse losses.
     Everything,
 }
 
@@ -48,6 +50,12 @@ pub enum Fault {
     /// Nodes are cut off from the store; they see it after `notice`.
     Cut {
         slots: Vec<usize>,
+        time: Duration,
+        notice: Duration,
+    },
+    /// The store is away for a while, and has then lost what was written in the time `late` before.
+    Failover {
+        late: Duration,
         time: Duration,
         notice: Duration,
     },
@@ -86,13 +94,18 @@ impl Plan {
     pub fn new(seed: u64, theme: Theme) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let busy = seconds(&mut rng, 40.0, 60.0);
+        let logs: &[u64] = match theme {
+            // Where the log does not reach back, nobody can see that a place was given twice.
+            Theme::Failovers => &[1_000],
+            _ => &[8, 60, 1_000],
+        };
         let mut plan = Self {
             seed,
             theme,
             rooms: rng.random_range(4..=6),
             clients: rng.random_range(10..=13),
             busy,
-            log: *[8, 60, 1_000].choose(&mut rng).expect("there are some"),
+            log: *logs.choose(&mut rng).expect("there are some"),
             history: *[5, 20, 100].choose(&mut rng).expect("there are some"),
             queue: *[4, 1_024].choose(&mut rng).expect("there are some"),
             faults: Vec::new(),
@@ -130,6 +143,8 @@ fn fault(rng: &mut StdRng, theme: Theme, left: Duration) -> Fault {
         Theme::Losses => &[0, 0, 1, 1, 2, 2],
         Theme::Partitions => &[3, 3, 3, 3, 2, 0],
         Theme::Deaths => &[4, 4, 4, 5, 5, 1],
+        // No deaths: what the store lost and a dead node alone had heard of, nobody can miss.
+        Theme::Failovers => &[6, 6, 6, 0, 2, 3],
         Theme::Everything => &[0, 1, 2, 3, 3, 4, 4, 5],
     };
     let slot = rng.random_range(0..NODES);
@@ -176,9 +191,15 @@ fn fault(rng: &mut StdRng, theme: Theme, left: Duration) -> Fault {
             slot,
             back: seconds(rng, 1.0, 10.0),
         },
-        _ => Fault::Drain {
+        5 => Fault::Drain {
             slot,
             back: seconds(rng, 0.0, 3.0),
+        },
+        _ => Fault::Failover {
+            late: seconds(rng, 0.01, 1.5),
+            time,
+            // A store that goes breaks its connections: that is never missed.
+            notice: time.mul_f64(rng.random_range(0.0..0.9)),
         },
     }
 }

@@ -15,14 +15,16 @@ pub struct Registry {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct State {
+/// Everything the nodes wrote down, at one instant.
+#[derive(Default, Clone)]
+pub struct State {
     nodes: HashMap<NodeId, Lease>,
     holdings: HashMap<NodeId, HashSet<Room>>,
     claims: HashMap<NodeId, (NodeId, Instant)>,
     places: HashMap<UserId, HashSet<SocketId>>,
 }
 
+#[derive(Clone)]
 struct Lease {
     until: Instant,
     /// `None`: it has said goodbye.
@@ -35,6 +37,15 @@ impl Registry {
             lease,
             state: Mutex::default(),
         }
+    }
+
+    pub fn image(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    /// Forgets what was written down since.
+    pub fn restore(&self, image: State) {
+        *self.state.lock() = image;
     }
 
     /// `known`: the node has said before that it lives.

@@ -74,11 +74,46 @@ pub struct Place {
 
 /// Where the store put each command that had an id, as nobody but the store can know.
 #[derive(Default)]
-pub struct Ledger(Mutex<HashMap<(UserId, String), Position>>);
+pub struct Ledger(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    last: HashMap<(UserId, String), Position>,
+    all: Vec<Line>,
+}
+
+/// A command that was done: its room, its id, and where it was put.
+#[derive(Debug, Clone)]
+pub struct Line {
+    pub room: Room,
+    pub id: String,
+    pub at: Position,
+}
 
 impl Ledger {
     pub fn find(&self, user: &UserId, id: &str) -> Option<Position> {
-        self.0.lock().get(&(user.clone(), id.to_owned())).copied()
+        let key = (user.clone(), id.to_owned());
+        self.0.lock().last.get(&key).copied()
+    }
+
+    /// How many commands were done.
+    pub fn count(&self) -> usize {
+        self.0.lock().all.len()
+    }
+
+    /// Those done since there were that many.
+    pub fn since(&self, count: usize) -> Vec<Line> {
+        self.0.lock().all[count..].to_vec()
+    }
+
+    fn note(&self, room: &Room, once: (UserId, String), committed: &Committed) {
+        let at = committed.position;
+        let mut entries = self.0.lock();
+        if !committed.repeated {
+            let (room, id) = (room.clone(), once.1.clone());
+            entries.all.push(Line { room, id, at });
+        }
+        entries.last.insert(once, at);
     }
 }
 
@@ -228,7 +263,7 @@ impl Backplane for Station {
         self.ask(async {
             let committed = self.place.store.commit(room, change).await?;
             if let Some(once) = once {
-                self.place.ledger.0.lock().insert(once, committed.position);
+                self.place.ledger.note(room, once, &committed);
             }
             Ok(committed)
         })

@@ -22,9 +22,9 @@ use tokio::time::Instant;
 use super::client::{self, Client, Last};
 use super::host::{self, Host, LEASE, Visitor};
 use super::line::Down;
-use super::plan::{Fault, NODES, Plan, Told};
+use super::plan::{Fault, NODES, Plan, Theme, Told};
 use super::registry::Registry;
-use super::station::{Flaw, Ledger, Place};
+use super::station::{Flaw, Ledger, Line, Place};
 use super::wire::Wire;
 
 /// From the last fault until all must be well. A reaper that dies is replaced when its claim has run out, which
@@ -132,7 +132,7 @@ impl World {
         });
         let promise = Promise {
             history: plan.history,
-            may_forget: false,
+            may_forget: plan.theme == Theme::Failovers,
         };
         let world = Arc::new(Self {
             place,
@@ -244,6 +244,23 @@ impl World {
                 }
                 cuts.join_all().await;
             }
+            Fault::Failover { late, time, notice } => {
+                self.count("failovers");
+                let place = &self.place;
+                let (rooms, nodes) = (place.store.image(), place.registry.image());
+                let done = place.ledger.count();
+                tokio::time::sleep(late).await;
+                let mut cuts = JoinSet::new();
+                for host in self.open_hosts() {
+                    cuts.spawn(async move { host.station.cut(time, notice).await });
+                }
+                // When every node is cut off, nobody sees it happen.
+                tokio::task::yield_now().await;
+                place.store.restore(&rooms);
+                place.registry.restore(nodes);
+                self.forget(place.ledger.since(done));
+                cuts.join_all().await;
+            }
             Fault::Death { slot, back } => {
                 if let Some(host) = self.take(slot) {
                     self.count("deaths");
@@ -259,6 +276,21 @@ impl World {
                     tokio::time::sleep(back).await;
                     self.start(slot);
                 }
+            }
+        }
+    }
+
+    /// The store has lost these.
+    fn forget(&self, lines: Vec<Line>) {
+        let mut checker = self.checker.lock();
+        for Line { room, id, at } in lines {
+            let mark = id.strip_prefix("chat-").and_then(|mark| mark.parse().ok());
+            if let (Some(mark), Some(session)) = (mark, room.session()) {
+                let at = checker::Position {
+                    epoch: at.epoch.0,
+                    seq: at.seq,
+                };
+                checker.forgot(session.as_str(), mark, at);
             }
         }
     }
