@@ -136,6 +136,7 @@ impl App {
         // These end when the node does.
         let node = &self.node;
         self.tasks.spawn(node.clone().beat());
+        self.tasks.spawn(node.clone().attend_pauses());
         self.tasks.spawn(node.clone().attend_link());
         self.tasks.spawn(node.clone().attend_lobby(attendance));
         self.tasks.spawn(node.clone().attend_tokens());
@@ -149,7 +150,7 @@ impl App {
     }
 
     fn serve(&self, bound: Bound, routes: Arc<Routes>, config: &transport::Config, body: usize) {
-        tracing::info!(address = %bound.address, node = %self.node.id, "listening");
+        tracing::info!(address = %bound.address, node = %self.node.id(), "listening");
         let id = HeaderName::from_static("x-request-id");
         let service = ServiceBuilder::new()
             .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))

@@ -19,7 +19,7 @@ impl Api {
             "active_users": cluster.users,
             "total_connections": cluster.sockets,
             "total_events_routed": cluster.routed,
-            "node_id": self.node.id.to_string(),
+            "node_id": self.node.id().to_string(),
             "version": env!("CARGO_PKG_VERSION"),
         });
         if cluster.stale || self.node.link() != Link::Up {
@@ -92,7 +92,7 @@ impl Api {
             "service": self.config.service,
             "version": env!("CARGO_PKG_VERSION"),
             "environment": self.config.environment,
-            "node_id": self.node.id.to_string(),
+            "node_id": self.node.id().to_string(),
             "backplane": self.node.backplane_kind(),
             "links": {
                 "pairing": "/api/v1/ws/session/{session_id}?user_id=&username=",

@@ -37,7 +37,7 @@ impl Api {
             "service": self.config.service,
             "version": env!("CARGO_PKG_VERSION"),
             "environment": self.config.environment,
-            "node_id": self.node.id.to_string(),
+            "node_id": self.node.id().to_string(),
             "uptime_s": (self.node.clock().now() - totals.started_at()) / 1_000,
             "nodes": nodes,
             "connections": cluster.sockets,

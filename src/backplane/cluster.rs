@@ -44,6 +44,8 @@ pub struct Beat {
     pub reports: Vec<NodeReport>,
     /// Nodes whose lease ran out and who have not been forgotten yet.
     pub dead: Vec<NodeId>,
+    /// When the next of the others is dead, unless it says before that it lives.
+    pub next_death: Option<Duration>,
     /// The node's own lease had run out: others may have taken its members out.
     pub lost: bool,
 }
@@ -59,6 +61,9 @@ pub struct Held {
 
 #[async_trait]
 pub trait Cluster: Send + Sync {
+    /// Whether there may be other nodes, who take a silent one for dead.
+    fn is_shared(&self) -> bool;
+
     /// Renews the node's lease and reads who else lives.
     async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error>;
 

@@ -114,7 +114,7 @@ impl Node {
         let admission = Admission {
             node: self.clone(),
             user: user.clone(),
-            socket: SocketId::next(self.id),
+            socket: SocketId::next(self.id()),
         };
         let places = &self.places.0;
         places.lock().insert(admission.socket, user.clone());

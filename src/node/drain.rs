@@ -30,6 +30,14 @@ pub struct Config {
     pub window: Duration,
 }
 
+impl Config {
+    /// Over which time so many sockets are closed, or asked to come back.
+    pub(super) fn window_for(&self, sockets: usize) -> Duration {
+        let needed = Duration::from_secs_f64(sockets as f64 / self.rate as f64);
+        needed.max(LEAST_WINDOW).min(self.window)
+    }
+}
+
 /// How far a node is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -79,9 +87,7 @@ impl Node {
         self.enter(Stage::Closing);
         let mut sockets = self.hub.sockets();
         sockets.shuffle(&mut rand::rng());
-        let config = &self.config.drain;
-        let needed = Duration::from_secs_f64(sockets.len() as f64 / config.rate as f64);
-        let window = needed.max(LEAST_WINDOW).min(config.window);
+        let window = self.config.drain.window_for(sockets.len());
         tracing::info!(
             sockets = sockets.len(),
             window_s = window.as_secs_f64(),
@@ -109,14 +115,14 @@ impl Node {
         metrics().drain_remaining(0);
         let _no_beat = self.beating.lock().await;
         if self.link() == Link::Up {
-            let last = !self.totals.others_stay(self.id);
+            let last = !self.totals.others_stay(self.id());
             let gone = async {
                 if last {
-                    self.take_out(self.id).await?;
-                    return self.backplane.forget(self.id).await;
+                    self.take_out(self.id()).await?;
+                    return self.backplane.forget(self.id()).await;
                 }
                 self.backplane
-                    .depart(self.id, self.config.leave_grace)
+                    .depart(self.id(), self.config.leave_grace)
                     .await
             };
             if let Err(error) = gone.await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::Mutex;
 
+use super::life::Life;
 use crate::backplane::{Error, SharedBackplane};
 use crate::ids::{NodeId, Room};
 
@@ -16,7 +17,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const HELD_AT_ONCE: usize = 500;
 
 pub struct Listening {
-    node: NodeId,
+    life: Arc<Life>,
     backplane: SharedBackplane,
     rooms: DashMap<Room, Arc<Mutex<Listened>>>,
 }
@@ -25,13 +26,14 @@ pub struct Listening {
 #[derive(Default)]
 struct Listened {
     sockets: usize,
-    confirmed: bool,
+    /// Under which id the room is held; `None`: it is neither held nor heard.
+    held_by: Option<NodeId>,
 }
 
 impl Listening {
-    pub fn new(node: NodeId, backplane: SharedBackplane) -> Self {
+    pub fn new(life: Arc<Life>, backplane: SharedBackplane) -> Self {
         Self {
-            node,
+            life,
             backplane,
             rooms: DashMap::new(),
         }
@@ -46,14 +48,17 @@ impl Listening {
             if !self.is_current(room, &listened) {
                 continue;
             }
-            if !turn.confirmed {
-                if let Err(error) = self.take_up(room).await {
-                    if turn.sockets == 0 {
+            let node = self.life.id();
+            if turn.held_by != Some(node) {
+                if let Err(error) = self.take_up(node, room).await {
+                    // Otherwise whoever is there, or lingers, puts it down.
+                    if turn.sockets == 0 && turn.held_by.is_none() {
+                        self.put_down(node, room).await;
                         self.rooms.remove(room);
                     }
                     return Err(error);
                 }
-                turn.confirmed = true;
+                turn.held_by = Some(node);
             }
             turn.sockets += 1;
             return Ok(());
@@ -78,7 +83,9 @@ impl Listening {
             return false;
         }
         // Out of the map last: whoever comes meanwhile waits for its turn, and then takes the room up anew.
-        self.put_down(room).await;
+        if let Some(node) = turn.held_by {
+            self.put_down(node, room).await;
+        }
         self.rooms.remove(room);
         true
     }
@@ -87,7 +94,7 @@ impl Listening {
     pub async fn hold_all(&self) -> Result<(), Error> {
         let rooms: Vec<Room> = self.rooms.iter().map(|room| room.key().clone()).collect();
         for some in rooms.chunks(HELD_AT_ONCE) {
-            self.backplane.hold(self.node, some).await?;
+            self.backplane.hold(self.life.id(), some).await?;
         }
         Ok(())
     }
@@ -100,24 +107,20 @@ impl Listening {
             .count()
     }
 
-    async fn take_up(&self, room: &Room) -> Result<(), Error> {
-        let hold = self.backplane.hold(self.node, std::slice::from_ref(room));
+    async fn take_up(&self, node: NodeId, room: &Room) -> Result<(), Error> {
+        let hold = self.backplane.hold(node, std::slice::from_ref(room));
         if !is_heard(room) {
             return hold.await;
         }
         let (held, heard) = tokio::join!(hold, self.backplane.listen(room));
-        let taken = held.and(heard);
-        if taken.is_err() {
-            self.put_down(room).await;
-        }
-        taken
+        held.and(heard)
     }
 
-    async fn put_down(&self, room: &Room) {
+    async fn put_down(&self, node: NodeId, room: &Room) {
         if is_heard(room) {
             self.backplane.unlisten(room).await;
         }
-        self.backplane.release(self.node, room).await;
+        self.backplane.release(node, room).await;
     }
 
     fn is_current(&self, room: &Room, listened: &Arc<Mutex<Listened>>) -> bool {

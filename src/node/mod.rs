@@ -7,6 +7,7 @@
 mod admission;
 mod commands;
 pub mod drain;
+mod life;
 mod listening;
 pub mod lobby;
 mod passes;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +34,7 @@ use self::admission::Places;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
 use self::drain::Stage;
+use self::life::Life;
 use self::listening::Listening;
 use self::passes::Passes;
 use self::reaper::Rising;
@@ -54,6 +57,9 @@ pub const ENDED: u16 = 4410;
 const LEAVE_AGAIN: Duration = Duration::from_millis(200);
 const LEAVE_AGAIN_MOST: Duration = Duration::from_secs(10);
 
+/// A node is looked for so much after its time was up: at the moment itself it might just live.
+const AFTER_DEATH: Duration = Duration::from_millis(20);
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub name: String,
@@ -72,7 +78,7 @@ pub struct Config {
 }
 
 pub struct Node {
-    pub id: NodeId,
+    life: Arc<Life>,
     config: Config,
     hub: Arc<Hub>,
     backplane: SharedBackplane,
@@ -98,6 +104,8 @@ pub struct Node {
     stage: AtomicU8,
     /// Held while the node beats: it must not say that it lives after it has given its lease up.
     beating: tokio::sync::Mutex<()>,
+    /// The next beat does not wait for its time.
+    beat_now: Notify,
     stopping: CancellationToken,
     pairing: DoorMetrics,
 }
@@ -133,13 +141,17 @@ impl Node {
         auth: Option<Arc<Verifier>>,
     ) -> Arc<Self> {
         let started_at = clock.now();
-        let roster = Arc::new(Roster { node: id, clock });
+        let life = Life::new(id);
+        let roster = Arc::new(Roster {
+            life: life.clone(),
+            clock,
+        });
         Arc::new(Self {
-            id,
             relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
             config,
             hub,
-            listening: Listening::new(id, backplane.clone()),
+            listening: Listening::new(life.clone(), backplane.clone()),
+            life,
             backplane,
             roster,
             totals: Totals::new(started_at),
@@ -154,9 +166,15 @@ impl Node {
             reap_from: Mutex::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
             beating: tokio::sync::Mutex::default(),
+            beat_now: Notify::new(),
             stopping: CancellationToken::new(),
             pairing: door_metrics(Dialect::Pairing),
         })
+    }
+
+    /// Under which id this node lives now.
+    pub fn id(&self) -> NodeId {
+        self.life.id()
     }
 
     pub fn link(&self) -> Link {
@@ -195,7 +213,7 @@ impl Node {
         };
         let greeted = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            if self.is_closing() {
+            if self.is_closing() || !self.life.has(socket.id) {
                 return Err(NotAdmitted::Leaving);
             }
             if self.passes.is_void(socket.id) {
@@ -284,12 +302,22 @@ impl Node {
     pub async fn beat(self: Arc<Self>) {
         let mut every = tokio::time::interval(self.config.beat_every);
         let mut link = self.backplane.link();
+        // Whoever is silent is noticed when its time is up, not at the next tick.
+        let mut next_death = None;
         loop {
+            let death = async {
+                match next_death {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let next = async {
                 // Nobody is let in without a lease: a link that comes up does not wait for the next tick.
                 tokio::select! {
                     _ = every.tick() => {}
                     Ok(()) = link.changed() => {}
+                    () = self.beat_now.notified() => {}
+                    () = death => {}
                 }
             };
             if self.stopping.run_until_cancelled(next).await.is_none() {
@@ -299,9 +327,14 @@ impl Node {
             if self.stopping.is_cancelled() {
                 return;
             }
+            self.notice_pause();
+            next_death = None;
             let Some(beat) = self.totals.beat(&self).await else {
                 continue;
             };
+            next_death = beat
+                .next_death
+                .map(|left| Instant::now() + left + AFTER_DEATH);
             self.leased.store(true, Ordering::Relaxed);
             if beat.lost {
                 tracing::warn!("this node's lease had run out: its members are entered again");

@@ -55,7 +55,7 @@ impl Node {
             let lives = self.stopping.child_token();
             {
                 let mut reaping = self.reaping.lock();
-                if dead == self.id || reaping.contains_key(&dead) {
+                if dead == self.id() || reaping.contains_key(&dead) {
                     continue;
                 }
                 reaping.insert(dead, lives.clone());
@@ -74,7 +74,10 @@ impl Node {
 
     /// Gives a claim up: the node lives again, or this one stops and another may reap it.
     async fn let_go(&self, claimed: NodeId) {
-        let released = self.backplane.claim(claimed, self.id, Duration::ZERO).await;
+        let released = self
+            .backplane
+            .claim(claimed, self.id(), Duration::ZERO)
+            .await;
         if let Err(error) = released {
             tracing::debug!(%claimed, %error, "a claim runs out by itself");
         }
@@ -105,7 +108,7 @@ impl Node {
 
     /// True when all is entered and nobody reaps this node.
     async fn enter_again(&self, at_once: bool) -> bool {
-        let claimed = self.backplane.claim(self.id, self.id, CLAIM).await;
+        let claimed = self.backplane.claim(self.id(), self.id(), CLAIM).await;
         let free = claimed == Ok(true);
         let mut done = free;
         if free || at_once {
@@ -113,7 +116,7 @@ impl Node {
             self.relay.compare_all();
         }
         if free {
-            self.let_go(self.id).await;
+            self.let_go(self.id()).await;
         }
         if free || at_once {
             done &= self.take_out_forgotten().await.is_ok();
@@ -125,7 +128,7 @@ impl Node {
     /// nobody else would ever take them out.
     async fn take_out_forgotten(&self) -> Result<(), Error> {
         let mut forgotten = Vec::new();
-        for room in self.backplane.holdings(self.id).await? {
+        for room in self.backplane.holdings(self.id()).await? {
             if matches!(room, Room::Session(_)) {
                 let exits = self.left_behind(&room).await?;
                 forgotten.push((room, exits));
@@ -150,7 +153,7 @@ impl Node {
     async fn left_behind(&self, room: &Room) -> Result<Vec<Exit>, Error> {
         let (mut from, mut exits) = (None, Vec::new());
         loop {
-            let held = self.backplane.held(self.id, room, from).await?;
+            let held = self.backplane.held(self.id(), room, from).await?;
             let exit = |(socket, record): &(SocketId, Bytes)| self.exit_of(*socket, record);
             let gone = held.members.iter().filter_map(exit);
             exits.extend(gone.filter(|exit| !self.hub.has_socket(exit.socket)));
@@ -168,7 +171,7 @@ impl Node {
     }
 
     async fn bury(&self, dead: NodeId) -> Result<(), Error> {
-        if !self.backplane.claim(dead, self.id, CLAIM).await? {
+        if !self.backplane.claim(dead, self.id(), CLAIM).await? {
             return Ok(());
         }
         tracing::warn!(%dead, "a node is gone: its users leave");
@@ -177,12 +180,12 @@ impl Node {
         // Claimed a little at a time: who dies meanwhile must not keep the others from a node that came back and died
         // again.
         for _ in 0..RENEWALS {
-            if !self.backplane.claim(dead, self.id, CLAIM).await? {
+            if !self.backplane.claim(dead, self.id(), CLAIM).await? {
                 return Ok(());
             }
             tokio::time::sleep(SECOND_LOOK / RENEWALS).await;
         }
-        if !self.backplane.claim(dead, self.id, CLAIM).await? {
+        if !self.backplane.claim(dead, self.id(), CLAIM).await? {
             return Ok(());
         }
         self.take_out(dead).await?;
@@ -212,8 +215,8 @@ impl Node {
                     failed = Some(error);
                 }
             }
-            let renews = gone != self.id && at % AT_ONCE == AT_ONCE - 1;
-            if renews && !self.backplane.claim(gone, self.id, CLAIM).await? {
+            let renews = gone != self.id() && at % AT_ONCE == AT_ONCE - 1;
+            if renews && !self.backplane.claim(gone, self.id(), CLAIM).await? {
                 return Err(Error::Unavailable("another node has claimed it".to_owned()));
             }
         }
@@ -232,7 +235,7 @@ impl Node {
             count += exits.len();
             for some in exits.chunks(EXITS) {
                 self.backplane.leave(room, some.to_vec()).await?;
-                if gone != self.id {
+                if gone != self.id() {
                     metrics().reaped(some.len());
                 }
             }
@@ -299,9 +302,9 @@ impl Node {
 
     /// Gives all places of this node back, also those that the backplane lost the end of.
     async fn vacate_all(&self) -> Result<(), Error> {
-        for room in self.backplane.holdings(self.id).await? {
+        for room in self.backplane.holdings(self.id()).await? {
             if let Room::User(user) = &room {
-                self.backplane.vacate(user, self.id).await?;
+                self.backplane.vacate(user, self.id()).await?;
             }
         }
         Ok(())

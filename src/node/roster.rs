@@ -1,21 +1,24 @@
 //! What the backplane is told of this node's sockets: who enters, who leaves, what a member is.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 
+use super::life::Life;
 use super::pack;
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
 use crate::domain::{Cursor, Event, Member, sessions};
 use crate::hub::{Hub, Socket};
-use crate::ids::{EventId, NodeId, Room, SocketId, UserId};
+use crate::ids::{EventId, Room, SocketId, UserId};
 
 /// Sockets of a room entered at once, when they are entered again.
 const ENTERED_AT_ONCE: usize = 32;
 
 pub struct Roster {
-    pub node: NodeId,
+    pub(super) life: Arc<Life>,
     pub clock: Clock,
 }
 
@@ -50,13 +53,18 @@ impl Roster {
         }
     }
 
+    /// Whether the socket is one of this node's.
+    pub fn has(&self, socket: SocketId) -> bool {
+        self.life.has(socket)
+    }
+
     /// A socket's record in its room, packed.
     pub fn member(&self, socket: &Socket, cursor: Option<Cursor>) -> Bytes {
         pack(&Member {
             user: socket.user.clone(),
             name: socket.name.clone(),
             role: None,
-            node: self.node.to_string(),
+            node: self.life.id().to_string(),
             cursor,
             status: ACTIVE.to_owned(),
             at: self.clock.now(),
@@ -74,7 +82,7 @@ impl Roster {
     }
 
     /// Enters every socket this node has in the room once more: whom the backplane knows stays as it is. A room
-    /// that it lost is made again, of what is `kept` of it.
+    /// that it lost is made again, of what is `kept` of it. Sockets of a former life are on their way out.
     pub async fn enter_all(
         &self,
         backplane: &SharedBackplane,
@@ -84,9 +92,10 @@ impl Roster {
     ) -> Result<(), Error> {
         let create = &kept.or_else(|| self.first_fields(room));
         backplane
-            .hold(self.node, std::slice::from_ref(room))
+            .hold(self.life.id(), std::slice::from_ref(room))
             .await?;
-        stream::iter(hub.sockets_in(room).into_iter().map(Ok))
+        let sockets = hub.sockets_in(room).into_iter();
+        stream::iter(sockets.filter(|socket| self.life.has(socket.id)).map(Ok))
             .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
                 let mut entry = self.entry(&socket, create.clone());
                 // Where it had been taken out, it has itself heard that its user left.

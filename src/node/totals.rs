@@ -58,7 +58,7 @@ impl Totals {
         let sockets = node.hub.sockets();
         let users: HashSet<_> = sockets.iter().map(|socket| &socket.user).collect();
         let report = NodeReport {
-            node: node.id.to_string(),
+            node: node.id().to_string(),
             name: node.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sockets: sockets.len() as u64,
@@ -69,7 +69,7 @@ impl Totals {
             draining: node.is_draining(),
             reads: ENVELOPE_VERSION,
         };
-        let beat = node.backplane.beat(node.id, &report).await;
+        let beat = node.backplane.beat(node.id(), &report).await;
         let mut cluster = self.cluster.lock();
         match &beat {
             Ok(beat) => {

@@ -268,6 +268,11 @@ impl Metrics {
         counter!("collab_reaped_members_total").increment(sockets as u64);
     }
 
+    /// This process stood still for longer than its lease.
+    pub fn paused(&self) {
+        counter!("collab_pauses_total").increment(1);
+    }
+
     /// So that every series exists from the start, with zero.
     pub fn begin(&self, version: &'static str, door: &'static str) {
         gauge!("collab_build_info", "version" => version).set(1.0);
@@ -279,6 +284,7 @@ impl Metrics {
             counter!("collab_drain_closed_total", "result" => result).increment(0);
         }
         self.reaped(0);
+        counter!("collab_pauses_total").increment(0);
         for outcome in ["replayed", "snapshot"] {
             counter!("collab_resumes_total", "outcome" => outcome).increment(0);
         }

@@ -1,5 +1,6 @@
 """Nodes die, are frozen, or lose their Redis: whoever is gone is told once, whoever is there stays shown."""
 
+import json
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from support.deadline import eventually
 from support.peer import Peer, heard, unique
 from support.people import hear_of, metric, moment, said, shown, told
+from support.proxy import Proxy
 
 NAMES = ["north", "east", "south"]
 # Short enough to wait for; COMMAND_TIMEOUT is shorter still, so that a frozen Redis is noticed in time.
@@ -111,45 +113,117 @@ def death(children, sockets):
 
 
 @pytest.fixture(scope="module", autouse=True)
+def cut(children, sockets):
+    """A node runs, but cannot reach Redis for longer than its lease."""
+    redis = children.redis()
+    proxy = Proxy(redis.port)
+    urls = [f"redis://127.0.0.1:{proxy.port}/0", redis.url, redis.url]
+    nodes = [children.node(name, REDIS_URL=url, **QUICK) for name, url in zip(NAMES, urls)]
+    story = lonely(redis, nodes, sockets, unique("cut"))
+    proxy.cut()
+    try:
+        for user in ("ann", "dan"):
+            hear_of(story.watchers[0], "user_left", user)
+    finally:
+        proxy.mend()
+    story.resumed_at = time.monotonic()
+    yield story
+    proxy.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
 def pause(children, sockets):
     """A node is frozen for longer than its lease, and goes on."""
     redis = children.redis()
-    nodes = north, east, south = start(children, redis, **QUICK)
-    session = unique("pause")
-    story = SimpleNamespace(redis=redis, nodes=nodes, session=session)
-    story.watchers = bob, _ = sockets(east, session, "bob"), sockets(south, session, "cat")
-    # Ann has two sockets there: each must know in the end that she is present.
-    story.frozen = [sockets(north, session, user) for user in ("ann", "ann", "dan")]
-    story.peers = [*story.watchers, *story.frozen]
-    for user in ("ann", "dan"):
-        for peer in story.watchers:
-            hear_of(peer, "user_joined", user)
+    nodes = start(children, redis, **QUICK)
+    story = lonely(redis, nodes, sockets, unique("pause"))
+    north, bob = nodes[0], story.watchers[0]
+    story.former = node_id(north)
+    story.since = [peer.greeting["position"] for peer in story.lonely]
     north.signal(signal.SIGSTOP)
     try:
-        story.told = [hear_of(bob, "user_left", user) for user in ("ann", "dan")]
+        for user in ("ann", "dan"):
+            hear_of(bob, "user_left", user)
+        bob.ask("chat", message="said while they were away")
     finally:
         north.signal(signal.SIGCONT)
     story.resumed_at = time.monotonic()
-    return story
+    story.closed = [closing(peer) for peer in story.lonely]
+    eventually(lambda: north.get("/readyz").status == 200, "it lives again")
+    story.now = node_id(north)
+    story.back = [
+        Peer(north, story.session, peer.user, since=since, greeted=False)
+        for peer, since in zip(story.lonely, story.since)
+    ]
+    yield story
+    for peer in story.back:
+        peer.leave()
 
 
-def test_who_was_on_a_frozen_node_is_present_again(pause):
+def lonely(redis, nodes, sockets, session):
+    """Ann and Dan are on a node that the others will not hear of for a while; Bob and Cat are there."""
+    north, east, south = nodes
+    watchers = sockets(east, session, "bob"), sockets(south, session, "cat")
+    # Ann has two sockets there: each must know in the end that she is present.
+    alone = [sockets(north, session, user) for user in ("ann", "ann", "dan")]
+    for user in ("ann", "dan"):
+        for peer in watchers:
+            hear_of(peer, "user_joined", user)
+    return SimpleNamespace(
+        redis=redis, nodes=nodes, session=session, watchers=watchers, lonely=alone, peers=[*watchers, *alone]
+    )
+
+
+def closing(peer):
+    """Reads until the server closes; its code and reason."""
+    try:
+        while True:
+            peer.recv()
+    except ConnectionClosed as closed:
+        return closed.rcvd.code, closed.rcvd.reason
+
+
+def test_a_paused_node_goes_on_as_another(pause):
+    """Its people were taken out, and it shows them for ever: nobody reaps them a second time."""
+    for code, reason in pause.closed:
+        assert code == 1012
+        assert json.loads(reason)["retry_in_ms"] >= 0
+    assert pause.now != pause.former
+    assert "stood still" in pause.nodes[0].log()
+    assert metric(pause.nodes[0], "collab_pauses_total") == 1
+    assert [metric(node, "collab_pauses_total") for node in pause.nodes[1:]] == [0, 0]
+
+
+def test_who_was_on_a_paused_node_comes_back_and_misses_nothing(pause):
+    """A frozen node costs what was said meanwhile."""
+    for peer in pause.back:
+        missed = peer.until(lambda frame: frame["type"] == "resumed")
+        assert [f["text"] for f in missed if f["type"] == "chat_message"] == ["said while they were away"]
+    everyone = {"ann", "bob", "cat", "dan"}
+    eventually(
+        lambda: all(users_by_rest(node, pause.session) == everyone for node in pause.nodes),
+        "everybody is present on every node",
+    )
+    assert heard(pause.back[2], *pause.watchers, *pause.back)
+
+
+def test_who_was_on_a_node_without_redis_is_present_again(cut):
     """A node that lost its lease goes on with people whom nobody else sees, or who see themselves gone."""
     everyone = {"ann", "bob", "cat", "dan"}
 
     def agreed():
-        for peer in pause.peers:
+        for peer in cut.peers:
             peer.before_pong()
-        by_rest = [users_by_rest(node, pause.session) for node in pause.nodes]
-        views = [shown(peer) for peer in pause.peers]
+        by_rest = [users_by_rest(node, cut.session) for node in cut.nodes]
+        views = [shown(peer) for peer in cut.peers]
         return all(view == everyone for view in by_rest + views)
 
     eventually(agreed, "everybody is present for everybody")
-    assert members(pause.redis, pause.session) == len(pause.peers)
+    assert members(cut.redis, cut.session) == len(cut.peers)
     # Presence is no mere picture: what is said arrives, and who goes is told once.
-    before = [len(told(peer, "ann")) for peer in pause.watchers]
-    assert heard(pause.frozen[2], *pause.peers)
-    assert [len(told(peer, "ann")) for peer in pause.watchers] == before
+    before = [len(told(peer, "ann")) for peer in cut.watchers]
+    assert heard(cut.lonely[2], *cut.peers)
+    assert [len(told(peer, "ann")) for peer in cut.watchers] == before
 
 
 def test_a_reaper_that_stops_midway_is_replaced(own_children, join):
@@ -188,19 +262,15 @@ def test_a_reaper_that_stops_midway_is_replaced(own_children, join):
         "everybody of both is taken out, but for those who live",
     )
     assert said(second, "a dead node was reaped") == 2
-    # The first goes on where it was, and does no harm.
+    # The first goes on as another node, and does no harm.
     first.signal(signal.SIGCONT)
+    assert {closing(peer)[0] for peer in watchers[first]} == {1012}
     for session in watched:
         eventually(lambda: users_by_rest(second, session) == {"bob"}, "Bob is there")
-    eventually(
-        lambda: sum(members(redis, session) for session in sessions) == 2 * len(watched),
-        "the first node's people are in again",
-    )
-    for node in others:
-        for peer, user in zip(watchers[node], gone):
-            hear_of(peer, "user_left", user)
-            peer.before_pong()
-            assert told(peer, user) == ["user_left"], "once"
+    assert sum(members(redis, session) for session in sessions) == len(watched)
+    for peer, user in zip(watchers[second], gone):
+        peer.before_pong()
+        assert told(peer, user) == ["user_left"], "once"
 
 
 def test_a_broken_room_keeps_nobody_else_there(own_children, join):
@@ -298,12 +368,12 @@ def test_nobody_is_reaped_because_redis_was_away(own_children, join):
 
 def test_users_of_a_killed_node_are_told_as_gone_once_its_lease_is_over(death):
     """People stay as ghosts, or are told as gone for a hiccup; with the defaults it takes ten seconds."""
-    lease, beat, grace = 10, 3, 5
+    lease, beat, slack = 10, 3, 0.5
     for peer in death.watchers:
         gone = hear_of(peer, "user_left", "ann", within=30)
         took = moment(gone) - death.died_at
         print(f"told after {took:.1f} s")
-        assert lease - beat - 0.5 < took < lease + beat + grace
+        assert lease - beat - slack < took < lease + slack
         peer.before_pong()
         assert told(peer, "ann") == ["user_joined", "user_left"], "once"
 
@@ -357,21 +427,37 @@ def test_rooms_of_a_dead_node_begin_to_expire(death):
     assert death.redis.client.pttl(f"session:{death.session}") == -1, "this one has people"
 
 
-def test_who_was_on_a_frozen_node_stays_present(pause):
+def test_who_was_on_a_node_without_redis_stays_present(cut):
     """The reaper's second look takes out the people of a node that lives again."""
-    since = time.monotonic() - pause.resumed_at
-    eventually(
-        lambda: time.monotonic() - pause.resumed_at > SECOND_LOOK + TOLD_WITHIN,
-        "the time of the second look is over",
-        within=SECOND_LOOK + TOLD_WITHIN - min(since, SECOND_LOOK) + 5,
-        every=0.2,
-    )
+    after_the_second_look(cut)
+    for peer in cut.watchers:
+        peer.before_pong()
+        for user in ("ann", "dan"):
+            assert told(peer, user) == ["user_joined", "user_left", "user_joined"], user
+    assert members(cut.redis, cut.session) == len(cut.peers)
+    assert cut.redis.client.zcard("nodes") == 3
+
+
+def test_nothing_of_a_paused_nodes_former_life_is_left(pause):
+    """It haunts, beside the node it has become."""
+    after_the_second_look(pause)
     for peer in pause.watchers:
         peer.before_pong()
         for user in ("ann", "dan"):
             assert told(peer, user) == ["user_joined", "user_left", "user_joined"], user
-    assert members(pause.redis, pause.session) == len(pause.peers)
+    eventually(lambda: left_behind(pause.redis, pause.former) == [], "nothing is left of the former life", within=20)
+    assert members(pause.redis, pause.session) == len(pause.watchers) + len(pause.back)
     assert pause.redis.client.zcard("nodes") == 3
+
+
+def after_the_second_look(story):
+    since = time.monotonic() - story.resumed_at
+    eventually(
+        lambda: time.monotonic() - story.resumed_at > SECOND_LOOK + TOLD_WITHIN,
+        "the time of the second look is over",
+        within=SECOND_LOOK + TOLD_WITHIN - min(since, SECOND_LOOK) + 5,
+        every=0.2,
+    )
 
 
 def test_nothing_of_a_dead_node_is_left(death):

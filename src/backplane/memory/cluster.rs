@@ -20,6 +20,10 @@ pub(super) type Revoked = Mutex<HashMap<String, Millis>>;
 
 #[async_trait]
 impl Cluster for Memory {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn beat(&self, _: NodeId, report: &NodeReport) -> Result<Beat, Error> {
         Ok(Beat {
             reports: vec![report.clone()],

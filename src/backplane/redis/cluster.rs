@@ -1,7 +1,7 @@
 //! Leases, holdings, places and revocations on Redis: see `lua/` for what is atomic.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,11 +32,8 @@ impl Redis {
         }
         Ok(reports)
     }
-}
 
-#[async_trait]
-impl Cluster for Redis {
-    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error> {
+    async fn say_alive(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error> {
         let lease = self.config.lease.as_millis() as i64;
         let packed =
             rmp_serde::to_vec_named(report).expect("writing plain fields to memory cannot fail");
@@ -48,7 +45,7 @@ impl Cluster for Redis {
             false,
         );
         let _: () = report.await.map_err(unavailable)?;
-        let known = self.beaten.load(Ordering::Relaxed);
+        let known = self.lease.is_of(node);
         let args = vec![
             text(node.to_string()),
             Value::Integer(lease),
@@ -57,9 +54,9 @@ impl Cluster for Redis {
         ];
         let named = vec![Key::from(keys::nodes(self.prefix()))];
         let answer = self.ask(&self.scripts.beat, named, args).await?;
-        self.beaten.store(true, Ordering::Relaxed);
-        let living = super::number(&answer, 2)? as usize;
-        let nodes = answer.get(3..).unwrap_or_default();
+        let next_death = super::number(&answer, 2).ok().map(Duration::from_millis);
+        let living = super::number(&answer, 3)? as usize;
+        let nodes = answer.get(4..).unwrap_or_default();
         let (living, dead) = nodes.split_at(living.min(nodes.len()));
         let parsed = |value: &Value| NodeId::parse(&value.as_str()?);
         let dead: Vec<NodeId> = dead.iter().filter_map(parsed).collect();
@@ -74,8 +71,27 @@ impl Cluster for Redis {
         Ok(Beat {
             reports,
             dead,
+            next_death,
             lost: answer[1].as_str().as_deref() == Some("1"),
         })
+    }
+}
+
+#[async_trait]
+impl Cluster for Redis {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error> {
+        let asked = Instant::now();
+        let beat = self.say_alive(node, report).await;
+        let until = asked + self.config.lease;
+        match &beat {
+            Ok(_) => self.lease.renew(node, until),
+            Err(_) => self.lease.excuse(until),
+        }
+        beat
     }
 
     async fn depart(&self, node: NodeId, within: Duration) -> Result<(), Error> {
@@ -87,6 +103,7 @@ impl Cluster for Redis {
     }
 
     async fn hold(&self, node: NodeId, rooms: &[Room]) -> Result<(), Error> {
+        self.lease.check()?;
         let holdings = keys::holdings(self.prefix(), &node.to_string());
         let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
         let held = self.commands.sadd(holdings, names);
@@ -171,6 +188,7 @@ impl Cluster for Redis {
     }
 
     async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {
+        self.lease.check()?;
         let places = vec![Key::from(keys::places(self.prefix(), user))];
         let mut args = vec![bin(socket.to_bytes().to_vec()), int(most)];
         args.extend(

@@ -8,12 +8,13 @@ mod bunch;
 mod cluster;
 mod connect;
 mod keys;
+mod lease;
 mod listener;
 mod scripts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use self::bunch::Bunches;
 pub use self::connect::{Config, Wrong, check};
 use self::connect::{MAX_WAITING_COMMANDS, MAX_WAITING_MESSAGES, MAX_WAITING_NOTICES, builder};
 use self::keys::Keys;
+use self::lease::Lease;
 use self::listener::Listener;
 use self::scripts::{Script, Scripts};
 use super::{
@@ -45,8 +47,7 @@ pub struct Redis {
     listener: Listener,
     config: Config,
     log_length: u64,
-    /// This node has said that it lives.
-    beaten: AtomicBool,
+    lease: Lease,
     /// Nodes whose lease ran out, as last heard: places they took are free.
     dead: Mutex<Vec<NodeId>>,
     /// The newest version of an envelope that every living node reads, as last heard.
@@ -79,7 +80,7 @@ impl Redis {
             log_length: keep.log_length,
             listener,
             config,
-            beaten: AtomicBool::new(false),
+            lease: Lease::default(),
             dead: Mutex::default(),
             version: AtomicU8::new(envelope::OLDEST),
         })
@@ -215,6 +216,7 @@ fn flat(args: &mut Vec<Value>, fields: Fields) {
 #[async_trait]
 impl Backplane for Redis {
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
+        self.lease.check()?;
         let keys = self.keys(room);
         let name = room.to_string();
         let rest = change.draft.front(self.version(), &name, None);
@@ -244,6 +246,7 @@ impl Backplane for Redis {
         draft: Draft,
         member: Option<(SocketId, Bytes)>,
     ) -> Result<(), Error> {
+        self.lease.check()?;
         let keys = self.keys(room);
         let (socket, record) = match member {
             Some((socket, record)) => (bin(socket.to_bytes().to_vec()), bin(record)),
@@ -260,6 +263,7 @@ impl Backplane for Redis {
     }
 
     async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error> {
+        self.lease.check()?;
         let keys = self.keys(room);
         let mut args = vec![
             bin(entry.socket.to_bytes().to_vec()),
@@ -290,6 +294,7 @@ impl Backplane for Redis {
     }
 
     async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
+        self.lease.check()?;
         let keys = self.keys(room);
         let mut args = vec![int(Epoch::random().0)];
         flat(&mut args, fields);
@@ -311,6 +316,7 @@ impl Backplane for Redis {
     }
 
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+        self.lease.check()?;
         let keys = self.keys(room);
         let args = vec![
             bin(draft.front(self.version(), &room.to_string(), None)),

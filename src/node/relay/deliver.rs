@@ -83,7 +83,7 @@ impl Worker {
                 at: envelope.at,
                 local: envelope
                     .origin
-                    .is_some_and(|socket| socket.is_of(self.roster.node)),
+                    .is_some_and(|socket| self.roster.has(socket)),
                 recipients,
             });
         }

@@ -195,6 +195,13 @@ pub const LIST: &[Metric] = &[
         "Sockets a leaving node closed: closed, or forced when the peer did not take the close frame in time",
     ),
     row(
+        "collab_pauses_total",
+        Counter,
+        None,
+        "",
+        "Times this process stood still for longer than its lease, and went on as another node",
+    ),
+    row(
         "collab_reaped_members_total",
         Counter,
         None,

@@ -164,12 +164,16 @@ async fn a_node_that_does_not_beat_is_dead_until_it_is_forgotten(place: Place) {
     let (ann, bob) = (place.node().await, place.node().await);
     let first = bob.beat().await;
     assert!(!first.lost, "who never beat had no lease to lose");
+    assert_eq!(first.next_death, None, "nobody else is there");
     let both = ann.beat().await;
     assert_eq!((both.reports.len(), both.dead.len()), (2, 0), "{both:?}");
+    let next = both.next_death.expect("bob's");
+    assert!(LEASE / 2 < next && next <= LEASE, "{next:?}");
     assert!(!bob.beat().await.lost);
 
     let alone = ann.outlives(bob.node).await;
     assert_eq!(alone.dead, [bob.node]);
+    assert_eq!(alone.next_death, None, "the dead die no more");
     let names: Vec<_> = alone.reports.iter().map(|report| &report.node).collect();
     assert_eq!(names, [&ann.node.to_string()]);
     assert!(!alone.lost);

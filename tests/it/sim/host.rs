@@ -91,6 +91,7 @@ impl Host {
         });
         host.keep(tokio::spawn(cable.pump()));
         host.keep(tokio::spawn(node.clone().beat()));
+        host.keep(tokio::spawn(node.clone().attend_pauses()));
         host.keep(tokio::spawn(node.clone().attend_link()));
         host.keep(tokio::spawn(node.clone().attend_lobby(attendance)));
         host.keep(tokio::spawn(node.attend_tokens()));

@@ -63,7 +63,9 @@ impl Registry {
             .nodes
             .iter()
             .partition(|(_, lease)| lease.until >= now);
+        let others = living.iter().filter(|(other, _)| **other != node);
         Beat {
+            next_death: others.map(|(_, lease)| lease.until - now).min(),
             reports: living
                 .iter()
                 .filter_map(|(_, lease)| lease.report.clone())

@@ -356,6 +356,10 @@ impl Backplane for Station {
 
 #[async_trait]
 impl Cluster for Station {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error> {
         let known = self.beaten.load(Ordering::Relaxed);
         let beat = self

@@ -1,0 +1,97 @@
+//! Under which id this node lives. A process that stood still for longer than its lease was dead to the others:
+//! its members were taken out, and its places are free. It does not take them back; it closes its sockets and goes
+//! on as another node, whose members nobody reaps.
+//!
+//! A node that merely could not reach the backplane ran all the time, and keeps its sockets and its id.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Node;
+use super::drain::{RESTARTING, come_back_in};
+use crate::ids::{NodeId, SocketId};
+use crate::telemetry::metrics::metrics;
+
+/// Looks at the clock within a lease. A pause may look shorter than it was by one of these.
+const LOOKS: u32 = 10;
+
+pub(super) struct Life {
+    id: Mutex<NodeId>,
+    /// When the process last ran, as far as anybody looked.
+    ran: Mutex<Instant>,
+}
+
+impl Life {
+    pub fn new(id: NodeId) -> Arc<Self> {
+        Arc::new(Self {
+            id: Mutex::new(id),
+            ran: Mutex::new(Instant::now()),
+        })
+    }
+
+    pub fn id(&self) -> NodeId {
+        *self.id.lock()
+    }
+
+    /// Whether the socket is one of this life's.
+    pub fn has(&self, socket: SocketId) -> bool {
+        socket.is_of(self.id())
+    }
+
+    /// For how long the process stood still, at most.
+    fn stood_still(&self) -> Duration {
+        let now = Instant::now();
+        let ran = std::mem::replace(&mut *self.ran.lock(), now);
+        now - ran
+    }
+}
+
+impl Node {
+    /// Notices that the process stood still. Asks nobody, so that waiting for the backplane is not taken for a
+    /// pause.
+    pub async fn attend_pauses(self: Arc<Self>) {
+        let mut look = tokio::time::interval(self.config.lease / LOOKS);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self
+            .stopping
+            .run_until_cancelled(look.tick())
+            .await
+            .is_some()
+        {
+            self.notice_pause();
+        }
+    }
+
+    /// Looks at the clock; whoever is first after a pause does what is to be done.
+    pub(super) fn notice_pause(&self) {
+        let paused = self.life.stood_still();
+        if paused > self.config.lease && self.is_leased() && self.backplane.is_shared() {
+            self.begin_anew(paused);
+        }
+    }
+
+    fn begin_anew(&self, paused: Duration) {
+        // Nobody is let in until the new id is known to the others.
+        self.leased.store(false, Ordering::Relaxed);
+        let former = self.id();
+        *self.life.id.lock() = NodeId::random();
+        let sockets = self.hub.sockets();
+        tracing::warn!(
+            %former,
+            node = %self.id(),
+            paused_s = paused.as_secs_f64(),
+            sockets = sockets.len(),
+            "this process stood still for longer than its lease: its sockets come again, to another node"
+        );
+        metrics().paused();
+        let window = self.config.drain.window_for(sockets.len());
+        for socket in sockets {
+            socket.close(RESTARTING, &come_back_in(window));
+        }
+        self.beat_now.notify_one();
+    }
+}
