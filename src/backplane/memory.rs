@@ -50,6 +50,8 @@ struct Stored {
     fields: Vec<(String, String)>,
     members: HashMap<SocketId, Bytes>,
     users: HashMap<UserId, u32>,
+    /// Users in the list of those who came first.
+    admitted: usize,
     log: VecDeque<Envelope>,
     chat: VecDeque<(u64, Bytes)>,
     once: HashMap<(UserId, String), (Committed, Millis)>,
@@ -207,18 +209,34 @@ impl Stored {
         }
     }
 
-    /// The users admitted by having come first, unless a match named them.
+    /// How many events there were since then; `None` when that is not a place in this order.
+    fn since(&self, since: Position) -> Option<usize> {
+        let same = self.epoch == Some(since.epoch);
+        let missed = self.seq.checked_sub(since.seq).filter(|_| same)?;
+        usize::try_from(missed).ok()
+    }
+
+    fn last(&self, events: usize) -> Vec<Envelope> {
+        let from = self.log.len() - events;
+        self.log.range(from..).cloned().collect()
+    }
+
+    /// The users admitted by having come first, unless a match named them. Ids hold no quotes: the list is extended
+    /// as text, for reading a long one at every coming costs more than all the rest.
     fn admit(&mut self, user: &UserId) {
-        if self.field("matched").is_some() {
+        if self.admitted >= MEMBERS_LISTED || self.field("matched").is_some() {
             return;
         }
-        let mut admitted: Vec<String> =
-            serde_json::from_str(self.field("users").unwrap_or("[]")).unwrap_or_default();
-        if admitted.len() < MEMBERS_LISTED && !admitted.iter().any(|known| known == user.as_str()) {
-            admitted.push(user.to_string());
-            let list = serde_json::to_string(&admitted).expect("a list of strings is JSON");
-            self.set("users", list);
+        let (list, quoted) = (self.field("users").unwrap_or("[]"), format!("\"{user}\""));
+        if list.contains(&quoted) {
+            return;
         }
+        let longer = match list.trim_end_matches(']') {
+            "[" => format!("[{quoted}]"),
+            others => format!("{others},{quoted}]"),
+        };
+        self.admitted += 1;
+        self.set("users", longer);
     }
 }
 
@@ -426,17 +444,22 @@ impl Backplane for Memory {
     }
 
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
-        Ok(self.with(room, |stored| {
-            if stored.epoch != Some(since.epoch) || since.seq > stored.seq {
-                return Replay::Gone;
-            }
-            let missed = (stored.seq - since.seq) as usize;
-            if missed > stored.log.len() {
-                return Replay::Gone;
-            }
-            let from = stored.log.len() - missed;
-            Replay::Events(stored.log.range(from..).cloned().collect())
-        }))
+        Ok(self
+            .with(room, |stored| {
+                let missed = stored.since(since)?;
+                (missed <= stored.log.len()).then(|| stored.last(missed))
+            })
+            .map_or(Replay::Gone, Replay::Events))
+    }
+
+    async fn recent(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        Ok(self
+            .with(room, |stored| {
+                let missed = stored.since(since)?;
+                let left = missed.min(stored.log.len());
+                (missed == 0 || left > 0).then(|| stored.last(left))
+            })
+            .map_or(Replay::Gone, Replay::Events))
     }
 
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {

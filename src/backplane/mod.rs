@@ -229,6 +229,10 @@ pub trait Backplane: Cluster {
     /// The log after `since`, complete or not at all.
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error>;
 
+    /// The end of the log after `since`: every event from the first of these up to now, without a hole. Nothing when
+    /// nothing happened since.
+    async fn recent(&self, room: &Room, since: Position) -> Result<Replay, Error>;
+
     /// Where the room is now; `None` when there is no such room.
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error>;
 

@@ -94,6 +94,7 @@ impl Reader<'_> {
             relay: node::relay::Config {
                 workers: or_cores(self.size("RELAY_WORKERS")),
                 queue: self.size("RELAY_QUEUE"),
+                log_length: keep.log_length,
                 compare_idle: self.seconds("COMPARE_IDLE"),
             },
             beat_every: self.seconds("BEAT_INTERVAL"),

@@ -305,6 +305,12 @@ pub const SETTINGS: &[Setting] = &[
         "Handshakes of an address at once",
     ),
     setting(
+        "MAX_HANDSHAKES_PER_SECOND",
+        "2000",
+        Whole("handshakes", 1, 1_000_000),
+        "WebSocket handshakes of everybody together; more get 503 or 1013, and are told when to come again",
+    ),
+    setting(
         "MAX_HANDSHAKES",
         "4096",
         Whole("connections", 1, 100_000),

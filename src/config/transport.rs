@@ -50,6 +50,7 @@ impl Reader<'_> {
             flood: self.seconds("FLOOD_TIME"),
             handshakes: self.rate("HANDSHAKE_RATE"),
             handshake_burst: self.rate("HANDSHAKE_BURST"),
+            node_handshakes: self.rate("MAX_HANDSHAKES_PER_SECOND"),
         }
     }
 

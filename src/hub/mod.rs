@@ -82,19 +82,21 @@ impl Hub {
         self.rooms.contains_key(room)
     }
 
-    /// Lets a seated socket hear the room from `at` on, the greeting first.
+    /// Lets a seated socket hear the room from `at` on; `first` goes before all else. Returns how many frames it
+    /// was handed, and of how many bytes.
     pub fn open(
         &self,
         room: &Room,
         socket: &Socket,
         at: Position,
-        greeting: &Bytes,
+        first: &[Bytes],
         touched: &mut Vec<Arc<Socket>>,
-    ) {
-        if let Some(mut hall) = self.rooms.get_mut(room) {
-            hall.begin(at);
-            hall.open(socket, at, greeting, touched);
-        }
+    ) -> (usize, usize) {
+        let Some(mut hall) = self.rooms.get_mut(room) else {
+            return (0, 0);
+        };
+        hall.begin(at);
+        hall.open(socket, at, first, touched)
     }
 
     /// Sends everyone in the room a new greeting to start from.

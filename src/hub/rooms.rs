@@ -1,13 +1,14 @@
 //! Who of this node's sockets sits in a room, and from where on each of them hears.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Delivery;
 use super::outbox::Lane;
-use super::socket::Socket;
-use crate::ids::Position;
+use super::socket::{Socket, TOO_SLOW};
+use crate::ids::{Position, SocketId, UserId};
 
 /// A room on this node.
 #[derive(Default)]
@@ -15,40 +16,63 @@ pub struct Hall {
     seats: Vec<Seat>,
     /// The last durable event that was handed to the seats.
     position: Option<Position>,
+    /// While somebody waits for a snapshot.
+    backlog: Option<Box<Backlog>>,
 }
 
 struct Seat {
     socket: Arc<Socket>,
     /// Events up to this seq are in the snapshot the socket got.
     after: u64,
-    /// While it waits for its snapshot: what it will hear then.
-    gate: Option<Vec<Held>>,
+    /// While it waits for its snapshot: from which of the backlog's events on it will hear.
+    gate: Option<u64>,
+}
+
+/// What is delivered while sockets wait, kept once for all of them: when thousands come at once, each waits while
+/// most of the others are told of.
+#[derive(Default)]
+struct Backlog {
+    waiting: usize,
+    held: VecDeque<Held>,
+    bytes: usize,
+    /// Events that made room, and the last seq of those.
+    dropped: u64,
+    dropped_seq: u64,
 }
 
 struct Held {
     seq: Option<u64>,
     lane: Lane,
-    frame: Bytes,
+    except: Option<SocketId>,
+    only: Option<Vec<UserId>>,
+    frames: [Option<Bytes>; TONGUES],
+    bytes: usize,
 }
 
 /// Encodings a node can speak at once.
 const TONGUES: usize = 8;
-/// Frames held for a socket that waits for its snapshot; beyond it the socket is too slow.
-const MAX_HELD: usize = 1_024;
+/// Held for those who wait for a snapshot. Beyond it the oldest go, which as a rule the snapshot has.
+const MAX_HELD: usize = 4_096;
+const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 
 impl Hall {
     /// Takes a seat; what is delivered is held until [`Hall::open`].
     pub fn seat(&mut self, socket: Arc<Socket>) {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.waiting += 1;
         self.seats.push(Seat {
             socket,
             after: 0,
-            gate: Some(Vec::new()),
+            gate: Some(backlog.end()),
         });
     }
 
     pub fn leave(&mut self, socket: &Socket) {
         if let Some(at) = self.find(socket) {
-            self.seats.swap_remove(at);
+            let seat = self.seats.swap_remove(at);
+            if seat.gate.is_some() {
+                self.waits_no_more();
+            }
         }
         if self.seats.len() * 4 < self.seats.capacity() {
             self.seats.shrink_to(self.seats.len() * 2);
@@ -67,35 +91,52 @@ impl Hall {
         self.seats.iter().map(|seat| &seat.socket)
     }
 
-    /// The snapshot goes first, then what was held and is newer, then live.
+    /// The snapshot goes first (or what was missed up to it), then what was held and is newer, then live. Returns
+    /// how many frames that were, and of how many bytes.
     pub fn open(
         &mut self,
         socket: &Socket,
         at: Position,
-        greeting: &Bytes,
+        first: &[Bytes],
         touched: &mut Vec<Arc<Socket>>,
-    ) {
+    ) -> (usize, usize) {
         let Some(seat) = self.find(socket).and_then(|i| self.seats.get_mut(i)) else {
-            return;
+            return (0, 0);
         };
         seat.after = at.seq;
-        let held = seat.gate.take().unwrap_or_default();
-        seat.push(Lane::Ordered, greeting.clone(), touched);
-        for held in held.into_iter() {
-            if held.seq.is_none_or(|seq| seq > at.seq) {
-                seat.push(held.lane, held.frame, touched);
+        let mut told: Vec<(Lane, &Bytes)> = first.iter().map(|one| (Lane::Ordered, one)).collect();
+        let waited = seat.gate.take();
+        if let (Some(gate), Some(backlog)) = (waited, &self.backlog) {
+            if backlog.lacks(gate, at) {
+                let socket = &seat.socket;
+                socket.close(TOO_SLOW, "too much happened before the snapshot");
             }
+            let newer = backlog
+                .from(gate)
+                .filter_map(|held| held.told(&seat.socket, at));
+            told.extend(newer);
         }
+        for (lane, frame) in &told {
+            seat.push(*lane, Bytes::clone(frame), touched);
+        }
+        let bytes = told.iter().map(|(_, frame)| frame.len());
+        let sums = (told.len(), bytes.sum());
+        if waited.is_some() {
+            self.waits_no_more();
+        }
+        sums
     }
 
     /// Everyone starts afresh from a snapshot: the order they knew is no more.
     pub fn restart(&mut self, at: Position, greeting: &Bytes, touched: &mut Vec<Arc<Socket>>) {
         self.position = Some(at);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.clear();
+        }
         for seat in &mut self.seats {
             seat.after = at.seq;
-            match &mut seat.gate {
-                Some(held) => held.clear(),
-                None => seat.push(Lane::Ordered, greeting.clone(), touched),
+            if seat.gate.is_none() {
+                seat.push(Lane::Ordered, greeting.clone(), touched);
             }
         }
     }
@@ -113,7 +154,7 @@ impl Hall {
         let seq = delivery.position.map(|position| position.seq);
         let mut encoded: [Option<Option<Bytes>>; TONGUES] = Default::default();
         let mut recipients = 0;
-        for seat in &mut self.seats {
+        for seat in &self.seats {
             if !delivery.is_for(&seat.socket) || seq.is_some_and(|seq| seq <= seat.after) {
                 continue;
             }
@@ -122,18 +163,13 @@ impl Hall {
             let Some(frame) = once else {
                 continue;
             };
-            recipients += 1;
-            match &mut seat.gate {
-                None => seat.push(delivery.lane, frame.clone(), touched),
-                Some(held) if held.len() < MAX_HELD => held.push(Held {
-                    seq,
-                    lane: delivery.lane,
-                    frame: frame.clone(),
-                }),
-                Some(_) => seat
-                    .socket
-                    .close(super::TOO_SLOW, "too much happened before the snapshot"),
+            if seat.gate.is_none() {
+                recipients += 1;
+                seat.push(delivery.lane, frame.clone(), touched);
             }
+        }
+        if let Some(backlog) = &mut self.backlog {
+            backlog.hold(delivery, encoded.map(Option::flatten));
         }
         recipients
     }
@@ -160,6 +196,15 @@ impl Hall {
         }
     }
 
+    fn waits_no_more(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.waiting -= 1;
+            if backlog.waiting == 0 {
+                self.backlog = None;
+            }
+        }
+    }
+
     fn find(&self, socket: &Socket) -> Option<usize> {
         self.seats
             .iter()
@@ -172,5 +217,192 @@ impl Seat {
         if self.socket.push(lane, frame) {
             touched.push(self.socket.clone());
         }
+    }
+}
+
+impl Backlog {
+    /// Events held so far, those that made room among them.
+    fn end(&self) -> u64 {
+        self.dropped + self.held.len() as u64
+    }
+
+    fn from(&self, gate: u64) -> impl Iterator<Item = &Held> {
+        let skip = gate.saturating_sub(self.dropped);
+        self.held.iter().skip(skip as usize)
+    }
+
+    /// Whether somebody who waited from `gate` on and starts from `at` would miss something.
+    fn lacks(&self, gate: u64, at: Position) -> bool {
+        gate < self.dropped && self.dropped_seq > at.seq
+    }
+
+    fn hold(&mut self, delivery: &Delivery<'_>, frames: [Option<Bytes>; TONGUES]) {
+        let bytes: usize = frames.iter().flatten().map(Bytes::len).sum();
+        if bytes == 0 {
+            // Nobody who waits understands it.
+            return;
+        }
+        self.bytes += bytes;
+        self.held.push_back(Held {
+            seq: delivery.position.map(|position| position.seq),
+            lane: delivery.lane,
+            except: delivery.except,
+            only: delivery.only.map(<[UserId]>::to_vec),
+            frames,
+            bytes,
+        });
+        while self.held.len() > MAX_HELD || self.bytes > MAX_HELD_BYTES {
+            self.drop_oldest();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.dropped = self.end();
+        self.dropped_seq = 0;
+        self.held.clear();
+        self.bytes = 0;
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.held.pop_front() {
+            self.bytes -= oldest.bytes;
+            self.dropped += 1;
+            self.dropped_seq = self.dropped_seq.max(oldest.seq.unwrap_or(0));
+        }
+    }
+}
+
+impl Held {
+    /// What a socket is told that starts from `at`.
+    fn told(&self, socket: &Socket, at: Position) -> Option<(Lane, &Bytes)> {
+        let delivery = Delivery {
+            position: None,
+            lane: self.lane,
+            except: self.except,
+            only: self.only.as_deref(),
+        };
+        let newer = self.seq.is_none_or(|seq| seq > at.seq);
+        let frame = self.frames[usize::from(socket.tongue) % TONGUES].as_ref()?;
+        (newer && delivery.is_for(socket)).then_some((self.lane, frame))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::hub::{Bounds, Phase, Writer};
+    use crate::ids::{Epoch, NodeId};
+
+    fn socket(user: &str) -> Arc<Socket> {
+        let bounds = Bounds {
+            messages: 10_000,
+            bytes: 1024 * 1024,
+        };
+        let (id, user) = (
+            SocketId::next(NodeId::random()),
+            UserId::parse(user).unwrap(),
+        );
+        Arc::new(Socket::new(id, user, "".into(), 0, Writer::ByTask, bounds))
+    }
+
+    fn at(seq: u64) -> Position {
+        Position {
+            epoch: Epoch(1),
+            seq,
+        }
+    }
+
+    /// What the socket was handed since it was asked last.
+    fn heard(socket: &Socket) -> String {
+        let (mut cx, mut out) = (Context::from_waker(Waker::noop()), Vec::new());
+        socket.flush();
+        assert!(
+            socket
+                .poll_flush_through(&mut cx, &mut pin!(&mut out))
+                .is_ready()
+        );
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    fn say(hall: &mut Hall, seq: Option<u64>, word: &'static str, only: Option<&[UserId]>) {
+        let delivery = Delivery {
+            position: seq.map(at),
+            lane: Lane::Ordered,
+            except: None,
+            only,
+        };
+        let mut encode = |_| Some(Bytes::from_static(word.as_bytes()));
+        hall.deliver(&delivery, &mut encode, &mut Vec::new());
+    }
+
+    fn open(hall: &mut Hall, socket: &Socket, seq: u64) -> (usize, usize) {
+        let first = [Bytes::from_static(b"hello ")];
+        hall.open(socket, at(seq), &first, &mut Vec::new())
+    }
+
+    #[test]
+    fn who_waits_hears_what_came_since_and_is_newer_than_the_snapshot() {
+        let (mut hall, ann, bob) = (Hall::default(), socket("ann"), socket("bob"));
+        hall.seat(ann.clone());
+        say(&mut hall, None, "cursor ", None);
+        hall.seat(bob.clone());
+        say(&mut hall, Some(1), "one ", None);
+        say(
+            &mut hall,
+            Some(2),
+            "two ",
+            Some(std::slice::from_ref(&bob.user)),
+        );
+        say(&mut hall, Some(3), "three ", None);
+        assert_eq!(open(&mut hall, &ann, 0), (4, 23));
+        assert_eq!(heard(&ann), "hello cursor one three ");
+        assert_eq!(open(&mut hall, &bob, 1).0, 3);
+        assert_eq!(heard(&bob), "hello two three ");
+        say(&mut hall, Some(4), "four", None);
+        assert_eq!((heard(&ann), heard(&bob)), ("four".into(), "four".into()));
+    }
+
+    #[test]
+    fn the_backlog_goes_with_the_last_who_waits() {
+        let (mut hall, ann, bob) = (Hall::default(), socket("ann"), socket("bob"));
+        hall.seat(ann.clone());
+        hall.seat(bob.clone());
+        say(&mut hall, Some(1), "one", None);
+        open(&mut hall, &ann, 1);
+        assert!(hall.backlog.is_some());
+        hall.leave(&bob);
+        assert!(hall.backlog.is_none());
+    }
+
+    #[test]
+    fn a_crowd_that_comes_while_one_waits_is_in_the_snapshot() {
+        let (mut hall, ann, bob) = (Hall::default(), socket("ann"), socket("bob"));
+        hall.seat(ann.clone());
+        hall.seat(bob.clone());
+        let last = MAX_HELD as u64 + 100;
+        for seq in 1..=last {
+            say(&mut hall, Some(seq), "x", None);
+        }
+        assert_eq!(hall.backlog.as_ref().unwrap().held.len(), MAX_HELD);
+        open(&mut hall, &ann, last - 2);
+        assert_eq!((heard(&ann), ann.phase()), ("hello xx".into(), Phase::Open));
+        // Nobody goes on from a snapshot with a hole behind it.
+        open(&mut hall, &bob, 50);
+        assert_eq!(bob.phase(), Phase::Closing(TOO_SLOW));
+        assert!(!heard(&bob).contains("hello"));
+    }
+
+    #[test]
+    fn a_new_order_takes_the_backlog_of_the_old_one_away() {
+        let (mut hall, ann) = (Hall::default(), socket("ann"));
+        hall.seat(ann.clone());
+        say(&mut hall, Some(9), "nine", None);
+        hall.restart(at(5), &Bytes::from_static(b"anew"), &mut Vec::new());
+        say(&mut hall, Some(6), "six", None);
+        open(&mut hall, &ann, 5);
+        assert_eq!(heard(&ann), "hello six");
     }
 }

@@ -1,10 +1,11 @@
-//! How fast somebody may be: frames and bytes of a socket, frames of a user, handshakes of an address.
+//! How fast somebody may be: frames and bytes of a socket, frames of a user, handshakes of an address and of all.
 //!
 //! Each is a bucket that fills at its rate and holds a burst. Whoever is over it is told so and not served;
 //! whoever goes on at three times the rate is to be closed. Bounds on numbers (sockets, places) are not
 //! here but where the counting is. Users and addresses are known to this node alone.
 
 mod pace;
+mod rush;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -15,6 +16,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, Quota, RateLimiter};
 
 pub use self::pace::{Over, Pace, Verdict};
+use self::rush::Rush;
 use crate::ids::UserId;
 
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +34,8 @@ pub struct Config {
     /// Handshakes of an address a second, and at once.
     pub handshakes: NonZeroU32,
     pub handshake_burst: NonZeroU32,
+    /// Handshakes of everybody together a second, and at once.
+    pub node_handshakes: NonZeroU32,
 }
 
 type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, MonotonicClock>;
@@ -41,6 +45,7 @@ pub struct Limits {
     config: Config,
     users: Keyed<UserId>,
     addresses: Keyed<IpAddr>,
+    rush: Rush,
 }
 
 impl Limits {
@@ -48,6 +53,7 @@ impl Limits {
         let users = Quota::per_second(config.user_messages);
         let addresses = quota(config.handshakes, config.handshake_burst);
         Self {
+            rush: Rush::new(config.node_handshakes),
             config,
             users: RateLimiter::new(users, DashMapStateStore::default(), MonotonicClock),
             addresses: RateLimiter::new(addresses, DashMapStateStore::default(), MonotonicClock),
@@ -114,6 +120,11 @@ impl Limits {
             .map_err(|early| wait(&early))
     }
 
+    /// Takes a handshake of anybody into account, or says when to come again.
+    pub fn rush(&self) -> Result<(), Duration> {
+        self.rush.come()
+    }
+
     /// Forgets whom nothing is held against.
     pub fn tidy(&self) {
         self.users.retain_recent();
@@ -157,6 +168,7 @@ mod tests {
             flood: Duration::from_secs(10),
             handshakes: number(1),
             handshake_burst: number(2),
+            node_handshakes: number(1),
         })
     }
 

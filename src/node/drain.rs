@@ -53,7 +53,12 @@ pub(super) enum Stage {
 /// come at once.
 pub fn come_back_in(window: Duration) -> String {
     let wait = rand::rng().random_range(0..=window.as_millis() as u64);
-    format!(r#"{{"retry_in_ms":{wait}}}"#)
+    come_back_after(Duration::from_millis(wait))
+}
+
+/// The same with a time that was chosen.
+pub fn come_back_after(wait: Duration) -> String {
+    format!(r#"{{"retry_in_ms":{}}}"#, wait.as_millis())
 }
 
 impl Node {

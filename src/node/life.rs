@@ -1,4 +1,4 @@
-//! Under which id this node lives. A process that stood still for longer than its lease was dead to the others:
+//! Under which id this node lives. A process that stood still until its lease was over was dead to the others:
 //! its members were taken out, and its places are free. It does not take them back; it closes its sockets and goes
 //! on as another node, whose members nobody reaps.
 //!
@@ -18,11 +18,15 @@ use crate::telemetry::metrics::metrics;
 
 /// Looks at the clock within a lease. A pause may look shorter than it was by one of these.
 const LOOKS: u32 = 10;
+/// Looks that were missed by a process that stood still.
+const LATE: u32 = 3;
 
 pub(super) struct Life {
     id: Mutex<NodeId>,
     /// When the process last ran, as far as anybody looked.
     ran: Mutex<Instant>,
+    /// When it last said that it lives, and was heard.
+    beat: Mutex<Option<Instant>>,
 }
 
 impl Life {
@@ -30,6 +34,7 @@ impl Life {
         Arc::new(Self {
             id: Mutex::new(id),
             ran: Mutex::new(Instant::now()),
+            beat: Mutex::new(None),
         })
     }
 
@@ -40,6 +45,16 @@ impl Life {
     /// Whether the socket is one of this life's.
     pub fn has(&self, socket: SocketId) -> bool {
         socket.is_of(self.id())
+    }
+
+    /// It said so at `at`, and was heard.
+    pub fn has_beaten(&self, at: Instant) {
+        *self.beat.lock() = Some(at);
+    }
+
+    /// Whether the lease is over, as far as this process knows.
+    fn is_over(&self, lease: Duration) -> bool {
+        self.beat.lock().is_some_and(|at| at.elapsed() > lease)
     }
 
     /// For how long the process stood still, at most.
@@ -66,10 +81,16 @@ impl Node {
         }
     }
 
-    /// Looks at the clock; whoever is first after a pause does what is to be done.
+    /// Looks at the clocks; whoever is first after a pause does what is to be done.
     pub(super) fn notice_pause(&self) {
         let paused = self.life.stood_still();
-        if paused > self.config.lease && self.is_leased() && self.backplane.is_shared() {
+        let lease = self.config.lease;
+        // A look that comes late by less is a busy machine.
+        if paused > lease / LOOKS * LATE
+            && self.life.is_over(lease)
+            && self.is_leased()
+            && self.backplane.is_shared()
+        {
             self.begin_anew(paused);
         }
     }
@@ -85,7 +106,7 @@ impl Node {
             node = %self.id(),
             paused_s = paused.as_secs_f64(),
             sockets = sockets.len(),
-            "this process stood still for longer than its lease: its sockets come again, to another node"
+            "this process stood still until its lease was over: its sockets come again, to another node"
         );
         metrics().paused();
         let window = self.config.drain.window_for(sockets.len());

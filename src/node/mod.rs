@@ -329,9 +329,11 @@ impl Node {
             }
             self.notice_pause();
             next_death = None;
+            let asked = Instant::now();
             let Some(beat) = self.totals.beat(&self).await else {
                 continue;
             };
+            self.life.has_beaten(asked);
             next_death = beat
                 .next_death
                 .map(|left| Instant::now() + left + AFTER_DEATH);

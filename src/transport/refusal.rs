@@ -1,5 +1,6 @@
 //! Why somebody is not let in: as an HTTP answer, or for browsers, which cannot read that, as a close code.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -15,8 +16,9 @@ pub const ENDED: &str = "the session has ended";
 pub const NO_SESSION: &str = "there is no such session, and sessions are not made by coming";
 pub const AWAY: &str = "the node cannot reach its cluster now; come again";
 
-/// When to come again to a node that can take nobody now; as a rule another one takes them.
-const COME_AGAIN: Duration = Duration::from_secs(1);
+/// When to come again to a node that can take nobody now; as a rule another one takes them. Not all at the same
+/// time.
+const COME_AGAIN: Range<f64> = 1.0..2.0;
 
 #[derive(Debug)]
 pub struct Refusal {
@@ -76,9 +78,24 @@ impl Refusal {
     }
 
     pub fn unavailable(code: &'static str, detail: &str) -> Self {
+        let retry_in = Duration::from_secs_f64(rand::random_range(COME_AGAIN));
+        Self::later(code, detail, retry_in)
+    }
+
+    /// Too many come at once, to whichever door.
+    pub fn busy(retry_in: Duration) -> Self {
+        Self::later(
+            "busy",
+            "too many come at once; come again in a while",
+            retry_in,
+        )
+    }
+
+    fn later(code: &'static str, detail: &str, retry_in: Duration) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self {
-            retry_in: Some(COME_AGAIN),
+            reason: Some(drain::come_back_after(retry_in)),
+            retry_in: Some(retry_in),
             ..Self::new(status, code, close::AT_CAPACITY, detail)
         }
     }

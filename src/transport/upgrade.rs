@@ -115,6 +115,8 @@ impl Transport {
         let permit = self.room.clone().try_acquire_owned().map_err(|_| {
             Refusal::unavailable("capacity", "this node has as many sockets as it takes")
         })?;
+        // Before the token is looked at, which costs more than all before it.
+        self.limits.rush().map_err(Refusal::busy)?;
         let visitor = door.visitor(session, request, &self.node).await?;
         let identity = visitor.identity.as_ref();
         let admission = self

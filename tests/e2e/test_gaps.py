@@ -106,6 +106,23 @@ def test_a_seq_given_twice_begins_anew(redis, nodes, session, pair):
         peer.until(lambda frame: frame.get("text") == "together again")
 
 
+def test_an_event_of_an_order_that_is_no_more_disturbs_nobody(redis, session, pair):
+    """An event overtaken by the new order makes everyone start afresh once more."""
+    ann, bob = pair
+    (_, last) = raw(redis).xrange(log(session))[-1]
+    before = position(ann)
+    forget(redis, session, 1)
+    for peer in pair:
+        anew = peer.until(lambda frame: frame["type"] == "session_state")[-1]
+        assert epoch(anew["position"]) != epoch(before)
+    assert raw(redis).execute_command("SPUBLISH", f"{{{state(session)}}}:events", last[b"e"]) == 2
+    # What follows in the same channel has been heard after it.
+    bob.send("chat", message="behind it")
+    for peer in pair:
+        heard = peer.until(lambda frame: frame.get("text") == "behind it")
+        assert [frame["type"] for frame in heard] == ["chat_message"]
+
+
 def test_many_quiet_rooms_are_looked_at_and_left_alone(redis, nodes):
     """A look at a room in which nothing happened disturbs its people."""
     peers = [Peer(nodes[0], unique("quiet"), f"user-{number}") for number in range(60)]

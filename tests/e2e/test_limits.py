@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support import processes, shapes
+from support.crowd import retry_in_ms
 from support.deadline import PATIENCE, eventually
 from support.http import assert_problem
 from support.peer import Peer, door, unique
@@ -223,7 +224,9 @@ def test_a_flood_by_one_costs_nobody_else(node, session, join, record_property):
         loud = talk.round(3)
         for thread in threads:
             thread.join(PATIENCE)
-    report = f"quiet: {described(quiet)}; beside a flood: {described(loud)}; flooder closed after {closed['after']:.1f} s"
+    report = (
+        f"quiet: {described(quiet)}; beside a flood: {described(loud)}; flooder closed after {closed['after']:.1f} s"
+    )
     print(report)
     record_property("latency", report)
     assert closed["code"] == 4429
@@ -279,6 +282,7 @@ def test_a_full_node_turns_the_next_one_away(children, session):
     assert_problem(answer, 503, "capacity")
     assert int(answer.headers["retry-after"]) >= 1
     assert refused(node, door(session, "late"), Origin=ORIGIN).close == 1013
+    assert 1 <= come(node, session, "late", Origin=ORIGIN) <= 2
     assert full[0].ask("chat", message="undisturbed")["type"] == "ack"
     # REST and probes are no sockets.
     assert node.get("/readyz").status == 200
@@ -295,6 +299,91 @@ def arrived(node, session, user):
     if raw.answer.status == 101:
         return raw
     raw.socket.close()
+
+
+# Everybody at once
+
+# As many may come a second.
+GATE = 40
+
+
+@pytest.fixture(scope="module")
+def narrow(children):
+    return children.node("narrow", MAX_HANDSHAKES_PER_SECOND=GATE, ALLOWED_ORIGINS="*")
+
+
+def come(node, session, user, **headers):
+    """A socket, or after how many seconds to come again."""
+    raw = RawSocket(node, door(session, user), **headers)
+    if raw.answer.status == 503:
+        wait = int(raw.answer.headers["retry-after"])
+    else:
+        assert raw.answer.status == 101
+        opcode, payload, _ = raw.recv_frame()
+        if opcode == TEXT:
+            assert json.loads(payload)["type"] == "session_state"
+            return raw
+        assert (opcode, payload[:2]) == (CLOSE, struct.pack(">H", 1013))
+        wait = retry_in_ms(payload[2:].decode()) / 1000
+    raw.socket.close()
+    return wait
+
+
+def come_until_in(node, session, user, **headers):
+    """Does as it is told; returns the socket and how long it was asked to wait."""
+    waits = []
+    while not isinstance(found := come(node, session, user, **headers), RawSocket):
+        waits.append(found)
+        time.sleep(found)
+    return found, waits
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": ORIGIN}], ids=["programs", "browsers"])
+def test_a_rush_is_dealt_out_over_the_time_it_takes(narrow, session, headers):
+    """After a node's death everyone knocks at the others at once, and again at once, until these break too."""
+    count = 3 * GATE
+    began = time.monotonic()
+    with ThreadPoolExecutor(count) as pool:
+        results = list(pool.map(lambda n: come_until_in(narrow, session, f"user-{n}", **headers), range(count)))
+    took = time.monotonic() - began
+    first = [waits[0] for _, waits in results if waits]
+    # Who does as it is told gets in, as soon as the rate allows.
+    assert len(first) >= GATE / 2 and took < 3 * count / GATE
+    assert min(first) >= 0.75 and max(first) >= 2 and len(set(first)) > 2
+    tries = count + sum(len(waits) for _, waits in results)
+    assert tries < 4 * count
+    (rejected,) = [
+        line
+        for line in narrow.metrics().splitlines()
+        if line.startswith('collab_connections_rejected_total{reason="busy"')
+    ]
+    assert float(rejected.split()[-1]) > 0
+    for raw, _ in results:
+        raw.socket.close()
+
+
+def test_a_rush_is_told_in_a_problem_and_disturbs_nobody_inside(narrow, session):
+    """A refusal that says nothing, or a node whose people suffer from those who knock."""
+    ann, _ = come_until_in(narrow, session, "ann")
+    with ThreadPoolExecutor(16) as pool:
+        told = [one for one in pool.map(lambda n: sent_away(narrow, session, f"eve-{n}"), range(3 * GATE)) if one]
+    assert told
+    for answer in told:
+        assert_problem(answer, 503, "busy")
+        assert int(answer.headers["retry-after"]) >= 1
+    ann.send_json("chat", message="undisturbed", id="one")
+    assert answers(ann, 1)["one"]["type"] == "ack"
+    # REST and probes are no sockets.
+    assert narrow.get("/readyz").status == 200
+    ann.socket.close()
+
+
+def sent_away(node, session, user):
+    """The answer of who is refused."""
+    with Wire(node) as wire:
+        wire.send(handshake(node, door(session, user)))
+        if wire.fill() and not wire.buffer.startswith(b"HTTP/1.1 101"):
+            return wire.http_answer()
 
 
 # Sockets of a user
@@ -356,8 +445,7 @@ def test_thirty_sockets_of_a_user_at_once_are_twenty(nodes, session):
         # Each that goes makes room for one, and for one only.
         leave_all(inside[:5])
         again = [
-            eventually(lambda n=n: arrived(nodes[n % 3], session, user), "a place is free", within=2)
-            for n in range(5)
+            eventually(lambda n=n: arrived(nodes[n % 3], session, user), "a place is free", within=2) for n in range(5)
         ]
         assert_full(nodes, session, user)
         leave_all([*inside, *again, *outside])

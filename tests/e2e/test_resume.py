@@ -1,6 +1,7 @@
 """Who comes back and says where it was gets what it missed: in order, nothing twice, or is told to start anew."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from support import http
 from support.http import assert_problem
 from support.peer import Peer, door, unique
+from support.proxy import Proxy
 
 LARGE_TEXT = 40_000
 
@@ -231,6 +233,41 @@ def test_coming_and_going_under_writers_misses_and_repeats_nothing(nodes, sessio
     assert len(heard) == 3 * lines + 1, "nothing lost"
     for peer in [ann, *writers]:
         peer.leave()
+
+
+def test_those_who_come_back_together_share_what_is_read(children, redis, session, join):
+    """Some who were away for days cost all others what they missed, or each one a reading of its own."""
+    proxy = Proxy(redis.port)
+    url = redis.url.replace(str(redis.port), str(proxy.port))
+    node = children.node("stormy", REDIS_URL=url, LOG_LENGTH=100, LEAVE_GRACE=30)
+    bob = join(node, session, "bob")
+    for number in range(300):
+        bob.send("chat", message=f"line {number}", id=f"line-{number}")
+    bob.until(lambda frame: frame["type"] == "ack" and frame["id"] == "line-299")
+    epoch, now = position(bob).split("-")
+    now = int(now)
+    lately = [now - number for number in range(25)]
+    long_ago = [3 * number for number in range(1, 20)]
+    read = lambda: redis.client.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"]
+    begun = read()
+    # They meet in the time that one reading takes.
+    proxy.delay = 0.1
+    with ThreadPoolExecutor(len(lately + long_ago)) as pool:
+        comes_back = lambda seq: back(node, session, f"user-{seq}", f"{epoch}-{seq}")
+        heard = dict(zip(lately + long_ago, pool.map(comes_back, lately + long_ago), strict=True))
+    proxy.delay = 0.0
+    assert read() - begun < len(lately) / 2
+    for seq, (peer, missed) in heard.items():
+        if seq in lately:
+            assert missed[-1]["type"] == "resumed"
+            numbers = seqs(missed)
+            assert numbers[: now - seq] == list(range(seq + 1, now + 1))
+            # Then those who came before it.
+            assert numbers == list(range(seq + 1, seq + 1 + len(numbers)))
+        else:
+            assert [frame["type"] for frame in missed] == ["session_state"]
+        peer.leave()
+    proxy.close()
 
 
 def test_a_killed_nodes_people_go_on_elsewhere(own_children, redis):

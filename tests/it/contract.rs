@@ -277,8 +277,10 @@ contract!(
     entering_again_changes_nothing,
     a_missing_room_stays_missing_unless_made,
     whoever_comes_first_is_admitted_unless_a_match_said_who,
+    a_thousand_are_admitted_by_having_come_and_no_more,
     an_announcement_is_heard_kept_with_the_member_and_not_logged,
     the_log_is_replayed_whole_or_not_at_all,
+    what_is_left_of_the_log_has_no_hole,
     the_log_leaves_out_what_the_change_says,
     concurrent_commits_get_every_seq_once,
     a_room_expires_after_its_last_socket_and_begins_a_new_epoch,
@@ -526,6 +528,21 @@ async fn whoever_comes_first_is_admitted_unless_a_match_said_who(subject: Subjec
     );
 }
 
+async fn a_thousand_are_admitted_by_having_come_and_no_more(subject: Subject) {
+    subject.begun().await;
+    for number in 1..1_003 {
+        let user = format!("user-{number}");
+        let entered = subject.enter(subject.socket(), &user).await;
+        entered.expect("entering works");
+    }
+    let again = subject.enter(subject.socket(), "user-1").await;
+    again.expect("entering works");
+    let users = subject.field("users").await.expect("there is a list");
+    let admitted: Vec<String> = serde_json::from_str(&users).expect("it is JSON");
+    let others = (1..1_000).map(|number| format!("user-{number}"));
+    assert!(std::iter::once("ann".to_owned()).chain(others).eq(admitted));
+}
+
 async fn an_announcement_is_heard_kept_with_the_member_and_not_logged(subject: Subject) {
     let socket = subject.begun().await;
     let announce = |event: &'static str, socket| {
@@ -603,6 +620,40 @@ async fn the_log_is_replayed_whole_or_not_at_all(subject: Subject) {
             .expect("works");
         assert!(matches!(replay, Replay::Gone), "{since}");
     }
+}
+
+async fn what_is_left_of_the_log_has_no_hole(subject: Subject) {
+    subject.begun().await;
+    let start = subject.commit("first").await;
+    for n in 0..350 {
+        subject.commit(&n.to_string()).await;
+    }
+    let recent = async |since| {
+        let recent = subject.backplane.recent(&subject.room, since).await;
+        match recent.expect("works") {
+            Replay::Events(events) => {
+                let seqs = events.iter().map(|e| e.position.expect("durable").seq);
+                Some(seqs.collect::<Vec<_>>())
+            }
+            Replay::Gone => None,
+        }
+    };
+    let last = start.seq + 350;
+    let at = |seq| Position { seq, ..start };
+    // As much as the log's length, from however far back it is asked for.
+    assert_eq!(recent(start).await, Some((last - 49..=last).collect()));
+    assert_eq!(
+        recent(at(last - 3)).await,
+        Some((last - 2..=last).collect())
+    );
+    assert_eq!(recent(at(last)).await, Some(Vec::new()));
+    assert_eq!(recent(at(last + 1)).await, None);
+    let other = collabd::ids::Epoch(1);
+    let other = Position {
+        epoch: other,
+        seq: last,
+    };
+    assert_eq!(recent(other).await, None);
 }
 
 async fn the_log_leaves_out_what_the_change_says(subject: Subject) {

@@ -41,6 +41,7 @@ impl NodeOptions {
             .env("USER_MESSAGE_RATE", "1000000")
             .env("BYTE_RATE", "1000000000")
             .env("MAX_CONNECTIONS_PER_USER", "100000")
+            .env("MAX_HANDSHAKES_PER_SECOND", "1000000")
             .env("DRAIN_DELAY", "0");
         if let Some(redis) = redis {
             command.env("REDIS_URL", format!("redis://{}", redis.address));

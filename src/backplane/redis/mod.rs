@@ -112,6 +112,26 @@ impl Redis {
         }
     }
 
+    /// The log after `since`; with `part` what of it is left.
+    async fn read_log(&self, room: &Room, since: Position, part: bool) -> Result<Replay, Error> {
+        let keys = self.keys(room);
+        let named = vec![keys.state(), keys.log()];
+        let args = vec![
+            int(since.epoch.0),
+            int(since.seq),
+            int(self.log_length),
+            int(u64::from(part)),
+        ];
+        let parts = self.run(&self.scripts.replay, named, args).await?;
+        let mut parts = parts.into_iter().map(bytes);
+        if parts.next().as_deref() != Some(b"ok") {
+            return Ok(Replay::Gone);
+        }
+        let events: Result<Vec<_>, _> = parts.map(|entry| Envelope::decode(&entry)).collect();
+        // A log this node cannot read is no use to it; the state is.
+        Ok(events.map_or(Replay::Gone, Replay::Events))
+    }
+
     /// Runs a script whose answer begins with a word.
     async fn ask(
         &self,
@@ -376,17 +396,11 @@ impl Backplane for Redis {
     }
 
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
-        let keys = self.keys(room);
-        let named = vec![keys.state(), keys.log()];
-        let args = vec![int(since.epoch.0), int(since.seq), int(self.log_length)];
-        let parts = self.run(&self.scripts.replay, named, args).await?;
-        let mut parts = parts.into_iter().map(bytes);
-        if parts.next().as_deref() != Some(b"ok") {
-            return Ok(Replay::Gone);
-        }
-        let events: Result<Vec<_>, _> = parts.map(|entry| Envelope::decode(&entry)).collect();
-        // A log this node cannot read is no use to it; the state is.
-        Ok(events.map_or(Replay::Gone, Replay::Events))
+        self.read_log(room, since, false).await
+    }
+
+    async fn recent(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        self.read_log(room, since, true).await
     }
 
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {

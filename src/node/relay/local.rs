@@ -1,6 +1,5 @@
 //! What a worker knows of a room, and notes of what it delivered.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -24,8 +23,6 @@ pub(super) struct Local {
     pub(super) large: LargeText,
     /// The order that gave a seq twice, and is to be ended before the next snapshot.
     pub(super) ending: Option<Epoch>,
-    /// Orders that everyone here has left, the last few of them. A store that lost writes may be in one again.
-    pub(super) over: VecDeque<Epoch>,
     /// What was known when the snapshot that is under way was asked for.
     pub(super) asked: Option<Position>,
     /// The worker's tick at which the room was last heard, and at which it is compared if it stays quiet.
@@ -33,19 +30,6 @@ pub(super) struct Local {
     pub(super) look_at: u64,
     /// What a session for certain users is made of again, should the backplane lose it.
     pub(super) kept: Option<Fields>,
-}
-
-/// Orders remembered that are over.
-const REMEMBERED: usize = 4;
-
-impl Local {
-    /// Everyone here goes on from a snapshot of another order.
-    pub(super) fn leave_order(&mut self, left: Epoch) {
-        if self.over.len() == REMEMBERED {
-            self.over.pop_front();
-        }
-        self.over.push_back(left);
-    }
 }
 
 /// Large texts are passed on at a pace; of those in between only the newest.

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use self::resume::Taken;
+use self::repair::Taken;
 use self::worker::Worker;
 use super::lobby;
 use super::roster::Roster;
@@ -34,6 +34,8 @@ pub struct Config {
     pub workers: usize,
     /// Notes waiting for one worker; an event beyond that is a gap, filled from the log.
     pub queue: usize,
+    /// Events that a room's log keeps: who comes back from further away is not looked for in it.
+    pub log_length: u64,
     /// A room that was quiet for this long is compared with the backplane.
     pub compare_idle: Duration,
 }
@@ -97,6 +99,7 @@ pub struct Inlet {
 pub struct Outlet {
     inlet: Inlet,
     queues: Vec<mpsc::Receiver<Note>>,
+    log_length: u64,
 }
 
 pub fn channel(config: &Config) -> (Inlet, lobby::Attendance, Outlet) {
@@ -119,6 +122,7 @@ pub fn channel(config: &Config) -> (Inlet, lobby::Attendance, Outlet) {
     let outlet = Outlet {
         inlet: inlet.clone(),
         queues,
+        log_length: config.log_length,
     };
     (inlet, attendance, outlet)
 }
@@ -186,7 +190,8 @@ impl Relay {
     ) -> Self {
         let mut workers = JoinSet::new();
         for (at, queue) in outlet.queues.into_iter().enumerate() {
-            let worker = Worker::new(hub.clone(), backplane.clone(), roster.clone(), compare_idle);
+            let (hub, backplane, roster) = (hub.clone(), backplane.clone(), roster.clone());
+            let worker = Worker::new(hub, backplane, roster, compare_idle, outlet.log_length);
             workers.spawn(worker.run(outlet.inlet.clone(), at, queue));
         }
         Self {

@@ -1,16 +1,18 @@
 //! Snapshots for those who come, the log for what was missed, a new start for everyone when neither
 //! helps. The reading is done beside the worker and comes back as a note.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::resume::{self, Missed, Taken};
+use super::resume::{Missed, Returning};
 use super::worker::Worker;
 use super::{Fill, Note, Waiter};
-use crate::backplane::{Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane};
+use crate::backplane::{
+    Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane, Snapshot,
+};
 use crate::dialects::Dialect;
 use crate::domain::{Event, sessions};
 use crate::hub::Hub;
@@ -47,10 +49,10 @@ impl Worker {
         let (kept, asked) = (local.kept.clone(), local.asked);
         let ending = local.ending.filter(|_| restarting);
         // An order that was lost is none to go on from.
-        let positions = if restarting {
-            BTreeSet::new()
+        let returning = if restarting {
+            Returning::nobody()
         } else {
-            resume::positions(&local.aboard)
+            Returning::of(&local.aboard)
         };
         let (remote, room) = (self.remote(), room.clone());
         self.jobs.spawn(async move {
@@ -68,10 +70,7 @@ impl Worker {
                     remote.enter_all(&room, kept).await?;
                 }
                 let snapshot = remote.backplane.snapshot(&room).await?;
-                let missed = Missed::read(&remote.backplane, &room, &snapshot, positions);
-                // Without it everyone gets the whole.
-                let missed = missed.await.unwrap_or_default();
-                Ok(Taken { snapshot, missed })
+                remote.taken(&room, snapshot, &returning).await
             };
             let result = result.await;
             Note::Snapshot(room, result)
@@ -90,14 +89,7 @@ impl Worker {
             return self.fetch_snapshot(room);
         }
         let again = !local.waiting.is_empty();
-        let taken = result.and_then(|taken| {
-            if taken.snapshot.ended() {
-                return Err(Error::Ended);
-            }
-            let at = taken.snapshot.position().ok_or(Error::Missing)?;
-            Ok((at, taken))
-        });
-        if let Ok((at, _)) = &taken {
+        if let Ok(Taken { at, .. }) = &result {
             if local.ending == Some(at.epoch) {
                 // Taken before the order was to end.
                 local.waiting.extend(aboard);
@@ -108,15 +100,15 @@ impl Worker {
                 local.waiting.extend(aboard);
                 return self.rotate(room, at.epoch);
             }
-            if local.over.contains(&at.epoch) {
+            if local.track.has_left(at.epoch) {
                 // The end of that order was lost: its seqs would be given a second time.
                 local.waiting.extend(aboard);
                 return self.rotate(room, at.epoch);
             }
             local.ending = None;
         }
-        match taken {
-            Ok((at, taken)) => self.start_from(room, at, taken, aboard),
+        match result {
+            Ok(taken) => self.start_from(room, taken, aboard),
             Err(error) => self.snapshot_failed(room, &error, aboard),
         }
         if again {
@@ -124,41 +116,41 @@ impl Worker {
         }
     }
 
-    fn start_from(&mut self, room: &Room, at: Position, taken: Taken, aboard: Vec<Waiter>) {
-        let Taken { snapshot, missed } = taken;
-        let now = self.roster.clock.now();
-        let (Some(local), Some(session)) = (self.rooms.get_mut(room), room.session()) else {
+    fn start_from(&mut self, room: &Room, taken: Taken, aboard: Vec<Waiter>) {
+        let Taken {
+            at,
+            kept,
+            greeting,
+            missed,
+        } = taken;
+        let Some(local) = self.rooms.get_mut(room) else {
             return;
         };
-        local.kept = sessions::kept(session, &snapshot.fields, now);
-        let view = snapshots::view(session, snapshot);
-        let greeting = snapshots::greeting(Dialect::Pairing, &view, now);
-        let before = local.track.known();
+        local.kept = kept;
         let restarted = local.track.snapshot(at);
-        if let Some(left) = before.filter(|before| before.epoch != at.epoch) {
-            local.leave_order(left.epoch);
-        }
         if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
             self.hub.restart(room, at, &greeting, &mut self.touched);
         }
+        let greeting = [greeting];
         for waiter in aboard {
             let Waiter {
                 socket,
                 since,
                 done,
             } = waiter;
+            let missed = missed.as_ref().filter(|_| !restarted);
             let resumed = since
-                .filter(|_| !restarted)
-                .and_then(|since| missed.frames(Dialect::Pairing, &socket, since, &view, now));
+                .zip(missed)
+                .and_then(|(since, missed)| missed.since(since, &socket.user));
             if since.is_some() {
                 metrics().resumed(resumed.is_some());
             }
-            let first = resumed.unwrap_or_else(|| greeting.clone());
-            self.hub.open(room, &socket, at, &first, &mut self.touched);
-            self.pairing.sent(1);
-            metrics().sent_bytes(first.len());
+            let first = resumed.as_deref().unwrap_or(&greeting);
+            let (frames, bytes) = self.hub.open(room, &socket, at, first, &mut self.touched);
+            self.pairing.sent(frames);
+            metrics().sent_bytes(bytes);
             // Whoever waited may have gone; its leaving cleans up.
             let _ = done.send(Ok(()));
         }
@@ -320,6 +312,7 @@ impl Worker {
             roster: self.roster.clone(),
             hub: self.hub.clone(),
             comparing: self.comparing.clone(),
+            log_length: self.log_length,
         }
     }
 }
@@ -330,6 +323,16 @@ struct Remote {
     roster: Arc<Roster>,
     hub: Arc<Hub>,
     comparing: Arc<Semaphore>,
+    log_length: u64,
+}
+
+/// What those who wait are greeted with: made beside the worker, because a large room takes long to write down.
+pub(super) struct Taken {
+    at: Position,
+    /// See [`Local::kept`](super::local::Local).
+    kept: Option<Fields>,
+    greeting: Bytes,
+    missed: Option<Missed>,
 }
 
 /// Whether the store, at `at`, lacks what was told up to `told`: it lost writes.
@@ -341,6 +344,37 @@ impl Remote {
     async fn is_behind(&self, room: &Room, told: Position) -> Result<bool, Error> {
         let at = self.backplane.position(room).await?;
         Ok(at.is_some_and(|at| is_behind(at, told)))
+    }
+
+    async fn taken(
+        &self,
+        room: &Room,
+        snapshot: Snapshot,
+        returning: &Returning,
+    ) -> Result<Taken, Error> {
+        if snapshot.ended() {
+            return Err(Error::Ended);
+        }
+        let at = snapshot.position().ok_or(Error::Missing)?;
+        let session = room.session().ok_or(Error::Missing)?;
+        let now = self.roster.clock.now();
+        let kept = sessions::kept(session, &snapshot.fields, now);
+        let view = snapshots::view(session, snapshot);
+        let missed = Missed::read(
+            &self.backplane,
+            room,
+            &view,
+            returning,
+            self.log_length,
+            now,
+        );
+        Ok(Taken {
+            at,
+            kept,
+            // Without the log everyone gets the whole.
+            missed: missed.await.unwrap_or_default(),
+            greeting: snapshots::greeting(Dialect::Pairing, &view, now),
+        })
     }
 
     /// Sees to it that the backplane knows this node's members of the room; a few rooms at a time.

@@ -12,6 +12,8 @@ const REMEMBERED: usize = 16;
 /// Events held while a hole is filled; beyond it a snapshot is cheaper.
 const MAX_HELD: usize = 1_024;
 const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
+/// Orders remembered that are no more.
+const ENDED: usize = 2;
 
 #[derive(Default)]
 pub struct Track {
@@ -20,6 +22,9 @@ pub struct Track {
     /// Seqs up to here were in a snapshot: that they are unknown means nothing.
     floor: u64,
     recent: VecDeque<EventId>,
+    /// The orders before this one, and how far each went as far as is known: what of them is still on its way when
+    /// a snapshot of the new one has come is in that snapshot.
+    ended: VecDeque<Position>,
     held: Vec<Envelope>,
     held_bytes: usize,
     repair: Repair,
@@ -75,6 +80,9 @@ impl Track {
         let Some(known) = self.known else {
             return self.hold(envelope, None);
         };
+        if at.epoch != known.epoch && self.has_ended(at) {
+            return Next::Duplicate;
+        }
         // What is known does not move while the log is read: a seq given twice shows then, too.
         let filling = self.repair == Repair::Filling;
         if self.repair == Repair::Restarting
@@ -168,8 +176,11 @@ impl Track {
     /// A snapshot was taken at `at`. True when everyone must start from it, because the order they know
     /// is not the snapshot's.
     pub fn snapshot(&mut self, at: Position) -> bool {
-        let other = self.known.is_some_and(|known| known.epoch != at.epoch);
-        let restart = other || self.restarting();
+        let former = self.known.filter(|known| known.epoch != at.epoch);
+        if let Some(former) = former {
+            self.ended(former, at);
+        }
+        let restart = former.is_some() || self.restarting();
         if self.known.is_none() || restart {
             self.known = Some(at);
             self.floor = at.seq;
@@ -188,6 +199,29 @@ impl Track {
         } else {
             Vec::new()
         }
+    }
+
+    /// The order of `former` gave way to that of `at`.
+    fn ended(&mut self, former: Position, at: Position) {
+        // A store that forgot its change of orders may have gone back to one.
+        self.ended.retain(|order| order.epoch != at.epoch);
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        // Seqs go on from order to order.
+        let seq = former.seq.max(at.seq);
+        self.ended.push_back(Position { seq, ..former });
+    }
+
+    /// Whether everyone here went on from that order to another.
+    pub fn has_left(&self, epoch: Epoch) -> bool {
+        self.ended.iter().any(|order| order.epoch == epoch)
+    }
+
+    /// Further than it went the order lives again.
+    fn has_ended(&self, at: Position) -> bool {
+        let of_it = |order: &Position| order.epoch == at.epoch && at.seq <= order.seq;
+        self.ended.iter().any(of_it)
     }
 
     fn hold(&mut self, envelope: Envelope, need: Option<Need>) -> Next {
@@ -352,6 +386,46 @@ mod tests {
         assert!(track.snapshot(at(2, 1)));
         assert_eq!(track.known, Some(at(2, 1)));
         assert!(begun().snapshot(at(9, 1)));
+    }
+
+    #[test]
+    fn what_is_still_on_its_way_of_an_ended_order_is_passed_over() {
+        let mut track = begun();
+        track.restart();
+        assert_eq!(take(&mut track, at(1, 6)), Next::Hold(None));
+        assert!(track.snapshot(at(2, 8)));
+        assert_eq!(track.release().len(), 1);
+        for seq in [6, 7, 8] {
+            assert_eq!(take(&mut track, at(1, seq)), Next::Duplicate);
+        }
+        assert!(matches!(take(&mut track, at(2, 9)), Next::Deliver(_)));
+        // Also while a hole is filled, and the order before the last.
+        take(&mut track, at(2, 12));
+        assert_eq!(take(&mut track, at(1, 7)), Next::Duplicate);
+        assert!(track.snapshot(at(3, 12)));
+        assert_eq!(take(&mut track, at(1, 7)), Next::Duplicate);
+        assert_eq!(take(&mut track, at(2, 12)), Next::Duplicate);
+    }
+
+    #[test]
+    fn an_ended_order_that_goes_on_restarts_everyone() {
+        let mut track = begun();
+        assert!(track.snapshot(at(2, 8)));
+        assert_eq!(take(&mut track, at(1, 9)), Next::Hold(Some(Need::Restart)));
+        assert!(track.snapshot(at(1, 9)));
+        assert!(matches!(take(&mut track, at(1, 10)), Next::Deliver(_)));
+        assert_eq!(take(&mut track, at(2, 8)), Next::Duplicate);
+    }
+
+    #[test]
+    fn orders_remembered_are_bounded() {
+        let mut track = begun();
+        for epoch in 2..10 {
+            assert!(track.snapshot(at(epoch, 5)));
+        }
+        assert_eq!(track.ended.len(), ENDED);
+        assert_eq!(take(&mut track, at(8, 5)), Next::Duplicate);
+        assert_eq!(take(&mut track, at(1, 5)), Next::Hold(Some(Need::Restart)));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub struct Worker {
     pub(super) pairing: DoorMetrics,
     pub(super) look: Look,
     pub(super) tick: u64,
+    pub(super) log_length: u64,
 }
 
 impl Worker {
@@ -53,10 +54,12 @@ impl Worker {
         backplane: SharedBackplane,
         roster: Arc<Roster>,
         compare_idle: Duration,
+        log_length: u64,
     ) -> Self {
         Self {
             look: Look::new(compare_idle),
             tick: 0,
+            log_length,
             hub,
             backplane,
             roster,
@@ -140,9 +143,13 @@ impl Worker {
         let Some(at) = envelope.position else {
             return self.deliver(&envelope, None);
         };
-        local.heard = self.tick;
         let room = envelope.room.clone();
-        match local.track.take(envelope, at) {
+        let next = local.track.take(envelope, at);
+        // What was known says nothing of where the room is: it is quiet all the same, and looked at.
+        if !matches!(next, Next::Duplicate) {
+            local.heard = self.tick;
+        }
+        match next {
             Next::Deliver(envelope) => self.deliver(&envelope, Some(at)),
             Next::Duplicate => metrics().duplicate(),
             Next::Hold(None) => {}

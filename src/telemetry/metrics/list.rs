@@ -199,7 +199,7 @@ pub const LIST: &[Metric] = &[
         Counter,
         None,
         "",
-        "Times this process stood still for longer than its lease, and went on as another node",
+        "Times this process stood still until its lease was over, and went on as another node",
     ),
     row(
         "collab_reaped_members_total",

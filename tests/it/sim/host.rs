@@ -214,6 +214,7 @@ fn config(slot: usize, plan: &Plan) -> Config {
         relay: relay::Config {
             workers: 2,
             queue: plan.queue,
+            log_length: plan.log,
             compare_idle: Duration::from_secs(6),
         },
         beat_every: Duration::from_secs(1),

@@ -231,6 +231,18 @@ impl Station {
         self.ask(async { Ok(act(&self.place.registry)) }).await
     }
 
+    /// The log as the node reads it.
+    fn read(&self, mut replay: Replay) -> Replay {
+        if self.place.flaw == Flaw::HolesStay
+            && let Replay::Events(events) = &mut replay
+        {
+            for envelope in events {
+                envelope.event = Bytes::new();
+            }
+        }
+        replay
+    }
+
     /// The way between node and store.
     async fn pass(&self) -> Result<(), Error> {
         let reach = self.state.lock().reach;
@@ -309,15 +321,13 @@ impl Backplane for Station {
     }
 
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
-        let mut replay = self.ask(self.place.store.replay(room, since)).await?;
-        if self.place.flaw == Flaw::HolesStay
-            && let Replay::Events(events) = &mut replay
-        {
-            for envelope in events {
-                envelope.event = Bytes::new();
-            }
-        }
-        Ok(replay)
+        let replay = self.ask(self.place.store.replay(room, since)).await?;
+        Ok(self.read(replay))
+    }
+
+    async fn recent(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        let recent = self.ask(self.place.store.recent(room, since)).await?;
+        Ok(self.read(recent))
     }
 
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {

@@ -24,17 +24,20 @@ end
 if redis.call('HINCRBY', KEYS[6], ARGV[3], 1) > 1 then return {'ok'} end
 
 -- Whoever comes first is admitted, unless a match named its users. Ids hold no quotes, so the JSON can
--- be searched and extended as text; cjson would write an empty list as {}.
-local known = redis.call('HMGET', KEYS[1], 'users', 'matched')
-if not known[2] then
-  local list, quoted = known[1] or '[]', '"' .. ARGV[3] .. '"'
+-- be searched and extended as text; cjson would write an empty list as {}. How many there are is kept beside it:
+-- counting a long list, or looking for somebody in a full one, costs more than all the rest.
+local known = redis.call('HMGET', KEYS[1], 'matched', 'user_count')
+local most, count = tonumber(ARGV[7]), tonumber(known[2] or -1)
+if not known[1] and count < most then
+  local list, quoted = redis.call('HGET', KEYS[1], 'users') or '[]', '"' .. ARGV[3] .. '"'
   if not string.find(list, quoted, 1, true) then
-    local _, commas = string.gsub(list, ',', ',')
     if list == '[]' then
-      redis.call('HSET', KEYS[1], 'users', '[' .. quoted .. ']')
-    elseif commas + 1 < tonumber(ARGV[7]) then
-      redis.call('HSET', KEYS[1], 'users', string.sub(list, 1, -2) .. ',' .. quoted .. ']')
+      list, count = '[' .. quoted .. ']', 1
+    else
+      if count < 0 then count = select(2, string.gsub(list, ',', '')) + 1 end
+      if count < most then list, count = string.sub(list, 1, -2) .. ',' .. quoted .. ']', count + 1 end
     end
+    redis.call('HSET', KEYS[1], 'users', list, 'user_count', text(count))
   end
 end
 local next = text(seq + 1)
