@@ -3,7 +3,6 @@
 //! It passes on to the store that all nodes share, and to their registry. A [`Flaw`] makes it break one promise on
 //! purpose, which shows that the checker would find a node that does.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 
+use super::ledger::Ledger;
 use super::registry::Registry;
 use super::wire::Cable;
 
@@ -70,51 +70,6 @@ pub struct Place {
     pub registry: Registry,
     pub ledger: Ledger,
     pub flaw: Flaw,
-}
-
-/// Where the store put each command that had an id, as nobody but the store can know.
-#[derive(Default)]
-pub struct Ledger(Mutex<Entries>);
-
-#[derive(Default)]
-struct Entries {
-    last: HashMap<(UserId, String), Position>,
-    all: Vec<Line>,
-}
-
-/// A command that was done: its room, its id, and where it was put.
-#[derive(Debug, Clone)]
-pub struct Line {
-    pub room: Room,
-    pub id: String,
-    pub at: Position,
-}
-
-impl Ledger {
-    pub fn find(&self, user: &UserId, id: &str) -> Option<Position> {
-        let key = (user.clone(), id.to_owned());
-        self.0.lock().last.get(&key).copied()
-    }
-
-    /// How many commands were done.
-    pub fn count(&self) -> usize {
-        self.0.lock().all.len()
-    }
-
-    /// Those done since there were that many.
-    pub fn since(&self, count: usize) -> Vec<Line> {
-        self.0.lock().all[count..].to_vec()
-    }
-
-    fn note(&self, room: &Room, once: (UserId, String), committed: &Committed) {
-        let at = committed.position;
-        let mut entries = self.0.lock();
-        if !committed.repeated {
-            let (room, id) = (room.clone(), once.1.clone());
-            entries.all.push(Line { room, id, at });
-        }
-        entries.last.insert(once, at);
-    }
 }
 
 pub struct Station {

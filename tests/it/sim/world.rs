@@ -1,30 +1,30 @@
 //! A world of a seed: one store, a few nodes, some clients, a script of faults; and the judgement in the end.
 
+mod end;
+
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use checker::{Checker, Promise, Verdict};
+use collabd::backplane::Keep;
 use collabd::backplane::memory::Memory;
-use collabd::backplane::{Backplane, Keep};
 use collabd::clock::Clock;
-use collabd::domain::Member;
-use collabd::ids::{SessionId, SocketId, UserId};
+use collabd::ids::SessionId;
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::client::{self, Client, Last};
-use super::host::{self, Host, LEASE, Visitor};
-use super::line::Down;
+use super::client::Client;
+use super::host::{Host, LEASE};
+use super::ledger::{Ledger, Line};
 use super::plan::{Fault, NODES, Plan, Theme, Told};
 use super::registry::Registry;
-use super::station::{Flaw, Ledger, Line, Place};
+use super::station::{Flaw, Place};
 use super::wire::Wire;
 
 /// From the last fault until all must be well. A reaper that dies is replaced when its claim has run out, which
@@ -345,118 +345,4 @@ impl World {
     fn sessions(&self) -> impl Iterator<Item = SessionId> {
         (0..self.plan.rooms).map(Self::session)
     }
-
-    /// Who has a live socket: session, user and socket.
-    fn there(&self) -> HashSet<(SessionId, UserId, SocketId)> {
-        let mut there = HashSet::new();
-        for host in self.open_hosts() {
-            for (socket, seated) in host.seated() {
-                there.insert((seated.session, seated.user, socket));
-            }
-        }
-        there
-    }
-
-    /// Compares who is there with what the store has and with what a newcomer is shown.
-    async fn look(self: &Arc<Self>, there: &HashSet<(SessionId, UserId, SocketId)>) {
-        let sockets: HashSet<SocketId> = there.iter().map(|(_, _, socket)| *socket).collect();
-        let places = self.place.registry.places();
-        for (what, these, others) in [
-            ("a place nobody has", &places, &sockets),
-            ("a socket without a place", &sockets, &places),
-        ] {
-            for socket in these.difference(others) {
-                self.problem(format!("{what}: {socket}"));
-            }
-        }
-        for (number, session) in self.sessions().enumerate() {
-            let users = users(there, &session);
-            let stored = self.stored(&session).await;
-            let members = there.iter().filter(|(at, _, _)| *at == session).count();
-            if stored.len() != members {
-                let words = format!("{session}: {members} sockets, members {stored:?}");
-                self.problem(words);
-            }
-            let stored: BTreeSet<String> = stored.into_iter().collect();
-            self.presence(&session, &stored, &users);
-            let shown = self.probe(PROBES + number as u64, &session).await;
-            self.presence(&session, &shown, &users);
-        }
-        // They have left, and everyone was told.
-        tokio::time::sleep(ANSWERS).await;
-    }
-
-    fn presence(&self, session: &SessionId, shown: &BTreeSet<String>, there: &BTreeSet<String>) {
-        let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
-        let mut checker = self.checker.lock();
-        checker.presence(session.as_str(), &list(shown), &list(there));
-    }
-
-    /// The user of every member, as the store has them.
-    async fn stored(&self, session: &SessionId) -> Vec<String> {
-        let snapshot = self.place.store.snapshot(&host::room(session)).await;
-        let members = snapshot.expect("the store is here").members;
-        let member = |record: &Bytes| {
-            let member: Member = rmp_serde::from_slice(record).expect("it is a member");
-            member.user.to_string()
-        };
-        members.iter().map(member).collect()
-    }
-
-    /// Comes in anew, and goes: whom a greeting shows beside it.
-    async fn probe(&self, viewer: u64, session: &SessionId) -> BTreeSet<String> {
-        let hosts = self.open_hosts();
-        let host = &hosts[viewer as usize % hosts.len()];
-        let user = UserId::parse("probe").expect("it is an id");
-        let mut end = host.connect(Visitor {
-            user: user.clone(),
-            session: session.clone(),
-            since: None,
-        });
-        let Some(Down::Text(text)) = end.next().await else {
-            self.problem(format!("{session}: a newcomer was refused"));
-            return BTreeSet::new();
-        };
-        let (greeting, mut shown) = client::greeting(&text);
-        end.close();
-        shown.remove(user.as_str());
-        let mut checker = self.checker.lock();
-        checker.greeted(session.as_str(), viewer, greeting);
-        checker.gone(session.as_str(), viewer);
-        shown
-    }
-
-    /// What clients ended with.
-    fn judge(&self, there: &HashSet<(SessionId, UserId, SocketId)>, last: &[Last]) {
-        for client in last {
-            let Last {
-                viewer,
-                user,
-                session,
-                ..
-            } = client;
-            let who = format!("viewer {viewer} ({user} in {session})");
-            if client.gone {
-                continue;
-            }
-            if !client.settled {
-                self.problem(format!("{who} is not there in the end"));
-            }
-            if !client.unanswered.is_empty() {
-                let unanswered = &client.unanswered;
-                self.problem(format!("{who} was never answered: {unanswered:?}"));
-            }
-            let session = SessionId::parse(session).expect("it is an id");
-            let users = users(there, &session);
-            if client.shown != users {
-                let shown = &client.shown;
-                self.problem(format!("{who} sees {shown:?}, there are {users:?}"));
-            }
-        }
-    }
-}
-
-fn users(there: &HashSet<(SessionId, UserId, SocketId)>, session: &SessionId) -> BTreeSet<String> {
-    let of_room = there.iter().filter(|(at, _, _)| at == session);
-    of_room.map(|(_, user, _)| user.to_string()).collect()
 }
