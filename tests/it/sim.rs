@@ -159,6 +159,36 @@ fn everything() {
     themed(Theme::Everything, 4_000, &["cuts", "deaths", "drains"]);
 }
 
+/// Guards members of a node that was reaped, came back and died, against the claim of a reaper that died before it.
+#[test]
+fn a_reaper_that_dies_keeps_nobody_from_its_work() {
+    let at = Duration::from_secs;
+    let death = |slot| plan::Fault::Death { slot, back: at(1) };
+    for seed in 6_000..6_004 {
+        let plan = Plan {
+            busy: at(26),
+            faults: vec![
+                (
+                    at(10),
+                    plan::Fault::Cut {
+                        slots: vec![2],
+                        time: at(8),
+                        notice: at(1),
+                    },
+                ),
+                // One of them has taken the first one's members out by now.
+                (at(16), death(0)),
+                (at(16), death(1)),
+                // It has been back for long enough to have its members again.
+                (at(22), death(2)),
+            ],
+            ..Plan::new(seed, Theme::Deaths)
+        };
+        let outcome = run(plan, Flaw::None);
+        assert!(outcome.is_clean(), "{outcome}");
+    }
+}
+
 /// Other seeds every time, for as long as is asked for. Not of failovers: when everybody is gone who was told what the
 /// store then forgot, nobody can see that it did, and in one seed of some hundreds that happens.
 #[test]
