@@ -411,6 +411,10 @@ async fn fill(
             });
         }
     }
+    if back > 0 && matches!(replay, Replay::Gone) {
+        // That event's time in the log was over, as in a room that was long quiet; what came since may be there.
+        replay = backplane.replay(room, since).await?;
+    }
     let speaks_of_text = match &replay {
         Replay::Events(events) => events.iter().any(|envelope| envelope.version.is_some()),
         Replay::Gone => false,
