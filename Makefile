@@ -1,12 +1,14 @@
 # make run    a node on http://127.0.0.1:8004
 # make check  quick: format, lints, tidy
 # make test   everything, with real servers, clients and a browser; installs what is missing
+# make soak   simulated worlds from new seeds, for SECONDS=300; one again: SIM_SEED=n cargo test --test it sim::losses
 
 .DEFAULT_GOAL := run
-.PHONY: run check test tools unit e2e
+.PHONY: run check test tools unit e2e soak
 
 PACKAGES := redis-server chromium openssl
 VENV := .venv
+SECONDS := 300
 E2E := $(VENV)/.installed
 
 run:
@@ -26,6 +28,9 @@ unit:
 e2e: $(E2E)
 	cargo build -p collabd
 	$(VENV)/bin/python -m pytest tests/e2e
+
+soak:
+	SIM_SECONDS=$(SECONDS) cargo test --test it sim::soak -- --nocapture
 
 # Servers and the browser, from the distribution's own packages. Asked for only when one is missing.
 tools:

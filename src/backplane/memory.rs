@@ -38,8 +38,11 @@ pub struct Memory {
 
 type Rooms = Arc<DashMap<Room, Stored>>;
 
+/// Everything that was there at one instant, see [`Memory::restore`].
+pub struct Image(Vec<(Room, Stored)>);
+
 /// One room. `epoch` is `None` while it is listened to but does not exist.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Stored {
     epoch: Option<Epoch>,
     seq: u64,
@@ -71,6 +74,43 @@ impl Memory {
             places: cluster::Places::default(),
             revoked: cluster::Revoked::default(),
         }
+    }
+
+    /// What is there now.
+    pub fn image(&self) -> Image {
+        let rooms = self.rooms.iter();
+        Image(
+            rooms
+                .map(|room| (room.key().clone(), room.value().clone()))
+                .collect(),
+        )
+    }
+
+    /// Forgets what happened since the image, as a store does that fails over to a late replica: so that tests see
+    /// what nodes make of it. Who listens goes on listening.
+    pub fn restore(&self, image: &Image) {
+        let listened = |room: &Room| self.rooms.get(room).is_some_and(|known| known.listened);
+        let then: HashMap<Room, Stored> = image
+            .0
+            .iter()
+            .map(|(room, stored)| (room.clone(), stored.clone()))
+            .collect();
+        for (room, stored) in &then {
+            let listened = listened(room);
+            let stored = stored.clone();
+            self.rooms
+                .insert(room.clone(), Stored { listened, ..stored });
+        }
+        self.rooms.retain(|room, stored| {
+            if !then.contains_key(room) {
+                let listened = stored.listened;
+                *stored = Stored {
+                    listened,
+                    ..Stored::default()
+                };
+            }
+            !stored.is_nothing()
+        });
     }
 
     /// Runs `act` on the room under its shard's lock, expired state taken away first. A room that

@@ -1,6 +1,9 @@
 //! Who may come in: a token is believed, a session admits, a place among the user's sockets is free.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::Node;
 use super::lobby::TOKEN_GONE;
@@ -21,6 +24,21 @@ pub enum NotAdmitted {
     Backplane(#[from] Error),
     #[error("the node is about to leave; come again, here or elsewhere")]
     Leaving,
+}
+
+/// Whose places this node's sockets took, in the session or still on their way in.
+#[derive(Default)]
+pub(super) struct Places(Mutex<HashMap<SocketId, UserId>>);
+
+impl Places {
+    pub(super) fn all(&self) -> Vec<(SocketId, UserId)> {
+        let taken = self.0.lock();
+        taken.iter().map(|(id, user)| (*id, user.clone())).collect()
+    }
+
+    pub(super) fn has(&self, socket: SocketId) -> bool {
+        self.0.lock().contains_key(&socket)
+    }
 }
 
 /// A place for one socket of a user, on its way in or in. It is given back when this goes.
@@ -98,6 +116,8 @@ impl Node {
             user: user.clone(),
             socket: SocketId::next(self.id()),
         };
+        let places = &self.places.0;
+        places.lock().insert(admission.socket, user.clone());
         if let Some(identity) = identity {
             self.give_pass(admission.socket, identity).await?;
         }
@@ -182,6 +202,8 @@ pub fn is_trusted(identity: &Identity) -> bool {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.node.passes.remove(self.socket);
+        // First: whoever takes the places once more looks here afterwards.
+        self.node.places.0.lock().remove(&self.socket);
         let (node, user, socket) = (self.node.clone(), self.user.clone(), self.socket);
         let again = self.node.clone();
         self.node.farewells.spawn(async move {

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::admission::Places;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
 use self::drain::Stage;
@@ -88,6 +89,7 @@ pub struct Node {
     /// `None`: everybody is believed.
     auth: Option<Arc<Verifier>>,
     passes: Passes,
+    places: Places,
     /// Farewells: they outlive their sockets by the grace.
     farewells: TaskTracker,
     /// What is done for other nodes.
@@ -155,6 +157,7 @@ impl Node {
             totals: Totals::new(started_at),
             auth,
             passes: Passes::default(),
+            places: Places::default(),
             farewells: TaskTracker::new(),
             chores: TaskTracker::new(),
             reaping: Mutex::default(),

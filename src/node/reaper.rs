@@ -7,20 +7,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::Node;
 use crate::backplane::{EXITS, Error, Exit, Link};
 use crate::domain::Member;
-use crate::hub::Socket;
-use crate::ids::{NodeId, Room};
+use crate::ids::{NodeId, Room, SocketId, UserId};
 use crate::telemetry::metrics::metrics;
 
 /// How long a claim holds while rooms are walked; renewed with every few.
 const CLAIM: Duration = Duration::from_secs(15);
-/// Wait between the two walks.
+/// Wait between the two walks, and how often the claim is renewed in it.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
+const RENEWALS: u32 = 6;
 /// Rooms walked at once.
 const AT_ONCE: usize = 16;
 /// A backplane that is reached later than this after the start was away.
@@ -117,7 +118,56 @@ impl Node {
         if free {
             self.let_go(self.id()).await;
         }
+        if free || at_once {
+            done &= self.take_out_forgotten().await.is_ok();
+        }
         done
+    }
+
+    /// Takes out members of this node whose sockets are gone: a store that lost writes may have them again, and
+    /// nobody else would ever take them out.
+    async fn take_out_forgotten(&self) -> Result<(), Error> {
+        let mut forgotten = Vec::new();
+        for room in self.backplane.holdings(self.id()).await? {
+            if matches!(room, Room::Session(_)) {
+                let exits = self.left_behind(&room).await?;
+                forgotten.push((room, exits));
+            }
+        }
+        forgotten.retain(|(_, exits)| !exits.is_empty());
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        // Who vanished a moment ago is still a member for the grace.
+        tokio::time::sleep(self.config.leave_grace).await;
+        for (room, exits) in forgotten {
+            tracing::info!(%room, sockets = exits.len(), "the backplane had lost that they left");
+            for some in exits.chunks(EXITS) {
+                self.backplane.leave(&room, some.to_vec()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The room's members of this node that have no socket.
+    async fn left_behind(&self, room: &Room) -> Result<Vec<Exit>, Error> {
+        let (mut from, mut exits) = (None, Vec::new());
+        loop {
+            let held = self.backplane.held(self.id(), room, from).await?;
+            let exit = |(socket, record): &(SocketId, Bytes)| self.exit_of(*socket, record);
+            let gone = held.members.iter().filter_map(exit);
+            exits.extend(gone.filter(|exit| !self.hub.has_socket(exit.socket)));
+            from = held.next;
+            if from.is_none() {
+                return Ok(exits);
+            }
+        }
+    }
+
+    fn exit_of(&self, socket: SocketId, record: &[u8]) -> Option<Exit> {
+        // Fields may be added to a record, never taken away: what cannot be read is no record.
+        let member: Member = rmp_serde::from_slice(record).ok()?;
+        Some(self.roster.exit(socket, &member.user))
     }
 
     async fn bury(&self, dead: NodeId) -> Result<(), Error> {
@@ -127,14 +177,14 @@ impl Node {
         tracing::warn!(%dead, "a node is gone: its users leave");
         let sockets = self.take_out(dead).await?;
         tracing::info!(target: "audit", %dead, sockets, "a dead node was reaped");
-        if !self
-            .backplane
-            .claim(dead, self.id(), SECOND_LOOK + CLAIM)
-            .await?
-        {
-            return Ok(());
+        // Claimed a little at a time: who dies meanwhile must not keep the others from a node that came back and died
+        // again.
+        for _ in 0..RENEWALS {
+            if !self.backplane.claim(dead, self.id(), CLAIM).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(SECOND_LOOK / RENEWALS).await;
         }
-        tokio::time::sleep(SECOND_LOOK).await;
         if !self.backplane.claim(dead, self.id(), CLAIM).await? {
             return Ok(());
         }
@@ -180,11 +230,7 @@ impl Node {
             let exits: Vec<Exit> = held
                 .members
                 .iter()
-                .filter_map(|(socket, record)| {
-                    // Fields may be added to a record, never taken away: what cannot be read is no record.
-                    let member: Member = rmp_serde::from_slice(record).ok()?;
-                    Some(self.roster.exit(*socket, &member.user))
-                })
+                .filter_map(|(socket, record)| self.exit_of(*socket, record))
                 .collect();
             count += exits.len();
             for some in exits.chunks(EXITS) {
@@ -237,8 +283,13 @@ impl Node {
             tracing::warn!(%error, "this node's rooms could not all be held again");
             done = false;
         }
-        let mut places = stream::iter(self.hub.sockets())
-            .map(|socket| async move { self.place_again(&socket).await })
+        if let Err(error) = self.vacate_all().await {
+            tracing::debug!(%error, "places may be taken by nobody");
+            done = false;
+        }
+        // Listed last: whoever took a place before it was vacated is among them.
+        let mut places = stream::iter(self.places.all())
+            .map(|(socket, user)| async move { self.place_again(&user, socket).await })
             .buffer_unordered(AT_ONCE);
         while let Some(placed) = places.next().await {
             if let Err(error) = placed {
@@ -249,12 +300,22 @@ impl Node {
         done
     }
 
-    async fn place_again(&self, socket: &Socket) -> Result<(), Error> {
+    /// Gives all places of this node back, also those that the backplane lost the end of.
+    async fn vacate_all(&self) -> Result<(), Error> {
+        for room in self.backplane.holdings(self.id()).await? {
+            if let Room::User(user) = &room {
+                self.backplane.vacate(user, self.id()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn place_again(&self, user: &UserId, socket: SocketId) -> Result<(), Error> {
         // They are here already: the bound is for those who come.
         let most = u64::from(u32::MAX);
-        self.backplane.admit(&socket.user, socket.id, most).await?;
-        if !self.hub.has_socket(socket.id) {
-            self.backplane.dismiss(&socket.user, socket.id).await?;
+        self.backplane.admit(user, socket, most).await?;
+        if !self.places.has(socket) {
+            self.backplane.dismiss(user, socket).await?;
         }
         Ok(())
     }

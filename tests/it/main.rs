@@ -2,5 +2,6 @@
 
 mod contract;
 mod outage;
+mod sim;
 mod support;
 mod tidy;

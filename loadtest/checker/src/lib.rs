@@ -93,6 +93,11 @@ impl Checker {
         self.room(room).acknowledged(mark, at);
     }
 
+    /// The store is known to have lost the event that it had at that place, which nobody may have noticed.
+    pub fn forgot(&mut self, room: &str, mark: Mark, at: Position) {
+        self.room(room).forgot(mark, at);
+    }
+
     /// The viewer was greeted with a whole snapshot: a new stage begins.
     pub fn greeted(&mut self, room: &str, viewer: u64, greeting: Greeting) {
         self.room(room).viewer(viewer).greeted(greeting);

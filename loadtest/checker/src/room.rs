@@ -9,6 +9,7 @@ use crate::{Fault, Mark, Position, Promise, Verdict};
 #[derive(Debug, Default)]
 pub struct Room {
     acknowledged: HashMap<Mark, Vec<Position>>,
+    forgotten: HashSet<(Mark, Position)>,
     viewers: BTreeMap<u64, Viewer>,
     /// Shown and not there; there and not shown.
     ghosts: BTreeSet<String>,
@@ -25,6 +26,10 @@ impl Room {
         if !places.contains(&at) {
             places.push(at);
         }
+    }
+
+    pub fn forgot(&mut self, mark: Mark, at: Position) {
+        self.forgotten.insert((mark, at));
     }
 
     pub fn presence(&mut self, shown: &[String], there: &[String]) {
@@ -45,7 +50,12 @@ impl Room {
         for absent in &self.absent {
             verdict.find(Fault::Absent, || format!("{name}: {absent}"));
         }
-        self.judge_order(name, orders_may_end, verdict);
+        // What was never acknowledged may be forgotten by a store that keeps the rest.
+        let of_orders = Promise {
+            may_forget: orders_may_end,
+            ..promise
+        };
+        self.judge_order(name, of_orders, verdict);
         for (id, viewer) in &self.viewers {
             verdict.viewers += 1;
             verdict.resumes += viewer.resumes;
@@ -54,15 +64,14 @@ impl Room {
                 let words = || format!("{name}, viewer {id}: {mark} at {seq} before any greeting");
                 verdict.find(Fault::Disordered, words);
             }
-            judge_stages(name, *id, viewer, orders_may_end, verdict);
+            self.judge_stages(name, *id, viewer, of_orders, verdict);
             self.judge_losses(name, *id, viewer, promise, verdict);
         }
         self.judge_end(name, verdict);
     }
 
-    /// Every place has one event, every event one place. Where orders may end, that is asked of the one which
-    /// people end in: the others ended because a place was given twice.
-    fn judge_order(&self, name: &str, may_end: bool, verdict: &mut Verdict) {
+    /// Every place has one event, every event one place.
+    fn judge_order(&self, name: &str, promise: Promise, verdict: &mut Verdict) {
         let mut events = HashMap::<Position, Mark>::new();
         let mut places = HashMap::<Mark, Position>::new();
         let heard = self.viewers.values().flat_map(|viewer| {
@@ -75,16 +84,17 @@ impl Room {
         let acknowledged = self
             .acknowledged
             .iter()
-            .flat_map(|(mark, places)| places.iter().map(|at| (*at, *mark)));
-        let last = self.viewers.values().filter_map(|it| it.stages.last());
-        let last: HashSet<u64> = last.map(|stage| stage.from.epoch).collect();
-        let holds = |at: &Position| !may_end || last.contains(&at.epoch);
-        for (at, mark) in acknowledged.chain(heard).filter(|(at, _)| holds(at)) {
+            .flat_map(|(mark, places)| places.iter().map(|at| (*at, *mark)))
+            // Its place was free again.
+            .filter(|(at, mark)| !promise.may_forget || !self.forgotten.contains(&(*mark, *at)));
+        for (at, mark) in acknowledged.chain(heard) {
             match events.entry(at) {
                 Entry::Vacant(free) => {
                     free.insert(mark);
                 }
-                Entry::Occupied(known) if *known.get() != mark => {
+                Entry::Occupied(known)
+                    if *known.get() != mark && !self.is_over(at.epoch, promise) =>
+                {
                     let known = known.get();
                     let words = || format!("{name}: at {at:?} both {known} and {mark}");
                     verdict.find(Fault::Disordered, words);
@@ -93,7 +103,8 @@ impl Room {
             }
             let first = *places.entry(mark).or_insert(at);
             // Who repeats a command that the store forgot gets another place in another order.
-            let again = may_end && first.epoch != at.epoch;
+            let again =
+                promise.may_forget && first.epoch != at.epoch || self.is_over(at.epoch, promise);
             if first != at && !again {
                 let words = || format!("{name}: {mark} is both at {first:?} and at {at:?}");
                 verdict.find(Fault::Doubled, words);
@@ -126,7 +137,10 @@ impl Room {
                 if known.contains(mark) || is_before_history(viewer, *at, promise) {
                     continue;
                 }
-                if promise.may_forget && is_forgotten(viewer, *at) {
+                // Who went before the end of an order was seen may have been told of another life of it.
+                let forgotten = self.forgotten.contains(&(*mark, *at))
+                    || viewer.is_gone && self.is_over(at.epoch, promise);
+                if promise.may_forget && (forgotten || is_forgotten(viewer, *at)) {
                     verdict.forgotten += 1;
                     continue;
                 }
@@ -134,6 +148,46 @@ impl Room {
                 verdict.find(Fault::Lost, words);
             }
         }
+    }
+
+    /// Within a stage the order only goes up, and nothing comes twice; nor does it in a later stage.
+    fn judge_stages(
+        &self,
+        name: &str,
+        id: u64,
+        viewer: &Viewer,
+        promise: Promise,
+        verdict: &mut Verdict,
+    ) {
+        let mut seen = HashMap::new();
+        for stage in &viewer.stages {
+            let epoch = stage.from.epoch;
+            let mut last = stage.from.seq;
+            for (seq, mark) in &stage.heard {
+                verdict.heard += 1;
+                // What the store forgot is said again.
+                let again = seen.insert(*mark, epoch).is_some_and(|before| {
+                    before == epoch && !self.is_over(epoch, promise)
+                        || before != epoch && !promise.may_forget
+                });
+                if again {
+                    let words = || format!("{name}, viewer {id}: {mark} again, at {seq}");
+                    verdict.find(Fault::Doubled, words);
+                } else if *seq <= last {
+                    let words = || format!("{name}, viewer {id}: {mark} at {seq} after {last}");
+                    verdict.find(Fault::Disordered, words);
+                }
+                last = last.max(*seq);
+            }
+        }
+    }
+
+    /// The store gave up this order, and everyone who is there goes on from a snapshot of another. What it forgot
+    /// at the end of it may have been said again, and its places given again, before anybody noticed.
+    fn is_over(&self, epoch: u64, promise: Promise) -> bool {
+        let there = self.viewers.values().filter(|viewer| !viewer.is_gone);
+        let mut last = there.filter_map(|viewer| viewer.stages.last());
+        promise.may_forget && last.all(|stage| stage.from.epoch != epoch)
     }
 
     /// All who are there end with the same.
@@ -150,27 +204,6 @@ impl Room {
                 let words = || format!("{name}: viewer {first} ends at {end:?}, {id} at {other:?}");
                 verdict.find(Fault::Apart, words);
             }
-        }
-    }
-}
-
-/// Within a stage the order only goes up, and nothing comes twice; nor does it in a later stage, unless it was
-/// forgotten and said again.
-fn judge_stages(name: &str, id: u64, viewer: &Viewer, may_end: bool, verdict: &mut Verdict) {
-    let mut seen = HashSet::new();
-    for stage in &viewer.stages {
-        let mut last = stage.from.seq;
-        let order = may_end.then_some(stage.from.epoch);
-        for (seq, mark) in &stage.heard {
-            verdict.heard += 1;
-            if !seen.insert((order, *mark)) {
-                let words = || format!("{name}, viewer {id}: {mark} again, at {seq}");
-                verdict.find(Fault::Doubled, words);
-            } else if *seq <= last {
-                let words = || format!("{name}, viewer {id}: {mark} at {seq} after {last}");
-                verdict.find(Fault::Disordered, words);
-            }
-            last = last.max(*seq);
         }
     }
 }

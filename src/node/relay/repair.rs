@@ -16,7 +16,7 @@ use crate::backplane::{
 use crate::dialects::Dialect;
 use crate::domain::{Event, sessions};
 use crate::hub::Hub;
-use crate::ids::{Epoch, Position, Room};
+use crate::ids::{Epoch, EventId, Position, Room};
 use crate::node::roster::Roster;
 use crate::node::{ENDED, pack, snapshots};
 use crate::telemetry::metrics::metrics;
@@ -97,6 +97,11 @@ impl Worker {
             }
             let asked = local.asked.filter(|_| !local.track.restarting());
             if asked.is_some_and(|asked| is_behind(*at, asked)) {
+                local.waiting.extend(aboard);
+                return self.rotate(room, at.epoch);
+            }
+            if local.track.has_left(at.epoch) {
+                // The end of that order was lost: its seqs would be given a second time.
                 local.waiting.extend(aboard);
                 return self.rotate(room, at.epoch);
             }
@@ -184,7 +189,9 @@ impl Worker {
     }
 
     pub(super) fn fetch_log(&mut self, room: Room, since: Position, entering: bool) {
-        let kept = self.rooms.get(&room).and_then(|local| local.kept.clone());
+        let local = self.rooms.get(&room);
+        let kept = local.and_then(|local| local.kept.clone());
+        let last = local.and_then(|local| local.track.last());
         let remote = self.remote();
         self.jobs.spawn(async move {
             let result = async {
@@ -199,7 +206,7 @@ impl Worker {
                     }
                     remote.enter_all(&room, kept).await?;
                 }
-                fill(&remote.backplane, &room, since).await
+                fill(&remote.backplane, &room, since, last).await
             };
             let result = result.await;
             Note::Filled(room, result)
@@ -379,9 +386,35 @@ impl Remote {
     }
 }
 
-/// Reads the log; when it speaks of a text, the newest one with it.
-async fn fill(backplane: &SharedBackplane, room: &Room, since: Position) -> Result<Fill, Error> {
-    let replay = backplane.replay(room, since).await?;
+/// Reads the log; when it speaks of a text, the newest one with it. `last` is the event that was told at `since`.
+async fn fill(
+    backplane: &SharedBackplane,
+    room: &Room,
+    since: Position,
+    last: Option<EventId>,
+) -> Result<Fill, Error> {
+    // With it, one event more than is missing. A store that lost writes, and has been given as many since by others,
+    // is not behind; but at this place it has another event.
+    let back = u64::from(last.is_some());
+    let from = Position {
+        seq: since.seq.saturating_sub(back),
+        ..since
+    };
+    let mut replay = backplane.replay(room, from).await?;
+    if let (Some(last), Replay::Events(events)) = (last, &mut replay) {
+        let first = (!events.is_empty()).then(|| events.remove(0).id);
+        if first != Some(last) {
+            return Ok(Fill {
+                behind: true,
+                replay: Replay::Gone,
+                text: None,
+            });
+        }
+    }
+    if back > 0 && matches!(replay, Replay::Gone) {
+        // That event's time in the log was over, as in a room that was long quiet; what came since may be there.
+        replay = backplane.replay(room, since).await?;
+    }
     let speaks_of_text = match &replay {
         Replay::Events(events) => events.iter().any(|envelope| envelope.version.is_some()),
         Replay::Gone => false,

@@ -66,6 +66,11 @@ impl Track {
         self.known
     }
 
+    /// Which event that was, if it was delivered and not in a snapshot.
+    pub fn last(&self) -> Option<EventId> {
+        self.recent.back().copied()
+    }
+
     pub fn restarting(&self) -> bool {
         self.repair == Repair::Restarting
     }
@@ -206,6 +211,11 @@ impl Track {
         // Seqs go on from order to order.
         let seq = former.seq.max(at.seq);
         self.ended.push_back(Position { seq, ..former });
+    }
+
+    /// Whether everyone here went on from that order to another.
+    pub fn has_left(&self, epoch: Epoch) -> bool {
+        self.ended.iter().any(|order| order.epoch == epoch)
     }
 
     /// Further than it went the order lives again.

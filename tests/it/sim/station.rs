@@ -1,0 +1,391 @@
+//! One node's way to the store: every command takes its time, and some are lost, before or after they were done.
+//!
+//! It passes on to the store that all nodes share, and to their registry. A [`Flaw`] makes it break one promise on
+//! purpose, which shows that the checker would find a node that does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use collabd::backplane::memory::Memory;
+use collabd::backplane::{
+    Backplane, Beat, Change, Cluster, Committed, Created, Draft, Entry, Error, Exit, Fields, Held,
+    Link, NodeReport, Replay, Snapshot,
+};
+use collabd::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
+
+use super::ledger::Ledger;
+use super::registry::Registry;
+use super::wire::Cable;
+
+/// How long a command waits for an answer that does not come.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A promise that is broken on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flaw {
+    #[default]
+    None,
+    /// What is read from the log is blank: holes are passed over, not filled.
+    HolesStay,
+    /// Nobody knows that a command was done before.
+    TwiceIsTwo,
+    /// Nobody cares for the dead.
+    NoReaper,
+}
+
+/// How commands fare.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trip {
+    /// Each way takes up to this.
+    pub latency: Duration,
+    /// Share of the commands that get no answer; half of them were done.
+    pub lose: f64,
+}
+
+impl Trip {
+    pub const CALM: Self = Self {
+        latency: Duration::from_millis(3),
+        lose: 0.0,
+    };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Fine,
+    Cut,
+    /// The node is no more: whatever it still does hears nothing back.
+    Dead,
+}
+
+/// What all stations share.
+pub struct Place {
+    pub store: Memory,
+    pub registry: Registry,
+    pub ledger: Ledger,
+    pub flaw: Flaw,
+}
+
+pub struct Station {
+    place: Arc<Place>,
+    cable: Arc<Cable>,
+    link: watch::Sender<Link>,
+    state: Mutex<State>,
+    beaten: AtomicBool,
+    dead: Mutex<Vec<NodeId>>,
+}
+
+struct State {
+    rng: StdRng,
+    trip: Trip,
+    reach: Reach,
+}
+
+/// Which way a command is lost.
+#[derive(PartialEq, Eq)]
+enum Loss {
+    No,
+    Before,
+    After,
+}
+
+impl Station {
+    pub fn new(place: Arc<Place>, cable: Arc<Cable>, seed: u64, trip: Trip) -> Arc<Self> {
+        Arc::new(Self {
+            place,
+            cable,
+            link: watch::Sender::new(Link::Up),
+            state: Mutex::new(State {
+                rng: StdRng::seed_from_u64(seed),
+                trip,
+                reach: Reach::Fine,
+            }),
+            beaten: AtomicBool::new(false),
+            dead: Mutex::default(),
+        })
+    }
+
+    pub fn set_trip(&self, trip: Trip) {
+        self.state.lock().trip = trip;
+    }
+
+    /// The node and all it would do are gone.
+    pub fn die(&self) {
+        self.state.lock().reach = Reach::Dead;
+        self.cable.deafen();
+    }
+
+    /// Cuts the node off; it sees that after `notice`.
+    pub async fn cut(&self, time: Duration, notice: Duration) {
+        self.reach(Reach::Cut);
+        self.cable.deafen();
+        tokio::time::sleep(notice.min(time)).await;
+        if notice < time {
+            self.link.send_replace(Link::Away);
+            tokio::time::sleep(time - notice).await;
+        }
+        self.reach(Reach::Fine);
+        self.cable.mend();
+        // As on Redis: the rooms are listened to again, the link is up, then all is compared.
+        self.link.send_if_modified(|link| {
+            let was_away = *link != Link::Up;
+            *link = Link::Up;
+            was_away
+        });
+        self.cable.report(None);
+    }
+
+    fn reach(&self, reach: Reach) {
+        let mut state = self.state.lock();
+        if state.reach != Reach::Dead {
+            state.reach = reach;
+        }
+    }
+
+    /// Has a command done, with all that may happen to it on its way.
+    async fn ask<T>(&self, act: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let away = *self.link.borrow() != Link::Up;
+        let (there, back, loss) = {
+            let State { rng, trip, .. } = &mut *self.state.lock();
+            let loss = if !rng.random_bool(trip.lose) {
+                Loss::No
+            } else if rng.random_bool(0.5) {
+                Loss::Before
+            } else {
+                Loss::After
+            };
+            let mut way = || rng.random_range(Duration::ZERO..=trip.latency);
+            (way(), way(), loss)
+        };
+        if away {
+            self.pass().await?;
+            return Err(lost());
+        }
+        tokio::time::sleep(there).await;
+        self.pass().await?;
+        if loss == Loss::Before {
+            return Err(lost());
+        }
+        let answer = act.await;
+        tokio::time::sleep(back).await;
+        self.pass().await?;
+        if loss == Loss::After {
+            return Err(lost());
+        }
+        answer
+    }
+
+    /// The same for what the registry keeps, which never says no.
+    async fn note<T>(&self, act: impl FnOnce(&Registry) -> T) -> Result<T, Error> {
+        self.ask(async { Ok(act(&self.place.registry)) }).await
+    }
+
+    /// The log as the node reads it.
+    fn read(&self, mut replay: Replay) -> Replay {
+        if self.place.flaw == Flaw::HolesStay
+            && let Replay::Events(events) = &mut replay
+        {
+            for envelope in events {
+                envelope.event = Bytes::new();
+            }
+        }
+        replay
+    }
+
+    /// The way between node and store.
+    async fn pass(&self) -> Result<(), Error> {
+        let reach = self.state.lock().reach;
+        match reach {
+            Reach::Fine => Ok(()),
+            Reach::Dead => std::future::pending().await,
+            Reach::Cut => {
+                // Who knows that the store is away fails at once, who does not waits.
+                let mut link = self.link.subscribe();
+                let away = link.wait_for(|link| *link == Link::Away);
+                // Either way there is no answer.
+                let _ = tokio::time::timeout(PATIENCE, away).await;
+                Err(lost())
+            }
+        }
+    }
+}
+
+fn lost() -> Error {
+    Error::Unavailable("no answer".to_owned())
+}
+
+#[async_trait]
+impl Backplane for Station {
+    async fn commit(&self, room: &Room, mut change: Change) -> Result<Committed, Error> {
+        let once = change.once.clone();
+        if self.place.flaw == Flaw::TwiceIsTwo {
+            change.once = None;
+        }
+        self.ask(async {
+            let committed = self.place.store.commit(room, change).await?;
+            if let Some(once) = once {
+                self.place.ledger.note(room, once, &committed);
+            }
+            Ok(committed)
+        })
+        .await
+    }
+
+    async fn announce(
+        &self,
+        room: &Room,
+        draft: Draft,
+        member: Option<(SocketId, Bytes)>,
+    ) -> Result<(), Error> {
+        self.ask(self.place.store.announce(room, draft, member))
+            .await
+    }
+
+    async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error> {
+        self.ask(self.place.store.enter(room, entry)).await
+    }
+
+    async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error> {
+        self.ask(self.place.store.leave(room, exits)).await
+    }
+
+    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
+        self.ask(self.place.store.create(room, fields)).await
+    }
+
+    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+        self.ask(self.place.store.end(room, draft)).await
+    }
+
+    async fn standing(&self, room: &Room) -> Result<bool, Error> {
+        self.ask(self.place.store.standing(room)).await
+    }
+
+    async fn admitted(&self, room: &Room) -> Result<Vec<UserId>, Error> {
+        self.ask(self.place.store.admitted(room)).await
+    }
+
+    async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error> {
+        self.ask(self.place.store.snapshot(room)).await
+    }
+
+    async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        let replay = self.ask(self.place.store.replay(room, since)).await?;
+        Ok(self.read(replay))
+    }
+
+    async fn recent(&self, room: &Room, since: Position) -> Result<Replay, Error> {
+        let recent = self.ask(self.place.store.recent(room, since)).await?;
+        Ok(self.read(recent))
+    }
+
+    async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {
+        self.ask(self.place.store.position(room)).await
+    }
+
+    async fn rotate(&self, room: &Room, from: Epoch) -> Result<(), Error> {
+        self.ask(self.place.store.rotate(room, from)).await
+    }
+
+    async fn listen(&self, room: &Room) -> Result<(), Error> {
+        self.ask(async {
+            self.cable.listen(room);
+            self.place.store.listen(room).await
+        })
+        .await
+    }
+
+    async fn unlisten(&self, room: &Room) {
+        // Others may listen: the store goes on speaking.
+        self.cable.unlisten(room);
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    fn kind(&self) -> &'static str {
+        "simulated"
+    }
+
+    async fn close(&self) {
+        self.cable.deafen();
+    }
+}
+
+#[async_trait]
+impl Cluster for Station {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn beat(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error> {
+        let known = self.beaten.load(Ordering::Relaxed);
+        let beat = self
+            .note(|registry| registry.beat(node, report, known))
+            .await?;
+        self.beaten.store(true, Ordering::Relaxed);
+        self.dead.lock().clone_from(&beat.dead);
+        Ok(beat)
+    }
+
+    async fn depart(&self, node: NodeId, within: Duration) -> Result<(), Error> {
+        self.note(|registry| registry.depart(node, within)).await
+    }
+
+    async fn hold(&self, node: NodeId, rooms: &[Room]) -> Result<(), Error> {
+        self.note(|registry| registry.hold(node, rooms)).await
+    }
+
+    async fn release(&self, node: NodeId, room: &Room) {
+        // Best effort: one too many costs the reaper a look.
+        let _ = self.note(|registry| registry.release(node, room)).await;
+    }
+
+    async fn holdings(&self, node: NodeId) -> Result<Vec<Room>, Error> {
+        self.note(|registry| registry.holdings(node)).await
+    }
+
+    async fn held(&self, node: NodeId, room: &Room, from: Option<String>) -> Result<Held, Error> {
+        self.ask(self.place.store.held(node, room, from)).await
+    }
+
+    async fn claim(&self, dead: NodeId, by: NodeId, time: Duration) -> Result<bool, Error> {
+        if self.place.flaw == Flaw::NoReaper && dead != by {
+            return Ok(false);
+        }
+        self.note(|registry| registry.claim(dead, by, time)).await
+    }
+
+    async fn forget(&self, dead: NodeId) -> Result<(), Error> {
+        self.note(|registry| registry.forget(dead)).await
+    }
+
+    async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {
+        let dead = self.dead.lock().clone();
+        self.ask(async { self.place.registry.admit(user, socket, most, &dead) })
+            .await
+    }
+
+    async fn dismiss(&self, user: &UserId, socket: SocketId) -> Result<(), Error> {
+        self.note(|registry| registry.dismiss(user, socket)).await
+    }
+
+    async fn vacate(&self, user: &UserId, node: NodeId) -> Result<(), Error> {
+        self.note(|registry| registry.vacate(user, node)).await
+    }
+
+    async fn revoke(&self, token: &str, time: Duration) -> Result<(), Error> {
+        self.ask(self.place.store.revoke(token, time)).await
+    }
+
+    async fn is_revoked(&self, token: &str) -> Result<bool, Error> {
+        self.ask(self.place.store.is_revoked(token)).await
+    }
+}
