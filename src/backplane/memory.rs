@@ -432,6 +432,10 @@ impl Backplane for Memory {
         self.link.subscribe()
     }
 
+    fn hears(&self) -> bool {
+        true
+    }
+
     fn kind(&self) -> &'static str {
         "memory"
     }

@@ -242,8 +242,12 @@ pub trait Backplane: Cluster {
     /// Stops hearing the room. Idempotent; best effort.
     async fn unlisten(&self, room: &Room);
 
-    /// Whether commands and listening work, as it changes.
+    /// Whether commands and listening work, as it changes. Up while any part of the backplane is; up said again: a
+    /// part was away, is back, and may have lost what this node wrote there.
     fn link(&self) -> watch::Receiver<Link>;
+
+    /// False when commands work and yet nothing that is published is heard.
+    fn hears(&self) -> bool;
 
     /// `memory` or `redis`, for people and tests.
     fn kind(&self) -> &'static str;

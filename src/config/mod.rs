@@ -266,6 +266,7 @@ impl Reader<'_> {
             key_prefix,
             command_timeout: self.seconds("COMMAND_TIMEOUT"),
             lease: self.seconds("LEASE"),
+            probe_silence: self.seconds("PROBE_SILENCE"),
         };
         let (name, why) = match redis::check(&config) {
             Ok(()) => return Some(Some(config)),

@@ -55,6 +55,7 @@ fn redis_config(url: String) -> RedisConfig {
         key_prefix: "t-".to_owned(),
         command_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(10),
+        probe_silence: Duration::from_secs(10),
     }
 }
 

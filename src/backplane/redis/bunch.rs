@@ -8,8 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fred::clients::{Client, WithOptions};
-use fred::interfaces::ClientLike;
+use fred::error::Error as RedisError;
 use fred::types::{Key, Value};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -18,6 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::scripts::Scripts;
+use super::shard::Commands;
+use super::shards::has_moved;
 use super::{int, unavailable};
 use crate::backplane::Error;
 use crate::bunching::Bunching;
@@ -29,7 +30,14 @@ const BUNCH: usize = 32;
 struct Call {
     keys: Vec<Key>,
     args: Vec<Value>,
-    done: oneshot::Sender<Result<String, Error>>,
+    done: oneshot::Sender<Result<String, Failed>>,
+}
+
+/// Why a commit has no answer.
+pub enum Failed {
+    /// Another server has the keys: nothing was done. Keys and arguments as they were given.
+    Moved(Vec<Key>, Vec<Value>),
+    Otherwise(Error),
 }
 
 pub struct Bunches {
@@ -38,18 +46,20 @@ pub struct Bunches {
 }
 
 impl Bunches {
-    pub fn start(client: WithOptions<Client>, scripts: Arc<Scripts>, waiting: usize) -> Self {
+    /// At most so many are waiting. On a cluster only those of one slot go together.
+    pub fn start(client: Commands, scripts: Arc<Scripts>, waiting: usize, clustered: bool) -> Self {
         let (calls, queue) = mpsc::channel(waiting);
+        let sending = send(client, scripts, queue, clustered);
         Self {
             calls,
-            task: Mutex::new(Some(tokio::spawn(send(client, scripts, queue)))),
+            task: Mutex::new(Some(tokio::spawn(sending))),
         }
     }
 
     /// The script's answer to this commit.
-    pub async fn commit(&self, keys: Vec<Key>, args: Vec<Value>) -> Result<String, Error> {
+    pub async fn commit(&self, keys: Vec<Key>, args: Vec<Value>) -> Result<String, Failed> {
         let (done, answer) = oneshot::channel();
-        let refused = |why: &str| Error::Unavailable(why.to_owned());
+        let refused = |why: &str| Failed::Otherwise(Error::Unavailable(why.to_owned()));
         self.calls
             .try_send(Call { keys, args, done })
             .map_err(|_| refused("too many commits are waiting"))?;
@@ -66,11 +76,23 @@ impl Bunches {
     }
 }
 
-async fn send(client: WithOptions<Client>, scripts: Arc<Scripts>, mut queue: mpsc::Receiver<Call>) {
+impl Drop for Bunches {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut() {
+            task.abort();
+        }
+    }
+}
+
+async fn send(
+    client: Commands,
+    scripts: Arc<Scripts>,
+    mut queue: mpsc::Receiver<Call>,
+    clustered: bool,
+) {
     let mut bunching = Bunching::default();
     let mut under_way = FuturesUnordered::new();
     let mut batch = Vec::with_capacity(BUNCH);
-    let clustered = client.is_clustered();
     loop {
         tokio::select! {
             // What is under way first: a call is sent when it is first polled.
@@ -103,25 +125,71 @@ fn by_slot(calls: Vec<Call>) -> HashMap<u16, Vec<Call>> {
     bunches
 }
 
-async fn call(client: &WithOptions<Client>, scripts: &Scripts, calls: Vec<Call>) {
-    let mut keys = Vec::with_capacity(calls.len() * 5);
-    let mut args = Vec::with_capacity(calls.len() * 9);
-    let mut waiting = Vec::with_capacity(calls.len());
-    for call in calls {
-        args.push(int(call.keys.len() as u64));
-        args.push(int(call.args.len() as u64));
-        keys.extend(call.keys);
-        args.extend(call.args);
-        waiting.push(call.done);
+/// Calls that go to Redis as one.
+struct Bunch {
+    keys: Vec<Key>,
+    args: Vec<Value>,
+    waiting: Vec<Waiting>,
+}
+
+/// Whoever waits for an answer, and how many of the keys and arguments are its own.
+struct Waiting {
+    keys: usize,
+    args: usize,
+    done: oneshot::Sender<Result<String, Failed>>,
+}
+
+impl Bunch {
+    fn of(calls: Vec<Call>) -> Self {
+        let mut bunch = Self {
+            keys: Vec::with_capacity(calls.len() * 5),
+            args: Vec::with_capacity(calls.len() * 11),
+            waiting: Vec::with_capacity(calls.len()),
+        };
+        for call in calls {
+            let (keys, args) = (call.keys.len(), call.args.len());
+            bunch.args.push(int(keys as u64));
+            bunch.args.push(int(args as u64));
+            bunch.keys.extend(call.keys);
+            bunch.args.extend(call.args);
+            let done = call.done;
+            bunch.waiting.push(Waiting { keys, args, done });
+        }
+        bunch
     }
-    let answer = scripts.commit.run(client, keys, args).await;
-    let answer = answer
-        .map(|lines| lines.as_str().unwrap_or_default().to_string())
-        .map_err(unavailable);
-    let mut lines = answer.as_deref().unwrap_or_default().split('\n');
-    for done in waiting {
-        let line = lines.next().unwrap_or_default().to_owned();
-        // Whoever asked may be gone.
-        let _ = done.send(answer.as_ref().map(|_| line).map_err(Clone::clone));
+
+    // Whoever asked may be gone: nobody is told then.
+    fn answer(self, answer: Result<Value, RedisError>) {
+        match answer {
+            Ok(lines) => {
+                let lines = lines.as_str().unwrap_or_default();
+                let mut lines = lines.split('\n');
+                for waiting in self.waiting {
+                    let line = lines.next().unwrap_or_default().to_owned();
+                    let _ = waiting.done.send(Ok(line));
+                }
+            }
+            Err(error) if has_moved(&error) => {
+                let (mut keys, mut args) = (self.keys.into_iter(), self.args.into_iter());
+                for waiting in self.waiting {
+                    let keys = keys.by_ref().take(waiting.keys).collect();
+                    // Before them is written how many there are.
+                    let args = args.by_ref().skip(2).take(waiting.args).collect();
+                    let _ = waiting.done.send(Err(Failed::Moved(keys, args)));
+                }
+            }
+            Err(error) => {
+                let error = unavailable(error);
+                for waiting in self.waiting {
+                    let _ = waiting.done.send(Err(Failed::Otherwise(error.clone())));
+                }
+            }
+        }
     }
+}
+
+async fn call(client: &Commands, scripts: &Scripts, calls: Vec<Call>) {
+    let bunch = Bunch::of(calls);
+    let answer = scripts.commit.run(client, &bunch.keys, &bunch.args).await;
+    bunch.answer(answer);
 }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
 use fred::interfaces::LuaInterface;
 use fred::types::{Key, Value};
 use fred::util::sha1_hash;
 
+use super::shard::Commands;
 use crate::backplane::Keep;
 use crate::telemetry::metrics::{OpMetrics, metrics};
 
@@ -101,9 +101,9 @@ impl Script {
     /// knew it: its source is sent once, to whoever has the keys, and is known there from then on.
     pub async fn run(
         &self,
-        client: &WithOptions<Client>,
-        keys: Vec<Key>,
-        args: Vec<Value>,
+        client: &Commands,
+        keys: &[Key],
+        args: &[Value],
     ) -> Result<Value, RedisError> {
         let started = Instant::now();
         let answer = self.call(client, keys, args).await;
@@ -113,19 +113,25 @@ impl Script {
 
     async fn call(
         &self,
-        client: &WithOptions<Client>,
-        keys: Vec<Key>,
-        args: Vec<Value>,
+        client: &Commands,
+        keys: &[Key],
+        args: &[Value],
     ) -> Result<Value, RedisError> {
-        // Keys and arguments are reference counted: the copies for a second call cost little.
+        // Keys and arguments are reference counted: copies cost little.
         let first = client
-            .evalsha(self.hash.as_str(), keys.clone(), args.clone())
+            .evalsha(self.hash.as_str(), keys.to_vec(), args.to_vec())
             .await;
         match first {
-            Err(error) if error.details().starts_with("NOSCRIPT") => {
+            Err(error) if is_unknown(&error) => {
+                let (keys, args) = (keys.to_vec(), args.to_vec());
                 client.eval(self.source.as_str(), keys, args).await
             }
             answer => answer,
         }
     }
+}
+
+/// Whether a server does not know the script.
+fn is_unknown(error: &RedisError) -> bool {
+    error.details().starts_with("NOSCRIPT")
 }

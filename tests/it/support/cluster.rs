@@ -120,6 +120,8 @@ fn server(bus: &str) -> RedisServer {
         let mut options = forgetful(&["--port", &port, "--cluster-port", bus]);
         options.extend(["--cluster-enabled", "yes", "--cluster-node-timeout"].map(str::to_owned));
         options.push(NODE_TIMEOUT_MS.to_owned());
+        // By default no master serves anybody while one is gone.
+        options.extend(["--cluster-require-full-coverage", "no"].map(str::to_owned));
         options.extend(limited_user());
         options
     })
