@@ -21,6 +21,7 @@ use crate::support::redis::RedisServer;
 use crate::support::secured::{LOGIN, Secured};
 use crate::support::sentinel::Watched;
 
+mod hearing;
 mod nodes;
 mod topologies;
 

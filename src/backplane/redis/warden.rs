@@ -277,6 +277,7 @@ impl Warden {
                     "what is published is not heard: listening begins anew"
                 );
                 self.shard.becomes_deaf(true);
+                self.shards.settle(Vec::new());
                 begin_anew(&self.shard.subscriber).await;
                 false
             }
