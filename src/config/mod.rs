@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use self::parse::{Bad, Given};
 pub use self::settings::{SETTINGS, Setting};
+use crate::backplane::redis::Durability;
 use crate::backplane::{Keep, redis};
 use crate::domain::Limits;
 use crate::telemetry::{LogConfig, LogFormat};
@@ -255,6 +256,7 @@ impl Reader<'_> {
 
     fn redis(&mut self) -> Option<Option<redis::Config>> {
         let url = self.text("REDIS_URL");
+        let durability = self.choice("DURABILITY")?;
         if url.is_empty() {
             return Some(None);
         }
@@ -267,6 +269,10 @@ impl Reader<'_> {
             command_timeout: self.seconds("COMMAND_TIMEOUT"),
             lease: self.seconds("LEASE"),
             probe_silence: self.seconds("PROBE_SILENCE"),
+            durability: match durability {
+                "replica" => Durability::Replica,
+                _ => Durability::Master,
+            },
         };
         let (name, why) = match redis::check(&config) {
             Ok(()) => return Some(Some(config)),

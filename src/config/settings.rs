@@ -233,6 +233,12 @@ pub const SETTINGS: &[Setting] = &[
         "Wait for Redis before a command counts as failed",
     ),
     setting(
+        "DURABILITY",
+        "master",
+        Choice(&["master", "replica"]),
+        "Who must have a commit before it is acknowledged. With `replica` one that no replica has within COMMAND_TIMEOUT answers `backplane_unavailable`; repeated with its id it happens once",
+    ),
+    setting(
         "PROBE_SILENCE",
         "10",
         Seconds(0.2, 3_600.0),

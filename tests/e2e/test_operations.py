@@ -328,6 +328,8 @@ BAD_SETTINGS = {
     "MESSAGE_QUEUE_SIZE": ["0", "x"],
     "MAX_CONNECTIONS": ["0", "all"],
     "SESSION_AUTOCREATE": ["maybe"],
+    "DURABILITY": ["disk", "Replica"],
+    "PROBE_SILENCE": ["0", "never"],
 }
 
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use collabd::backplane::memory::Memory;
-use collabd::backplane::redis::{Config as RedisConfig, Redis};
+use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
     Audience, Backplane, Change, Created, Draft, Entry, Error, Exit, Fields, Keep, Link,
     NodeReport, Replay,
@@ -21,6 +21,7 @@ use crate::support::redis::RedisServer;
 use crate::support::secured::{LOGIN, Secured};
 use crate::support::sentinel::Watched;
 
+mod durability;
 mod hearing;
 mod nodes;
 mod topologies;
@@ -57,6 +58,7 @@ fn redis_config(url: String) -> RedisConfig {
         command_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(10),
         probe_silence: Duration::from_secs(10),
+        durability: Durability::Master,
     }
 }
 

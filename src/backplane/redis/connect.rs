@@ -16,6 +16,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::durable::Durability;
+
 /// How to reach Redis, and for how long to wait.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -28,6 +30,7 @@ pub struct Config {
     pub lease: Duration,
     /// Silence after which it is tried whether anything can be heard.
     pub probe_silence: Duration,
+    pub durability: Durability,
 }
 
 /// Commands waiting for Redis beyond this fail at once.

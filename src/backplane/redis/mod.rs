@@ -9,6 +9,7 @@
 mod bunch;
 mod cluster;
 mod connect;
+mod durable;
 mod keys;
 mod listener;
 mod probe;
@@ -33,6 +34,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::connect::{Config, Wrong, check};
+pub use self::durable::Durability;
 use self::keys::Keys;
 use self::scripts::{Script, Scripts};
 use self::shards::Shards;
@@ -92,14 +94,7 @@ impl Redis {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
-        match self.shards.run(script, &keys, &args).await? {
-            Value::Array(parts) => Ok(parts),
-            other => Err(Error::Unavailable(format!(
-                "{} answered {:?}, not a list",
-                script.op,
-                other.kind()
-            ))),
-        }
+        parts(script, self.shards.run(script, &keys, &args).await?)
     }
 
     /// Runs a script whose answer begins with a word.
@@ -109,12 +104,37 @@ impl Redis {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
-        let parts = self.run(script, keys, args).await?;
-        match parts.first().and_then(Value::as_str).as_deref() {
-            Some("missing") => Err(Error::Missing),
-            Some("ended") => Err(Error::Ended),
-            _ => Ok(parts),
-        }
+        told(self.run(script, keys, args).await?)
+    }
+
+    /// The same for what is to be kept as commits are.
+    async fn write(
+        &self,
+        script: &Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Vec<Value>, Error> {
+        let answer = self.shards.write(script, &keys, &args).await?;
+        told(parts(script, answer)?)
+    }
+}
+
+fn parts(script: &Script, answer: Value) -> Result<Vec<Value>, Error> {
+    match answer {
+        Value::Array(parts) => Ok(parts),
+        other => Err(Error::Unavailable(format!(
+            "{} answered {:?}, not a list",
+            script.op,
+            other.kind()
+        ))),
+    }
+}
+
+fn told(parts: Vec<Value>) -> Result<Vec<Value>, Error> {
+    match parts.first().and_then(Value::as_str).as_deref() {
+        Some("missing") => Err(Error::Missing),
+        Some("ended") => Err(Error::Ended),
+        _ => Ok(parts),
     }
 }
 
@@ -291,7 +311,7 @@ impl Backplane for Redis {
             keys.members(),
             keys.users(),
         ];
-        match self.ask(&self.scripts.create, named, args).await {
+        match self.write(&self.scripts.create, named, args).await {
             Ok(parts) if parts.first().and_then(Value::as_str).as_deref() == Some("new") => {
                 Ok(Created::New)
             }
@@ -307,7 +327,7 @@ impl Backplane for Redis {
             bin(draft.front(self.version(), &room.to_string(), None)),
             Value::Integer(draft.at),
         ];
-        self.ask(&self.scripts.end, all(&keys), args).await?;
+        self.write(&self.scripts.end, all(&keys), args).await?;
         Ok(())
     }
 

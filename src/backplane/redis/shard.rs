@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::Message;
 use fred::types::config::{Options, Server};
+use fred::types::{Key, Message, Value};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
@@ -19,9 +19,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bunch::Bunches;
 use super::connect::{
-    MAX_WAITING_COMMANDS, MAX_WAITING_MESSAGES, MAX_WAITING_MESSAGES_EACH, MAX_WAITING_NOTICES, Way,
+    MAX_WAITING_COMMANDS, MAX_WAITING_MESSAGES, MAX_WAITING_MESSAGES_EACH, MAX_WAITING_NOTICES,
+    UNRESPONSIVE, Way,
 };
-use super::scripts::Scripts;
+use super::durable::{Durability, Durable, not_replicated};
+use super::scripts::{Script, Scripts};
 
 /// A client whose commands fail at once while it is not connected.
 pub type Commands = WithOptions<Client>;
@@ -41,6 +43,8 @@ pub struct Shard {
     pub commands: Commands,
     pub subscriber: Client,
     pub bunches: Bunches,
+    /// For what counts only when a replica has it.
+    durable: Option<Arc<Durable>>,
     /// Commands are answered.
     answering: watch::Sender<bool>,
     /// Commands are answered, and all its rooms are heard.
@@ -65,6 +69,7 @@ impl Shard {
         way: &Way,
         scripts: &Arc<Scripts>,
         timeout: Duration,
+        durability: Durability,
         server: Option<&Server>,
     ) -> Result<Arc<Self>, RedisError> {
         static IDS: AtomicU64 = AtomicU64::new(0);
@@ -78,6 +83,13 @@ impl Shard {
             timeout: Some(timeout),
             ..Options::default()
         });
+        let durable = match durability {
+            Durability::Master => None,
+            Durability::Replica => Some(Arc::new(Durable {
+                client: way.to(server, MAX_WAITING_NOTICES).build()?,
+                patience: timeout,
+            })),
+        };
         Ok(Arc::new(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             name: server.map_or_else(|| "redis".to_owned(), Server::to_string),
@@ -85,11 +97,13 @@ impl Shard {
             subscriber: way.to(server, messages).build()?,
             bunches: Bunches::start(
                 commands.clone(),
+                durable.clone(),
                 scripts.clone(),
                 MAX_WAITING_COMMANDS,
                 server.is_some(),
             ),
             client,
+            durable,
             commands,
             answering: watch::Sender::new(false),
             whole: AtomicBool::new(false),
@@ -106,7 +120,8 @@ impl Shard {
     /// Connects, and stays connected until it is closed.
     pub fn connect(&self) {
         let mut connections = self.connections.lock();
-        for client in [&self.client, &self.subscriber] {
+        let durable = self.durable.as_ref().map(|durable| &durable.client);
+        for client in [&self.client, &self.subscriber].into_iter().chain(durable) {
             connections.spawn(stay_connected(self.name.clone(), client.clone()));
         }
     }
@@ -114,6 +129,35 @@ impl Shard {
     /// A task that ends with the shard.
     pub fn keep(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.lock().spawn(task);
+    }
+
+    /// Runs a script whose word is kept as commits are.
+    pub async fn write(
+        &self,
+        script: &Script,
+        keys: &[Key],
+        args: &[Value],
+    ) -> Result<Value, RedisError> {
+        let Some(durable) = &self.durable else {
+            return script.run(&self.commands, keys, args).await;
+        };
+        let (mut answers, replicated) =
+            durable.run(script, &[(keys, args)], durable.patience).await;
+        match answers.pop() {
+            Some(Ok(_)) if !replicated => Err(not_replicated()),
+            Some(answer) => answer,
+            None => Err(not_replicated()),
+        }
+    }
+
+    /// Whether there is a connection for what waits for a replica, if that is asked for; it may take a moment.
+    pub async fn can_write(&self) -> bool {
+        let Some(durable) = &self.durable else {
+            return true;
+        };
+        let connected = durable.client.wait_for_connect();
+        let connected = tokio::time::timeout(UNRESPONSIVE, connected).await;
+        durable.client.is_connected() || matches!(connected, Ok(Ok(())))
     }
 
     pub fn is_answering(&self) -> bool {
@@ -206,7 +250,13 @@ impl Shard {
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.shutdown().await;
         self.bunches.close().await;
-        let quit = async { tokio::join!(self.client.quit(), self.subscriber.quit()) };
+        let durable = async {
+            match &self.durable {
+                Some(durable) => durable.client.quit().await,
+                None => Ok(()),
+            }
+        };
+        let quit = async { tokio::join!(self.client.quit(), self.subscriber.quit(), durable) };
         // Nothing to be done about a server that is away when we leave.
         let _ = tokio::time::timeout(LEAVING, quit).await;
         let mut connections = std::mem::take(&mut *self.connections.lock());

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::bunch::Failed;
 use super::connect::{Config, Way};
+use super::durable::Durability;
 use super::listener::{Rooms, hear};
 use super::scripts::{Script, Scripts};
 use super::shard::Shard;
@@ -36,6 +37,7 @@ pub struct Shards {
     pub prefix: String,
     pub command_timeout: Duration,
     pub probe_silence: Duration,
+    durability: Durability,
     /// What this node's probing channels are named by.
     pub name: String,
     pub ear: Arc<dyn Ear>,
@@ -69,6 +71,7 @@ impl Shards {
             prefix: config.key_prefix.clone(),
             command_timeout: config.command_timeout,
             probe_silence: config.probe_silence,
+            durability: config.durability,
             name: format!("{:016x}", Epoch::random().0),
             ear,
             rooms: Rooms::default(),
@@ -92,7 +95,8 @@ impl Shards {
 
     /// A new shard, with those who look after it.
     pub fn begin(self: &Arc<Self>, server: Option<&Server>) -> Result<Arc<Shard>, RedisError> {
-        let shard = Shard::new(&self.way, &self.scripts, self.command_timeout, server)?;
+        let (timeout, durability) = (self.command_timeout, self.durability);
+        let shard = Shard::new(&self.way, &self.scripts, timeout, durability, server)?;
         // Taken before connecting, so that nothing said on connecting is missed.
         let messages = shard.messages();
         let warden = Warden::new(self.clone(), shard.clone());
@@ -160,13 +164,25 @@ impl Shards {
         keys: &[Key],
         args: &[Value],
     ) -> Result<Value, Error> {
-        let Some(first) = keys.first() else {
-            return Err(Error::Unavailable(format!("{} names no key", script.op)));
-        };
+        let first = first(script, keys)?;
         let run = self.ask(first, |shard| async move {
             script.run(&shard.commands, keys, args).await
         });
         run.await
+    }
+
+    /// The same for what is to be kept as commits are.
+    pub async fn write(
+        self: &Arc<Self>,
+        script: &Script,
+        keys: &[Key],
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        let first = first(script, keys)?;
+        let written = self.ask(first, |shard| async move {
+            shard.write(script, keys, args).await
+        });
+        written.await
     }
 
     /// The commit script's answer for this one commit.
@@ -281,4 +297,9 @@ impl Shards {
 /// Whether another server has the key, so that nothing was done.
 pub fn has_moved(error: &RedisError) -> bool {
     error.details().starts_with("MOVED ")
+}
+
+fn first<'a>(script: &Script, keys: &'a [Key]) -> Result<&'a Key, Error> {
+    let first = keys.first();
+    first.ok_or_else(|| Error::Unavailable(format!("{} names no key", script.op)))
 }

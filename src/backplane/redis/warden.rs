@@ -49,10 +49,12 @@ struct Events {
 }
 
 impl Events {
-    /// Connections made until now are no loss to what begins now.
-    fn forget_connections(&mut self) {
+    /// What happened to connections until now is no loss to what begins now.
+    fn forget(&mut self) {
         self.commands = self.commands.resubscribe();
         self.listening = self.listening.resubscribe();
+        self.command_errors = self.command_errors.resubscribe();
+        self.listening_errors = self.listening_errors.resubscribe();
     }
 }
 
@@ -101,7 +103,11 @@ impl Warden {
             tokio::select! {
                 _ = self.events.commands.recv() => self.stale = true,
                 _ = self.events.listening.recv() => self.stale = true,
-                error = self.events.command_errors.recv() => self.failed("commands", error),
+                error = self.events.command_errors.recv() => {
+                    // The library still calls itself connected for a moment, and keeps what is asked meanwhile.
+                    self.shard.answers(false);
+                    self.failed("commands", error);
+                }
                 error = self.events.listening_errors.recv() => self.failed("listening", error),
                 () = self.shard.wake.notified() => woken = true,
                 _ = ping.tick() => {}
@@ -112,7 +118,6 @@ impl Warden {
                 self.away(commands);
             } else if self.stale {
                 self.away(self.shard.is_answering());
-                self.events.forget_connections();
                 self.stale = !self.restore().await;
             } else if woken {
                 self.stale = !self.take_over().await;
@@ -125,10 +130,11 @@ impl Warden {
     }
 
     fn failed(
-        &self,
+        &mut self,
         connection: &'static str,
         error: Result<(RedisError, Option<Server>), RecvError>,
     ) {
+        self.stale = true;
         if let Ok((error, _)) = error {
             tracing::warn!(server = self.shard.name, connection, %error, "redis connection failed");
         }
@@ -150,9 +156,11 @@ impl Warden {
         let (commands, listening) =
             tokio::join!(insist(&self.shard.client), insist(&self.shard.subscriber));
         self.shard.answers(commands);
-        if !commands || !listening {
+        if !commands || !listening || !self.shard.can_write().await {
             return false;
         }
+        // What comes is asked of the connections there are now, whatever became of former ones.
+        self.events.forget();
         self.shard.begin_life();
         self.channel = None;
         self.take_over().await
