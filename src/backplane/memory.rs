@@ -424,6 +424,10 @@ impl Backplane for Memory {
         Ok(())
     }
 
+    async fn listen_again(&self, _: &Room) {
+        // Nothing is lost on the way.
+    }
+
     async fn unlisten(&self, room: &Room) {
         self.with(room, |stored| stored.listened = false);
     }

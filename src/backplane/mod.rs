@@ -239,6 +239,9 @@ pub trait Backplane: Cluster {
     /// Hears the room from now on; returns when that is confirmed. Idempotent.
     async fn listen(&self, room: &Room) -> Result<(), Error>;
 
+    /// Something of the room was not heard: subscribes to it once more, if it is listened to. Best effort.
+    async fn listen_again(&self, room: &Room);
+
     /// Stops hearing the room. Idempotent; best effort.
     async fn unlisten(&self, room: &Room);
 

@@ -256,7 +256,10 @@ impl Reader<'_> {
 
     fn redis(&mut self) -> Option<Option<redis::Config>> {
         let url = self.text("REDIS_URL");
-        let durability = self.choice("DURABILITY")?;
+        // Seen to also when nothing comes of them: a wrong word is a wrong word.
+        let durability = self.choice("DURABILITY");
+        let command_timeout = self.seconds("COMMAND_TIMEOUT");
+        let probe_silence = self.seconds("PROBE_SILENCE");
         if url.is_empty() {
             return Some(None);
         }
@@ -266,10 +269,10 @@ impl Reader<'_> {
             url,
             ca: (!ca.is_empty()).then(|| PathBuf::from(ca)),
             key_prefix,
-            command_timeout: self.seconds("COMMAND_TIMEOUT"),
+            command_timeout,
             lease: self.seconds("LEASE"),
-            probe_silence: self.seconds("PROBE_SILENCE"),
-            durability: match durability {
+            probe_silence,
+            durability: match durability? {
                 "replica" => Durability::Replica,
                 _ => Durability::Master,
             },

@@ -84,13 +84,16 @@ def test_a_node_that_hears_nothing_is_not_ready(own_children, session):
     """Everybody is sent to a node that takes commands and is deaf; or none is left when Redis is away."""
     redis = own_children.redis()
     proxy = DeafProxy(redis.port)
-    node = own_children.node(REDIS_URL=f"redis://127.0.0.1:{proxy.port}", PROBE_SILENCE=1)
+    node = own_children.node(REDIS_URL=f"redis://127.0.0.1:{proxy.port}", PROBE_SILENCE=2)
     assert node.get("/readyz").status == 200
     proxy.deaf = True
     eventually(lambda: node.get("/readyz").status == 503, "the node knows that it is deaf")
     assert "hears nothing" in node.get("/readyz").json["detail"]
     assert node.get("/health/redis").status == 503
     eventually(lambda: "collab_backplane_connected 0" in node.metrics(), "the metric says so")
+    # Nothing is taken while the node listens anew, which it does from time to time.
+    anew = node.log().count("redis is connected")
+    eventually(lambda: node.log().count("redis is connected") > anew, "the node listens anew")
     with Peer(node, session, "ann") as ann:
         assert ann.ask("chat", message="taken all the same")["type"] == "ack"
     redis.stop()
@@ -103,6 +106,18 @@ def test_a_node_that_hears_nothing_is_not_ready(own_children, session):
     with Peer(node, session, "bob") as bob:
         bob.ask("chat", message="hello")
     proxy.close()
+
+
+def test_a_redis_that_forgets_is_warned_of_once(own_children):
+    """What was acknowledged is gone after a restart, and nobody had said so; or it is said again and again."""
+    redis = own_children.redis(options=["--maxmemory-policy", "allkeys-lru"])
+    node = own_children.node(REDIS_URL=redis.url)
+    for warning in ("appendonly is off", "maxmemory-policy is allkeys-lru"):
+        eventually(lambda: warning in node.log(), warning)
+    redis.client.client_kill_filter(_type="pubsub")
+    eventually(lambda: node.log().count("redis is connected") == 2, "the node is connected anew")
+    node.get("/health/redis")
+    assert node.log().count("appendonly is off") == 1
 
 
 def test_the_service_card(node):
@@ -328,7 +343,7 @@ BAD_SETTINGS = {
     "MESSAGE_QUEUE_SIZE": ["0", "x"],
     "MAX_CONNECTIONS": ["0", "all"],
     "SESSION_AUTOCREATE": ["maybe"],
-    "DURABILITY": ["disk", "Replica"],
+    "DURABILITY": ["disk", "replicas"],
     "PROBE_SILENCE": ["0", "never"],
 }
 

@@ -53,6 +53,24 @@ impl Rooms {
 impl Shards {
     pub async fn listen(self: &Arc<Self>, room: &Room) -> Result<(), Error> {
         self.rooms.0.lock().entry(room.clone()).or_default();
+        let confirmed = self.subscribe(room).await;
+        if confirmed.is_err() {
+            self.rooms.0.lock().remove(room);
+        }
+        confirmed
+    }
+
+    /// A slot that moves there and back takes its subscriptions with it, and looks as if nothing had happened.
+    pub async fn listen_again(self: &Arc<Self>, room: &Room) {
+        if !self.rooms.0.lock().contains_key(room) {
+            return;
+        }
+        if let Err(error) = self.subscribe(room).await {
+            tracing::debug!(%room, %error, "subscribing once more failed");
+        }
+    }
+
+    async fn subscribe(self: &Arc<Self>, room: &Room) -> Result<(), Error> {
         let channel = self.channel(room);
         let key = Key::from(channel.as_str());
         let confirmed = self.ask(&key, |shard| {
@@ -67,11 +85,7 @@ impl Shards {
                 Ok(())
             }
         });
-        let confirmed = confirmed.await;
-        if confirmed.is_err() {
-            self.rooms.0.lock().remove(room);
-        }
-        confirmed
+        confirmed.await
     }
 
     pub async fn unlisten(self: &Arc<Self>, room: &Room) {

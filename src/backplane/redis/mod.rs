@@ -6,6 +6,7 @@
 //! the table of [`slots`], which the [`survey`] keeps true. A command never waits for a Redis that is away: it
 //! fails at once, or after the command timeout.
 
+mod advice;
 mod bunch;
 mod cluster;
 mod connect;
@@ -425,6 +426,10 @@ impl Backplane for Redis {
 
     async fn listen(&self, room: &Room) -> Result<(), Error> {
         self.shards.listen(room).await
+    }
+
+    async fn listen_again(&self, room: &Room) {
+        self.shards.listen_again(room).await;
     }
 
     async fn unlisten(&self, room: &Room) {

@@ -37,7 +37,7 @@ pub struct Shards {
     pub prefix: String,
     pub command_timeout: Duration,
     pub probe_silence: Duration,
-    durability: Durability,
+    pub durability: Durability,
     /// What this node's probing channels are named by.
     pub name: String,
     pub ear: Arc<dyn Ear>,

@@ -16,6 +16,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
+use super::advice;
 use super::connect::UNRESPONSIVE;
 use super::probe::{self, Probe, Step};
 use super::shard::Shard;
@@ -39,6 +40,8 @@ pub struct Warden {
     probe: Probe,
     /// Where the probe is heard.
     channel: Option<String>,
+    /// The server that advice was given of.
+    advised: Option<String>,
 }
 
 struct Events {
@@ -89,6 +92,7 @@ impl Warden {
             owed: Vec::new(),
             probe: Probe::new(shards.probe_silence, Instant::now()),
             channel: None,
+            advised: None,
             shards,
             shard,
         }
@@ -99,7 +103,7 @@ impl Warden {
         let mut ping = tokio::time::interval(tick);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let mut woken = false;
+            let (mut woken, mut restored) = (false, false);
             tokio::select! {
                 _ = self.events.commands.recv() => self.stale = true,
                 _ = self.events.listening.recv() => self.stale = true,
@@ -117,8 +121,10 @@ impl Warden {
                 self.stale = true;
                 self.away(commands);
             } else if self.stale {
-                self.away(self.shard.is_answering());
-                self.stale = !self.restore().await;
+                // Whether commands are answered the first of them shows.
+                self.away(false);
+                restored = self.restore().await;
+                self.stale = !restored;
             } else if woken {
                 self.stale = !self.take_over().await;
             } else {
@@ -126,6 +132,10 @@ impl Warden {
             }
             let owed = std::mem::take(&mut self.owed);
             self.shards.settle(owed);
+            if restored {
+                let (shards, advised) = (&self.shards, self.advised.take());
+                self.advised = advice::give(&self.shard, shards.durability, advised).await;
+            }
         }
     }
 
@@ -153,9 +163,12 @@ impl Warden {
 
     /// Hears every room of the shard anew; false if it went away meanwhile.
     async fn restore(&mut self) -> bool {
-        let (commands, listening) =
-            tokio::join!(insist(&self.shard.client), insist(&self.shard.subscriber));
-        self.shard.answers(commands);
+        let commands = async {
+            let answered = insist(&self.shard.client).await;
+            self.shard.answers(answered);
+            answered
+        };
+        let (commands, listening) = tokio::join!(commands, insist(&self.shard.subscriber));
         if !commands || !listening || !self.shard.can_write().await {
             return false;
         }

@@ -156,6 +156,22 @@ async fn cluster_a_room_whose_slot_moves_is_heard_again() {
     assert_eq!(*reader.backplane.link().borrow(), Link::Up);
 }
 
+/// Guards a slot that goes and comes back between two looks: the room is deaf, and nothing shows it.
+#[tokio::test]
+async fn cluster_a_room_that_was_away_for_a_moment_can_be_listened_to_again() {
+    let cluster = Cluster::start(3, 0);
+    let (writer, reader) = a_room_of_the_second(&cluster).await;
+    let slot = slot(&writer.room);
+    for (from, to) in [(1, 2), (2, 1)] {
+        cluster.begin_to_move(slot, from, to);
+        cluster.end_of_move(slot, from, to);
+    }
+    let again = reader.backplane.listen_again(&reader.room);
+    again.await;
+    writer.insist("heard").await;
+    reader.hears("heard").await;
+}
+
 /// Guards growth: the client library gives up when it is sent to a server that it has not met.
 #[tokio::test]
 async fn cluster_a_new_master_is_met() {

@@ -1,5 +1,7 @@
 //! A Redis Cluster of children of ours.
 
+use std::time::{Duration, Instant};
+
 use super::redis::{RedisServer, Shared, eventually, forgetful, free_port, replicated};
 use super::secured::{LOGIN, limited_user};
 
@@ -12,6 +14,9 @@ pub struct Cluster {
 
 /// Silence after which the servers give one of them up.
 const NODE_TIMEOUT_MS: &str = "1000";
+
+/// Time for servers to get to know each other.
+const ACQUAINTANCE: Duration = Duration::from_secs(5);
 
 static SHARED: Shared<Cluster> = Shared::new();
 
@@ -40,16 +45,18 @@ impl Cluster {
             }
         }
         let known = format!("cluster_known_nodes:{count}");
+        let mut met = None::<Instant>;
         eventually("all have met", || {
-            let informed =
-                |server: &&RedisServer| server.cli(&["CLUSTER", "INFO"]).contains(&known);
-            let strangers: Vec<_> = all.iter().filter(|server| !informed(server)).collect();
-            for server in &strangers {
-                // Forgotten when it takes longer than the servers wait for each other.
-                let port = first.port().to_string();
-                server.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+            // An acquaintance that takes longer than the servers wait for each other is forgotten.
+            if met.is_none_or(|met| met.elapsed() > ACQUAINTANCE) {
+                for server in all {
+                    let port = first.port().to_string();
+                    server.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+                }
+                met = Some(Instant::now());
             }
-            strangers.is_empty()
+            let informed = |server: &RedisServer| server.cli(&["CLUSTER", "INFO"]).contains(&known);
+            all.iter().all(informed)
         });
         for (replica, master) in all[masters..].iter().zip(all) {
             let id = master.cli(&["CLUSTER", "MYID"]);
