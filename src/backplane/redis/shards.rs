@@ -223,8 +223,9 @@ impl Shards {
         self.link.subscribe()
     }
 
-    pub fn is_wounded(&self) -> bool {
-        self.standing.lock().is_wounded()
+    /// No shard is away.
+    pub fn is_whole(&self) -> bool {
+        *self.link.borrow() == Link::Up && !self.standing.lock().is_wounded()
     }
 
     /// False when commands are answered but what is published is not heard.

@@ -37,10 +37,10 @@ impl Shards {
             self.look().await;
             self.let_go().await;
             tokio::time::sleep(PAUSE).await;
-            let wait = if self.is_wounded() || self.routes().shards().is_empty() {
-                SEARCH_EVERY
-            } else {
+            let wait = if self.is_whole() {
                 COMPARE_EVERY
+            } else {
+                SEARCH_EVERY
             };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
