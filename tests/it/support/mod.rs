@@ -1,6 +1,7 @@
 //! What the tests start: real servers on free ports, in folders of their own.
 
 pub mod cluster;
+pub mod deaf;
 pub mod ears;
 pub mod redis;
 pub mod secured;
