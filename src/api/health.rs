@@ -7,6 +7,8 @@ use super::Api;
 use crate::backplane::Link;
 use crate::http::{Answer, html, json as answer};
 
+const DEAF: &str = "redis takes commands, but this node hears nothing of what is published";
+
 impl Api {
     /// Totals of the cluster as last known.
     pub(super) fn health(&self) -> Answer {
@@ -34,6 +36,7 @@ impl Api {
             return answer(StatusCode::OK, &body);
         }
         let (code, status, detail) = match self.node.link() {
+            _ if !self.node.hears() => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", DEAF),
             Link::Up => (StatusCode::OK, "healthy", "commands and listening work"),
             Link::Away => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -61,13 +64,16 @@ impl Api {
     }
 
     /// Ready from the first word to the backplane until the node stops; also while it is away
-    /// later, because sockets stay and cursors move.
+    /// later, because sockets stay and cursors move. Not while it is there and this node alone hears nothing of
+    /// it: others do better.
     pub(super) fn ready(&self) -> Answer {
         let (code, status, detail) = if self.node.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining", "")
         } else if self.node.link() == Link::Never || !self.node.is_leased() {
             let detail = "the backplane has not been reached since the start";
             (StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
+        } else if !self.node.hears() {
+            (StatusCode::SERVICE_UNAVAILABLE, "deaf", DEAF)
         } else {
             (StatusCode::OK, "ready", "")
         };

@@ -487,12 +487,20 @@ impl Backplane for Memory {
         Ok(())
     }
 
+    async fn listen_again(&self, _: &Room) {
+        // Nothing is lost on the way.
+    }
+
     async fn unlisten(&self, room: &Room) {
         self.with(room, |stored| stored.listened = false);
     }
 
     fn link(&self) -> watch::Receiver<Link> {
         self.link.subscribe()
+    }
+
+    fn hears(&self) -> bool {
+        true
     }
 
     fn kind(&self) -> &'static str {

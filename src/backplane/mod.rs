@@ -243,11 +243,18 @@ pub trait Backplane: Cluster {
     /// Hears the room from now on; returns when that is confirmed. Idempotent.
     async fn listen(&self, room: &Room) -> Result<(), Error>;
 
+    /// Something of the room was not heard: subscribes to it once more, if it is listened to. Best effort.
+    async fn listen_again(&self, room: &Room);
+
     /// Stops hearing the room. Idempotent; best effort.
     async fn unlisten(&self, room: &Room);
 
-    /// Whether commands and listening work, as it changes.
+    /// Whether commands and listening work, as it changes. Up while any part of the backplane is; up said again: a
+    /// part was away, is back, and may have lost what this node wrote there.
     fn link(&self) -> watch::Receiver<Link>;
+
+    /// False when commands work and yet nothing that is published is heard.
+    fn hears(&self) -> bool;
 
     /// `memory` or `redis`, for people and tests.
     fn kind(&self) -> &'static str;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use self::parse::{Bad, Given};
 pub use self::settings::{SETTINGS, Setting};
+use crate::backplane::redis::Durability;
 use crate::backplane::{Keep, redis};
 use crate::domain::Limits;
 use crate::telemetry::{LogConfig, LogFormat};
@@ -256,6 +257,10 @@ impl Reader<'_> {
 
     fn redis(&mut self) -> Option<Option<redis::Config>> {
         let url = self.text("REDIS_URL");
+        // Seen to also when nothing comes of them: a wrong word is a wrong word.
+        let durability = self.choice("DURABILITY");
+        let command_timeout = self.seconds("COMMAND_TIMEOUT");
+        let probe_silence = self.seconds("PROBE_SILENCE");
         if url.is_empty() {
             return Some(None);
         }
@@ -265,8 +270,13 @@ impl Reader<'_> {
             url,
             ca: (!ca.is_empty()).then(|| PathBuf::from(ca)),
             key_prefix,
-            command_timeout: self.seconds("COMMAND_TIMEOUT"),
+            command_timeout,
             lease: self.seconds("LEASE"),
+            probe_silence,
+            durability: match durability? {
+                "replica" => Durability::Replica,
+                _ => Durability::Master,
+            },
         };
         let (name, why) = match redis::check(&config) {
             Ok(()) => return Some(Some(config)),

@@ -233,6 +233,18 @@ pub const SETTINGS: &[Setting] = &[
         "Wait for Redis before a command counts as failed",
     ),
     setting(
+        "DURABILITY",
+        "master",
+        Choice(&["master", "replica"]),
+        "Who must have a commit before it is acknowledged. With `replica` one that no replica has within COMMAND_TIMEOUT answers `backplane_unavailable`; repeated with its id it happens once",
+    ),
+    setting(
+        "PROBE_SILENCE",
+        "10",
+        Seconds(0.2, 3_600.0),
+        "Nothing heard from Redis for this long: something is published to see whether it is heard. Half of it more, and the listening connection begins anew",
+    ),
+    setting(
         "LEASE",
         "10",
         Seconds(1.0, 300.0),

@@ -331,6 +331,7 @@ impl Node {
             next_death = None;
             let asked = Instant::now();
             let Some(beat) = self.totals.beat(&self).await else {
+                self.put_off_reaping();
                 continue;
             };
             self.life.has_beaten(asked);
@@ -344,6 +345,11 @@ impl Node {
             self.rise(beat.lost);
             self.reap(&beat.dead);
         }
+    }
+
+    /// False when the backplane takes commands, but what it publishes is not heard here.
+    pub fn hears(&self) -> bool {
+        self.backplane.hears()
     }
 
     /// True once others know that this node lives: before that nobody would miss its members.

@@ -246,6 +246,15 @@ impl Node {
         }
     }
 
+    /// A beat failed, so those of others may have, too: nobody is dead for having been silent meanwhile. Leases
+    /// may lie where the backplane is away, although the rest of it is up.
+    pub(super) fn put_off_reaping(&self) {
+        let pause = self.config.reap_pause.max(self.config.lease);
+        if let Some(from) = &mut *self.reap_from.lock() {
+            *from = (*from).max(Instant::now() + pause);
+        }
+    }
+
     /// Follows the link: nodes that were cut off from the backplane are not dead, and what it may have lost
     /// of this one is written down again.
     pub async fn attend_link(self: Arc<Self>) {

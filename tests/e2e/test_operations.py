@@ -12,6 +12,7 @@ from support.deadline import eventually
 from support.http import assert_problem
 from support.peer import Peer, door, heard
 from support.processes import ROOT, Node, free_port
+from support.proxy import DeafProxy
 from support.raw import RawSocket, refused
 
 
@@ -77,6 +78,46 @@ def test_redis_health_with_redis(own_children):
     assert node.get("/lb").status == 200
     redis.start()
     eventually(lambda: node.get("/health/redis").status == 200, "the probe recovers", within=30)
+
+
+def test_a_node_that_hears_nothing_is_not_ready(own_children, session):
+    """Everybody is sent to a node that takes commands and is deaf; or none is left when Redis is away."""
+    redis = own_children.redis()
+    proxy = DeafProxy(redis.port)
+    node = own_children.node(REDIS_URL=f"redis://127.0.0.1:{proxy.port}", PROBE_SILENCE=2)
+    assert node.get("/readyz").status == 200
+    proxy.deaf = True
+    eventually(lambda: node.get("/readyz").status == 503, "the node knows that it is deaf")
+    assert "hears nothing" in node.get("/readyz").json["detail"]
+    assert node.get("/health/redis").status == 503
+    eventually(lambda: "collab_backplane_connected 0" in node.metrics(), "the metric says so")
+    # Nothing is taken while the node listens anew, which it does from time to time.
+    anew = node.log().count("redis is connected")
+    eventually(lambda: node.log().count("redis is connected") > anew, "the node listens anew")
+    with Peer(node, session, "ann") as ann:
+        assert ann.ask("chat", message="taken all the same")["type"] == "ack"
+    redis.stop()
+    eventually(lambda: node.get("/readyz").status == 200, "without Redis no node is better than another")
+    redis.start()
+    proxy.deaf = False
+    eventually(lambda: node.get("/health/redis").status == 200, "the node hears again", within=30)
+    assert node.get("/readyz").status == 200
+    eventually(lambda: "collab_backplane_connected 1" in node.metrics(), "the metric follows")
+    with Peer(node, session, "bob") as bob:
+        bob.ask("chat", message="hello")
+    proxy.close()
+
+
+def test_a_redis_that_forgets_is_warned_of_once(own_children):
+    """What was acknowledged is gone after a restart, and nobody had said so; or it is said again and again."""
+    redis = own_children.redis(options=["--maxmemory-policy", "allkeys-lru"])
+    node = own_children.node(REDIS_URL=redis.url)
+    for warning in ("appendonly is off", "maxmemory-policy is allkeys-lru"):
+        eventually(lambda: warning in node.log(), warning)
+    redis.client.client_kill_filter(_type="pubsub")
+    eventually(lambda: node.log().count("redis is connected") == 2, "the node is connected anew")
+    node.get("/health/redis")
+    assert node.log().count("appendonly is off") == 1
 
 
 def test_the_service_card(node):
@@ -302,6 +343,8 @@ BAD_SETTINGS = {
     "MESSAGE_QUEUE_SIZE": ["0", "x"],
     "MAX_CONNECTIONS": ["0", "all"],
     "SESSION_AUTOCREATE": ["maybe"],
+    "DURABILITY": ["disk", "replicas"],
+    "PROBE_SILENCE": ["0", "never"],
 }
 
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use collabd::backplane::memory::Memory;
-use collabd::backplane::redis::{Config as RedisConfig, Redis};
+use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
     Audience, Backplane, Change, Created, Draft, Entry, Error, Exit, Fields, Keep, Link,
     NodeReport, Replay,
@@ -21,6 +21,8 @@ use crate::support::redis::RedisServer;
 use crate::support::secured::{LOGIN, Secured};
 use crate::support::sentinel::Watched;
 
+mod durability;
+mod hearing;
 mod nodes;
 mod topologies;
 
@@ -55,6 +57,8 @@ fn redis_config(url: String) -> RedisConfig {
         key_prefix: "t-".to_owned(),
         command_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(10),
+        probe_silence: Duration::from_secs(10),
+        durability: Durability::Master,
     }
 }
 

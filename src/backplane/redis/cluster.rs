@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fred::interfaces::{KeysInterface, SetsInterface};
 use fred::types::{Expiration, Key, Value};
 
-use super::{Redis, bin, bytes, int, keys, text, unavailable};
+use super::{Redis, bin, bytes, int, keys, text};
 use crate::backplane::{Beat, Cluster, Error, Held, NodeReport, envelope};
 use crate::ids::{NodeId, Room, SocketId, UserId};
 
@@ -26,25 +26,51 @@ impl Redis {
     async fn reports(&self, nodes: &[Value]) -> Result<Vec<NodeReport>, Error> {
         let mut reports = Vec::with_capacity(nodes.len());
         for id in nodes.iter().filter_map(Value::as_str) {
-            let report = self.commands.get(keys::node(self.prefix(), &id));
-            let found: Option<Bytes> = report.await.map_err(unavailable)?;
+            let key = Key::from(keys::node(self.prefix(), &id));
+            let report = self.shards.ask(&key, |shard| {
+                let key = key.clone();
+                async move { shard.commands.get(key).await }
+            });
+            let found: Option<Bytes> = report.await?;
             reports.extend(found.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()));
         }
         Ok(reports)
+    }
+
+    /// Set for so many milliseconds.
+    async fn set(&self, key: Key, value: Value, time: i64) -> Result<(), Error> {
+        let set = self.shards.ask(&key, |shard| {
+            let (key, value) = (key.clone(), value.clone());
+            let expires = Some(Expiration::PX(time));
+            async move { shard.commands.set(key, value, expires, None, false).await }
+        });
+        set.await
+    }
+
+    async fn del(&self, key: String) -> Result<(), Error> {
+        let key = Key::from(key);
+        let gone = self.shards.ask(&key, |shard| {
+            let key = key.clone();
+            async move { shard.commands.del(key).await }
+        });
+        gone.await
+    }
+
+    async fn srem(&self, key: String, member: Value) -> Result<(), Error> {
+        let key = Key::from(key);
+        let gone = self.shards.ask(&key, |shard| {
+            let (key, member) = (key.clone(), member.clone());
+            async move { shard.commands.srem(key, member).await }
+        });
+        gone.await
     }
 
     async fn say_alive(&self, node: NodeId, report: &NodeReport) -> Result<Beat, Error> {
         let lease = self.config.lease.as_millis() as i64;
         let packed =
             rmp_serde::to_vec_named(report).expect("writing plain fields to memory cannot fail");
-        let report = self.commands.set(
-            keys::node(self.prefix(), &node.to_string()),
-            bin(packed),
-            Some(Expiration::PX(lease)),
-            None,
-            false,
-        );
-        let _: () = report.await.map_err(unavailable)?;
+        let key = Key::from(keys::node(self.prefix(), &node.to_string()));
+        self.set(key, bin(packed), lease).await?;
         let known = self.lease.is_of(node);
         let args = vec![
             text(node.to_string()),
@@ -98,23 +124,25 @@ impl Cluster for Redis {
         let named = vec![Key::from(keys::nodes(self.prefix()))];
         let args = vec![text(node.to_string()), int(within.as_millis() as u64)];
         self.ask(&self.scripts.depart, named, args).await?;
-        let report = keys::node(self.prefix(), &node.to_string());
-        self.commands.del(report).await.map_err(unavailable)
+        self.del(keys::node(self.prefix(), &node.to_string())).await
     }
 
     async fn hold(&self, node: NodeId, rooms: &[Room]) -> Result<(), Error> {
         self.lease.check()?;
         let holdings = keys::holdings(self.prefix(), &node.to_string());
         let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
-        let held = self.commands.sadd(holdings, names);
-        held.await.map_err(unavailable)
+        let key = Key::from(holdings);
+        let held = self.shards.ask(&key, |shard| {
+            let (key, names) = (key.clone(), names.clone());
+            async move { shard.commands.sadd(key, names).await }
+        });
+        held.await
     }
 
     async fn release(&self, node: NodeId, room: &Room) {
         let holdings = keys::holdings(self.prefix(), &node.to_string());
-        let released = self.commands.srem(holdings, room.to_string()).await;
         // One too many costs whoever reaps this node a look.
-        if let Err(error) = released.map(|(): ()| ()) {
+        if let Err(error) = self.srem(holdings, text(room.to_string())).await {
             tracing::debug!(%room, %error, "a room could not be released");
         }
     }
@@ -178,13 +206,12 @@ impl Cluster for Redis {
             keys::holdings(self.prefix(), &dead),
             keys::node(self.prefix(), &dead),
         ] {
-            let _: () = self.commands.del(key).await.map_err(unavailable)?;
+            self.del(key).await?;
         }
         let named = vec![Key::from(keys::nodes(self.prefix()))];
         let args = vec![text(dead.as_str())];
         self.ask(&self.scripts.forget, named, args).await?;
-        let claim = keys::claim(self.prefix(), &dead);
-        self.commands.del(claim).await.map_err(unavailable)
+        self.del(keys::claim(self.prefix(), &dead)).await
     }
 
     async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {
@@ -206,8 +233,7 @@ impl Cluster for Redis {
 
     async fn dismiss(&self, user: &UserId, socket: SocketId) -> Result<(), Error> {
         let places = keys::places(self.prefix(), user);
-        let gone = self.commands.srem(places, bin(socket.to_bytes().to_vec()));
-        gone.await.map_err(unavailable)
+        self.srem(places, bin(socket.to_bytes().to_vec())).await
     }
 
     async fn vacate(&self, user: &UserId, node: NodeId) -> Result<(), Error> {
@@ -218,19 +244,18 @@ impl Cluster for Redis {
     }
 
     async fn revoke(&self, token: &str, time: Duration) -> Result<(), Error> {
-        let revoked = self.commands.set(
-            keys::revoked(self.prefix(), token),
-            Value::from_static_str("1"),
-            Some(Expiration::PX(time.as_millis().max(1) as i64)),
-            None,
-            false,
-        );
-        revoked.await.map_err(unavailable)
+        let key = Key::from(keys::revoked(self.prefix(), token));
+        let time = time.as_millis().max(1) as i64;
+        self.set(key, Value::from_static_str("1"), time).await
     }
 
     async fn is_revoked(&self, token: &str) -> Result<bool, Error> {
-        let found = self.commands.exists(keys::revoked(self.prefix(), token));
-        let found: u64 = found.await.map_err(unavailable)?;
+        let key = Key::from(keys::revoked(self.prefix(), token));
+        let found = self.shards.ask(&key, |shard| {
+            let key = key.clone();
+            async move { shard.commands.exists(key).await }
+        });
+        let found: u64 = found.await?;
         Ok(found > 0)
     }
 }

@@ -1,19 +1,22 @@
 //! How to reach Redis: from the URL to the client library's own settings.
 //!
 //! One server, a cluster, or whichever server the sentinels name; each with or without TLS. The library
-//! takes many a URL that does not mean what its author thinks; such ones are refused here.
+//! takes many a URL that does not mean what its author thinks; such ones are refused here. Of a cluster it
+//! never learns: each of its servers is reached as if it were alone.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fred::types::config::{
-    ClusterDiscoveryPolicy, Config as FredConfig, ConnectionConfig, PerformanceConfig,
-    ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
+    Config as FredConfig, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server,
+    ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
 };
 use fred::types::{Builder, RespVersion};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use super::durable::Durability;
 
 /// How to reach Redis, and for how long to wait.
 #[derive(Debug, Clone)]
@@ -25,23 +28,23 @@ pub struct Config {
     pub command_timeout: Duration,
     /// A report older than this is a node that is gone.
     pub lease: Duration,
+    /// Silence after which it is tried whether anything can be heard.
+    pub probe_silence: Duration,
+    pub durability: Durability,
 }
 
 /// Commands waiting for Redis beyond this fail at once.
 pub const MAX_WAITING_COMMANDS: usize = 65_536;
 /// Messages waiting for the relay beyond this are a gap in every room.
 pub const MAX_WAITING_MESSAGES: usize = 65_536;
+/// The same for each master of a cluster, which are several.
+pub const MAX_WAITING_MESSAGES_EACH: usize = 16_384;
 /// Reconnects and errors of the command connection that we have not looked at yet; older ones are lost.
 pub const MAX_WAITING_NOTICES: usize = 256;
 /// Silence of an asked server after which its connection is given up.
 pub const UNRESPONSIVE: Duration = Duration::from_secs(3);
-
-/// How often a cluster may send a command elsewhere.
-const REDIRECTIONS: u32 = 2;
-/// Writes of one command to a cluster. More than redirections allow: the library takes a command that runs out
-/// of writes while it is redirected for a reason to end. A command whose connection broke is not written again:
-/// whether it was done is not known.
-const CLUSTER_ATTEMPTS: u32 = REDIRECTIONS + 2;
+/// Time for a connection to be made and to introduce itself.
+const CONNECTING: Duration = Duration::from_secs(5);
 
 /// What a configuration got wrong, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +57,7 @@ pub enum Wrong {
 
 /// Whether Redis can be reached this way at all.
 pub fn check(config: &Config) -> Result<(), Wrong> {
-    builder(config, MAX_WAITING_NOTICES).map(|_| ())
+    Way::read(config).map(|_| ())
 }
 
 /// The library's configuration, and whether TLS is wanted; that is set up by [`trust`].
@@ -117,50 +120,86 @@ fn trust(ca: Option<&Path>) -> Result<TlsConnector, String> {
     Ok(config.with_no_client_auth().into())
 }
 
-/// `waiting` is the length of each of the client's queues to us, which take their memory at once.
-pub fn builder(config: &Config, waiting: usize) -> Result<Builder, Wrong> {
-    let (mut redis, tls) = read(&config.url).map_err(Wrong::Url)?;
-    if tls {
-        let trusted = trust(config.ca.as_deref()).map_err(Wrong::Ca)?;
-        redis.tls = Some(trusted.into());
-    } else if config.ca.is_some() {
-        let why = "the URL asks for no TLS, so nothing would be checked";
-        return Err(Wrong::Ca(why.to_owned()));
-    }
-    let mut attempts = 1;
-    if let ServerConfig::Clustered { policy, .. } = &mut redis.server {
-        attempts = CLUSTER_ATTEMPTS;
-        // The servers of the URL may be just those that are gone: ask all that were ever met.
-        *policy = ClusterDiscoveryPolicy::UseCache;
-    }
-    redis.version = RespVersion::RESP3;
-    // Away at the start: wait with backoff instead of giving up.
-    redis.fail_fast = false;
-    let mut builder = Builder::from_config(redis);
-    let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
-    policy.set_jitter(100);
-    builder
-        .set_policy(policy)
-        .set_performance_config(PerformanceConfig {
-            default_command_timeout: config.command_timeout,
-            broadcast_channel_capacity: waiting,
-            ..PerformanceConfig::default()
+/// The way to every server of the configuration.
+pub struct Way {
+    redis: FredConfig,
+    command_timeout: Duration,
+}
+
+impl Way {
+    pub fn read(config: &Config) -> Result<Self, Wrong> {
+        let (mut redis, tls) = read(&config.url).map_err(Wrong::Url)?;
+        if tls {
+            let trusted = trust(config.ca.as_deref()).map_err(Wrong::Ca)?;
+            redis.tls = Some(trusted.into());
+        } else if config.ca.is_some() {
+            let why = "the URL asks for no TLS, so nothing would be checked";
+            return Err(Wrong::Ca(why.to_owned()));
+        }
+        redis.version = RespVersion::RESP3;
+        // Away at the start: wait with backoff instead of giving up.
+        redis.fail_fast = false;
+        Ok(Self {
+            redis,
+            command_timeout: config.command_timeout,
         })
-        .set_connection_config(ConnectionConfig {
-            connection_timeout: Duration::from_secs(5),
-            internal_command_timeout: Duration::from_secs(5),
-            max_command_attempts: attempts,
-            max_redirections: REDIRECTIONS,
-            max_command_buffer_len: MAX_WAITING_COMMANDS,
-            unresponsive: UnresponsiveConfig {
-                max_timeout: Some(UNRESPONSIVE),
-                interval: Duration::from_millis(500),
-            },
-            tcp: TcpConfig {
-                nodelay: Some(true),
-                ..TcpConfig::default()
-            },
-            ..ConnectionConfig::default()
-        });
-    Ok(builder)
+    }
+
+    /// The servers of the URL that may be asked who has which slots; none when there is just one to talk to.
+    pub fn seeds(&self) -> &[Server] {
+        match &self.redis.server {
+            ServerConfig::Clustered { hosts, .. } => hosts,
+            _ => &[],
+        }
+    }
+
+    /// How to reach this server of the cluster, or the only one there is. `waiting` is the length of each of the
+    /// client's queues to us, which take their memory at once.
+    pub fn to(&self, server: Option<&Server>, waiting: usize) -> Builder {
+        let mut builder = self.bare(server, waiting);
+        let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
+        policy.set_jitter(100);
+        builder.set_policy(policy);
+        builder
+    }
+
+    /// The same for one question: it is given up when it does not work.
+    pub fn once(&self, server: &Server) -> Builder {
+        let mut builder = self.bare(Some(server), 1);
+        builder.with_config(|redis| redis.fail_fast = true);
+        builder
+    }
+
+    fn bare(&self, server: Option<&Server>, waiting: usize) -> Builder {
+        let mut redis = self.redis.clone();
+        if let Some(server) = server {
+            redis.server = ServerConfig::Centralized {
+                server: server.clone(),
+            };
+        }
+        let mut builder = Builder::from_config(redis);
+        builder
+            .set_performance_config(PerformanceConfig {
+                default_command_timeout: self.command_timeout,
+                broadcast_channel_capacity: waiting,
+                ..PerformanceConfig::default()
+            })
+            .set_connection_config(ConnectionConfig {
+                connection_timeout: CONNECTING,
+                internal_command_timeout: CONNECTING,
+                // A command whose connection broke is not written again: whether it was done is not known.
+                max_command_attempts: 1,
+                max_command_buffer_len: MAX_WAITING_COMMANDS,
+                unresponsive: UnresponsiveConfig {
+                    max_timeout: Some(UNRESPONSIVE),
+                    interval: Duration::from_millis(500),
+                },
+                tcp: TcpConfig {
+                    nodelay: Some(true),
+                    ..TcpConfig::default()
+                },
+                ..ConnectionConfig::default()
+            });
+        builder
+    }
 }

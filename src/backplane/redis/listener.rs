@@ -1,353 +1,178 @@
-//! The listening link: which rooms are heard, and whether that is still true.
+//! Which rooms are heard, by which connection, and what comes of it.
 //!
-//! The client library resubscribes nothing by itself and its own way of doing so is one giant command
-//! whose errors are only logged; so we keep the set of rooms and subscribe to each again, a few at a
-//! time, after every reconnect. Pub/sub is exempt from the library's check for unresponsive servers, and for
-//! commands it begins anew with every write: a ping each second makes a dead one noticed, each master of a
-//! cluster by itself, and whoever is silent twice is connected to anew.
-//!
-//! On a cluster a slot that moves takes its rooms' subscriptions away without a word that the library would
-//! pass on. The command connection notices when it is redirected; a node that only listens compares who has
-//! which slots.
+//! The client library resubscribes nothing by itself and its own way of doing so is one giant command whose
+//! errors are only logged; and a slot that moves takes its rooms' subscriptions away without a word that the
+//! library would pass on. So every room remembers which life of which shard heard it, and a shard's warden takes
+//! over what is its own and was heard by another.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fred::clients::{Client, SubscriberClient};
-use fred::error::{Error as RedisError, ErrorKind};
-use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface};
-use fred::types::cluster::ClusterRouting;
-use fred::types::config::{Options, Server};
-use fred::types::{ClusterStateChange, Message, Value};
-use futures_util::future::try_join_all;
-use futures_util::{TryStreamExt, stream};
+use fred::types::{Key, Message};
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
-use tokio::task::JoinSet;
 
-use super::connect::UNRESPONSIVE;
 use super::keys::Keys;
-use crate::backplane::{Ear, Envelope, Link};
+use super::probe;
+use super::shard::Shard;
+use super::shards::Shards;
+use crate::backplane::{Envelope, Error};
 use crate::ids::Room;
 use crate::telemetry::metrics::metrics;
 
-/// Subscriptions asked for at once after a reconnect.
-const PACE: usize = 256;
-const PING_EVERY: Duration = Duration::from_secs(1);
-/// Between looks at who has which slots: as long as a room may be deaf on a node that sends nothing.
-const COMPARE_EVERY: Duration = Duration::from_secs(5);
+/// The shard, and which life of it.
+type Hearer = (u64, u64);
 
-pub struct Listener {
-    subscriber: SubscriberClient,
-    rooms: Arc<Mutex<HashSet<Room>>>,
-    prefix: String,
-    link: watch::Sender<Link>,
-    tasks: Mutex<JoinSet<()>>,
-}
+#[derive(Default)]
+pub struct Rooms(Mutex<HashMap<Room, Option<Hearer>>>);
 
-impl Listener {
-    pub fn start(
-        client: &Client,
-        subscriber: SubscriberClient,
-        prefix: String,
-        ear: Arc<dyn Ear>,
-    ) -> Self {
-        let link = watch::Sender::new(Link::Never);
-        let rooms = Arc::<Mutex<HashSet<Room>>>::default();
-        let warden = Warden {
-            client: client.clone(),
-            subscriber: subscriber.clone(),
-            prefix: prefix.clone(),
-            rooms: rooms.clone(),
-            link: link.clone(),
-            ear: ear.clone(),
-            heard_from: Slots::new(),
-        };
-        // Taken before connecting, so that nothing said on connecting is missed.
-        let messages = subscriber.message_rx();
-        let events = Events {
-            commands: client.reconnect_rx(),
-            listening: subscriber.reconnect_rx(),
-            command_errors: client.error_rx(),
-            listening_errors: subscriber.error_rx(),
-            redirected: client.cluster_change_rx(),
-        };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(hear(messages, prefix.clone(), ear));
-        tasks.spawn(warden.watch(events));
-        tasks.spawn(stay_connected(client.clone()));
-        tasks.spawn(stay_connected(subscriber.clone()));
-        Self {
-            subscriber,
-            rooms,
-            prefix,
-            link,
-            tasks: Mutex::new(tasks),
+impl Rooms {
+    /// Rooms that were heard, but not by this one.
+    pub fn heard_by_others(&self, hearer: Hearer) -> Vec<Room> {
+        let rooms = self.0.lock();
+        let others = rooms.iter().filter_map(|(room, by)| {
+            let another = by.is_some_and(|by| by != hearer);
+            another.then(|| room.clone())
+        });
+        others.collect()
+    }
+
+    pub fn all(&self) -> Vec<Room> {
+        self.0.lock().keys().cloned().collect()
+    }
+
+    pub fn is_heard_by(&self, room: &Room, hearer: Hearer) {
+        // It may have been given up meanwhile.
+        if let Some(by) = self.0.lock().get_mut(room) {
+            *by = Some(hearer);
         }
     }
+}
 
-    pub fn link(&self) -> watch::Receiver<Link> {
-        self.link.subscribe()
-    }
-
-    pub async fn listen(&self, room: &Room) -> Result<(), RedisError> {
-        self.rooms.lock().insert(room.clone());
-        let confirmed = self
-            .subscriber
-            .ssubscribe(channel(&self.prefix, room))
-            .await;
+impl Shards {
+    pub async fn listen(self: &Arc<Self>, room: &Room) -> Result<(), Error> {
+        self.rooms.0.lock().entry(room.clone()).or_default();
+        let confirmed = self.subscribe(room).await;
         if confirmed.is_err() {
-            self.rooms.lock().remove(room);
+            self.rooms.0.lock().remove(room);
         }
         confirmed
     }
 
-    pub async fn unlisten(&self, room: &Room) {
-        self.rooms.lock().remove(room);
+    /// A slot that moves there and back takes its subscriptions with it, and looks as if nothing had happened.
+    pub async fn listen_again(self: &Arc<Self>, room: &Room) {
+        if !self.rooms.0.lock().contains_key(room) {
+            return;
+        }
+        if let Err(error) = self.subscribe(room).await {
+            tracing::debug!(%room, %error, "subscribing once more failed");
+        }
+    }
+
+    async fn subscribe(self: &Arc<Self>, room: &Room) -> Result<(), Error> {
+        let channel = self.channel(room);
+        let key = Key::from(channel.as_str());
+        let confirmed = self.ask(&key, |shard| {
+            let channel = channel.clone();
+            async move {
+                let hearer = shard.subscribe(channel).await?;
+                self.rooms.is_heard_by(room, hearer);
+                // Its warden, or that of a new owner, may have been through with its rooms just before.
+                if shard.hearer() != hearer || !self.is_of(&shard, room) {
+                    self.wake_all();
+                }
+                Ok(())
+            }
+        });
+        confirmed.await
+    }
+
+    pub async fn unlisten(self: &Arc<Self>, room: &Room) {
+        self.rooms.0.lock().remove(room);
+        let channel = self.channel(room);
+        let key = Key::from(channel.as_str());
+        let gone = self.ask(&key, |shard| {
+            let channel = channel.clone();
+            async move { shard.unsubscribe(channel).await }
+        });
         // A subscription that stays until the next reconnect costs little: its messages are ignored.
-        if let Err(error) = self
-            .subscriber
-            .sunsubscribe(channel(&self.prefix, room))
-            .await
-        {
+        if let Err(error) = gone.await {
             tracing::debug!(%room, %error, "unsubscribe failed");
         }
     }
 
-    pub async fn close(&self) {
-        let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        tasks.shutdown().await;
-        // Nothing to be done about a Redis that is away when we leave.
-        let _ = self.subscriber.quit().await;
+    pub fn channel(&self, room: &Room) -> String {
+        let channel = Keys::of(&self.prefix, room).channel();
+        channel.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Whether the shard has the room's slot.
+    pub fn is_of(&self, shard: &Arc<Shard>, room: &Room) -> bool {
+        let routes = self.routes();
+        if routes.is_one() {
+            return true;
+        }
+        let owner = routes.at_channel(&self.channel(room));
+        owner.is_some_and(|owner| Arc::ptr_eq(owner, shard))
+    }
+
+    /// The room of a channel: `{<prefix>session:abc}:events`.
+    fn room(&self, channel: &str) -> Option<Room> {
+        let (tag, _) = channel.strip_prefix('{')?.split_once('}')?;
+        Room::parse(tag.strip_prefix(&self.prefix)?)
+    }
+
+    /// Something that the shard said was lost.
+    fn missed(&self, shard: &Arc<Shard>) {
+        if self.routes().is_one() {
+            return self.ear.resumed();
+        }
+        let rooms = self.rooms.all().into_iter();
+        for room in rooms.filter(|room| self.is_of(shard, room)) {
+            self.ear.gap(room);
+        }
     }
 }
 
-fn channel(prefix: &str, room: &Room) -> String {
-    let channel = Keys::of(prefix, room).channel();
-    channel.as_str().unwrap_or_default().to_owned()
-}
-
-/// The room of a channel: `{<prefix>session:abc}:events`.
-fn room(prefix: &str, channel: &str) -> Option<Room> {
-    let (tag, _) = channel.strip_prefix('{')?.split_once('}')?;
-    Room::parse(tag.strip_prefix(prefix)?)
-}
-
-/// The client library gives up for good after some errors, such as a redirection to a server it has not met
-/// yet. We do not.
-async fn stay_connected<C: ClientLike>(client: C) {
-    while let Ok(Err(error)) = client.connect().await {
-        tracing::warn!(%error, "connecting to redis ended, and begins again");
-        tokio::time::sleep(PING_EVERY).await;
-    }
-}
-
-/// Passes on what is heard. Never waits for the ear.
-async fn hear(mut messages: broadcast::Receiver<Message>, prefix: String, ear: Arc<dyn Ear>) {
+/// Passes on what is heard of a shard. Never waits for the ear.
+pub async fn hear(
+    shards: Arc<Shards>,
+    shard: Arc<Shard>,
+    mut messages: broadcast::Receiver<Message>,
+) {
     loop {
         match messages.recv().await {
-            Ok(message) => match message.value.as_bytes().map(Envelope::decode) {
-                Some(Ok(envelope)) => ear.heard(envelope),
-                Some(Err(error)) => {
-                    metrics().dropped("unreadable", 1);
-                    tracing::warn!(channel = %message.channel, %error, "unreadable event");
-                    if let Some(room) = room(&prefix, &message.channel) {
-                        ear.gap(room);
-                    }
-                }
-                None => tracing::warn!(channel = %message.channel, "an event without bytes"),
-            },
+            Ok(message) => {
+                shard.hears();
+                take(&shards, &shard, &message);
+            }
             Err(RecvError::Lagged(lost)) => {
                 metrics().dropped("backplane_lagged", lost);
                 tracing::warn!(lost, "events came faster than they were taken");
-                ear.resumed();
+                shards.missed(&shard);
             }
             Err(RecvError::Closed) => return,
         }
     }
 }
 
-struct Events {
-    commands: broadcast::Receiver<Server>,
-    listening: broadcast::Receiver<Server>,
-    command_errors: broadcast::Receiver<(RedisError, Option<Server>)>,
-    listening_errors: broadcast::Receiver<(RedisError, Option<Server>)>,
-    redirected: broadcast::Receiver<Vec<ClusterStateChange>>,
-}
-
-impl Events {
-    /// Connections made until now are no loss to what begins now.
-    fn forget_connections(&mut self) {
-        self.commands = self.commands.resubscribe();
-        self.listening = self.listening.resubscribe();
+fn take(shards: &Shards, shard: &Shard, message: &Message) {
+    if message.channel.ends_with(probe::ENDING) {
+        if let Some(took) = shard.hears_probe() {
+            metrics().heard(took);
+        }
+        return;
     }
-}
-
-/// First slot, last slot, and the id of the server that has them.
-type Slots = Vec<(u16, u16, String)>;
-
-fn slots(routing: &ClusterRouting) -> Slots {
-    let ranges = routing.slots().iter();
-    ranges
-        .map(|range| (range.start, range.end, range.id.to_string()))
-        .collect()
-}
-
-/// Asks the server; of a cluster, every master.
-async fn ask<C: ClusterInterface>(client: &C) -> Result<(), RedisError> {
-    let Some(routing) = client.cached_cluster_state() else {
-        return client.ping(None).await;
-    };
-    let pings = routing.unique_primary_nodes().into_iter().map(|master| {
-        let options = Options {
-            cluster_node: Some(master),
-            ..Options::default()
-        };
-        let master = client.with_options(&options);
-        async move { master.ping(None).await }
-    });
-    try_join_all(pings).await.map(|_: Vec<()>| ())
-}
-
-/// Asks once more, and connects anew if there is silence again: a server that hangs, or whose host is gone, closes
-/// nothing; and there may be another in its place by now.
-async fn insist<C: ClusterInterface>(client: &C) -> bool {
-    let answer = ask(client).await;
-    if answer
-        .as_ref()
-        .is_err_and(|error| *error.kind() == ErrorKind::Timeout)
-    {
-        // It goes on by itself when it takes longer.
-        let _ = tokio::time::timeout(UNRESPONSIVE, client.force_reconnection()).await;
-    }
-    answer.is_ok()
-}
-
-/// Decides whether the link is up, and brings it up again.
-struct Warden {
-    client: Client,
-    subscriber: SubscriberClient,
-    prefix: String,
-    rooms: Arc<Mutex<HashSet<Room>>>,
-    link: watch::Sender<Link>,
-    ear: Arc<dyn Ear>,
-    /// Who had which slots when the rooms were subscribed to.
-    heard_from: Slots,
-}
-
-impl Warden {
-    async fn watch(mut self, mut events: Events) {
-        let clustered = self.subscriber.is_clustered();
-        let mut ping = tokio::time::interval(PING_EVERY);
-        let mut compare = tokio::time::interval(COMPARE_EVERY);
-        let mut stale = true;
-        loop {
-            let mut suspect = false;
-            tokio::select! {
-                _ = events.commands.recv() => stale = true,
-                _ = events.listening.recv() => stale = true,
-                error = events.command_errors.recv() => self.failed("commands", error),
-                error = events.listening_errors.recv() => self.failed("listening", error),
-                _ = events.redirected.recv() => suspect = true,
-                _ = compare.tick(), if clustered => suspect = true,
-                _ = ping.tick() => {}
-            }
-            let connected = self.client.is_connected() && self.subscriber.is_connected();
-            if !connected {
-                stale = true;
-                self.away();
-            } else if stale {
-                self.away();
-                events.forget_connections();
-                stale = !self.restore().await;
-            } else if suspect && self.slots_moved().await {
-                stale = !self.restore().await;
-            } else if !self.answers().await {
-                stale = true;
-                self.away();
+    match message.value.as_bytes().map(Envelope::decode) {
+        Some(Ok(envelope)) => shards.ear.heard(envelope),
+        Some(Err(error)) => {
+            metrics().dropped("unreadable", 1);
+            tracing::warn!(channel = %message.channel, %error, "unreadable event");
+            if let Some(room) = shards.room(&message.channel) {
+                shards.ear.gap(room);
             }
         }
-    }
-
-    fn failed(
-        &self,
-        connection: &'static str,
-        error: Result<(RedisError, Option<Server>), RecvError>,
-    ) {
-        if let Ok((error, _)) = error {
-            tracing::warn!(connection, %error, "redis connection failed");
-        }
-    }
-
-    fn away(&self) {
-        let was_up = self.link.send_if_modified(|link| {
-            let was_up = *link == Link::Up;
-            if was_up {
-                *link = Link::Away;
-            }
-            was_up
-        });
-        if was_up {
-            metrics().backplane_connected(false);
-            tracing::warn!("redis is away");
-        }
-    }
-
-    async fn answers(&self) -> bool {
-        tokio::try_join!(ask(&self.client), ask(&self.subscriber)).is_ok()
-    }
-
-    /// Whether slots have changed hands since the rooms were subscribed to. If so the subscriber knows the new
-    /// ones; the command connection is redirected when it asks the old.
-    async fn slots_moved(&self) -> bool {
-        let told = self.subscriber.cluster_slots::<Value>().await;
-        let told = told.and_then(|told| ClusterRouting::from_cluster_slots(told, ""));
-        if told.is_ok_and(|told| slots(&told) == self.heard_from) {
-            return false;
-        }
-        // One server may be behind the others; and the library waits for a dead one as long as it takes.
-        let sync = tokio::time::timeout(UNRESPONSIVE, self.subscriber.sync_cluster());
-        matches!(sync.await, Ok(Ok(()))) && self.slots() != self.heard_from
-    }
-
-    fn slots(&self) -> Slots {
-        let routing = self.subscriber.cached_cluster_state();
-        routing.as_ref().map(slots).unwrap_or_default()
-    }
-
-    /// Subscribes to every room again and says so; false if Redis went away meanwhile.
-    async fn restore(&mut self) -> bool {
-        let answered = tokio::join!(insist(&self.client), insist(&self.subscriber));
-        if answered != (true, true) {
-            return false;
-        }
-        self.heard_from = self.slots();
-        let rooms: Vec<String> = {
-            let rooms = self.rooms.lock();
-            rooms
-                .iter()
-                .map(|room| channel(&self.prefix, room))
-                .collect()
-        };
-        let count = rooms.len();
-        let subscribed = stream::iter(rooms.into_iter().map(Ok))
-            .try_for_each_concurrent(PACE, |room| self.subscriber.ssubscribe(room))
-            .await;
-        if let Err(error) = subscribed {
-            tracing::warn!(%error, "subscribing again failed");
-            return false;
-        }
-        let before = self.link.send_replace(Link::Up);
-        metrics().backplane_connected(true);
-        tracing::info!(rooms = count, "redis is connected");
-        if before == Link::Away {
-            metrics().backplane_reconnects();
-        }
-        if before != Link::Never {
-            self.ear.resumed();
-        }
-        true
+        None => tracing::warn!(channel = %message.channel, "an event without bytes"),
     }
 }

@@ -1,16 +1,27 @@
 //! The backplane on Redis: many nodes behave as one.
 //!
 //! Every operation is one Lua script on the keys of one room, so that it is atomic and works on a
-//! cluster. Commands and listening have a connection each; [`listener`] keeps the second one honest.
-//! A command never waits for a Redis that is away: it fails at once, or after the command timeout.
+//! cluster. Each master of a cluster is a [`shard`] with connections of its own for commands and for listening,
+//! and a [`warden`] that keeps them honest; a server that is alone is one shard. [`shards`] finds the right one by
+//! the table of [`slots`], which the [`survey`] keeps true. A command never waits for a Redis that is away: it
+//! fails at once, or after the command timeout.
 
+mod advice;
 mod bunch;
 mod cluster;
 mod connect;
+mod durable;
 mod keys;
 mod lease;
 mod listener;
+mod probe;
 mod scripts;
+mod shard;
+mod shards;
+mod slots;
+mod standing;
+mod survey;
+mod warden;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,21 +29,18 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::clients::{Client, WithOptions};
 use fred::error::Error as RedisError;
-use fred::interfaces::{ClientLike, HashesInterface};
-use fred::types::config::Options;
+use fred::interfaces::HashesInterface;
 use fred::types::{Key, Value};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::bunch::Bunches;
 pub use self::connect::{Config, Wrong, check};
-use self::connect::{MAX_WAITING_COMMANDS, MAX_WAITING_MESSAGES, MAX_WAITING_NOTICES, builder};
+pub use self::durable::Durability;
 use self::keys::Keys;
 use self::lease::Lease;
-use self::listener::Listener;
 use self::scripts::{Script, Scripts};
+use self::shards::Shards;
 use super::{
     Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
     Link, MEMBERS_LISTED, Replay, Snapshot, envelope,
@@ -40,11 +48,8 @@ use super::{
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
 
 pub struct Redis {
-    client: Client,
-    commands: WithOptions<Client>,
+    shards: Arc<Shards>,
     scripts: Arc<Scripts>,
-    bunches: Bunches,
-    listener: Listener,
     config: Config,
     log_length: u64,
     lease: Lease,
@@ -54,32 +59,22 @@ pub struct Redis {
     version: AtomicU8,
 }
 
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // Tasks and shards hold each other.
+        self.shards.abandon();
+    }
+}
+
 impl Redis {
     /// Begins to connect, and goes on trying; [`Backplane::link`] tells when it works.
     pub fn connect(config: &Config, keep: Keep, ear: Arc<dyn Ear>) -> Result<Self, Error> {
-        let config = config.clone();
-        let prepared = |waiting| {
-            builder(&config, waiting).map_err(|wrong| Error::Unavailable(wrong.to_string()))
-        };
-        let client = prepared(MAX_WAITING_NOTICES)?.build();
-        let client = client.map_err(unavailable)?;
-        let subscriber = prepared(MAX_WAITING_MESSAGES)?.build_subscriber_client();
-        let subscriber = subscriber.map_err(unavailable)?;
-        let commands = client.with_options(&Options {
-            fail_fast: true,
-            timeout: Some(config.command_timeout),
-            ..Options::default()
-        });
         let scripts = Arc::new(Scripts::new(&keep));
-        let listener = Listener::start(&client, subscriber, config.key_prefix.clone(), ear);
         Ok(Self {
-            client,
-            bunches: Bunches::start(commands.clone(), scripts.clone(), MAX_WAITING_COMMANDS),
-            commands,
+            shards: Shards::start(config, scripts.clone(), ear)?,
             scripts,
             log_length: keep.log_length,
-            listener,
-            config,
+            config: config.clone(),
             lease: Lease::default(),
             dead: Mutex::default(),
             version: AtomicU8::new(envelope::OLDEST),
@@ -101,15 +96,7 @@ impl Redis {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
-        match script.run(&self.commands, keys, args).await {
-            Ok(Value::Array(parts)) => Ok(parts),
-            Ok(other) => Err(Error::Unavailable(format!(
-                "{} answered {:?}, not a list",
-                script.op,
-                other.kind()
-            ))),
-            Err(error) => Err(unavailable(error)),
-        }
+        parts(script, self.shards.run(script, &keys, &args).await?)
     }
 
     /// The log after `since`; with `part` what of it is left.
@@ -139,12 +126,37 @@ impl Redis {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
-        let parts = self.run(script, keys, args).await?;
-        match parts.first().and_then(Value::as_str).as_deref() {
-            Some("missing") => Err(Error::Missing),
-            Some("ended") => Err(Error::Ended),
-            _ => Ok(parts),
-        }
+        told(self.run(script, keys, args).await?)
+    }
+
+    /// The same for what is to be kept as commits are.
+    async fn write(
+        &self,
+        script: &Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Vec<Value>, Error> {
+        let answer = self.shards.write(script, &keys, &args).await?;
+        told(parts(script, answer)?)
+    }
+}
+
+fn parts(script: &Script, answer: Value) -> Result<Vec<Value>, Error> {
+    match answer {
+        Value::Array(parts) => Ok(parts),
+        other => Err(Error::Unavailable(format!(
+            "{} answered {:?}, not a list",
+            script.op,
+            other.kind()
+        ))),
+    }
+}
+
+fn told(parts: Vec<Value>) -> Result<Vec<Value>, Error> {
+    match parts.first().and_then(Value::as_str).as_deref() {
+        Some("missing") => Err(Error::Missing),
+        Some("ended") => Err(Error::Ended),
+        _ => Ok(parts),
     }
 }
 
@@ -257,7 +269,7 @@ impl Backplane for Redis {
         let line = change.history.map_or_else(none, bin);
         let mut args = vec![bin(rest), logged, line, base, code];
         flat(&mut args, change.fields);
-        committed(&self.bunches.commit(named, args).await?)
+        committed(&self.shards.commit(named, args).await?)
     }
 
     async fn announce(
@@ -325,7 +337,7 @@ impl Backplane for Redis {
             keys.members(),
             keys.users(),
         ];
-        match self.ask(&self.scripts.create, named, args).await {
+        match self.write(&self.scripts.create, named, args).await {
             Ok(parts) if parts.first().and_then(Value::as_str).as_deref() == Some("new") => {
                 Ok(Created::New)
             }
@@ -342,17 +354,18 @@ impl Backplane for Redis {
             bin(draft.front(self.version(), &room.to_string(), None)),
             Value::Integer(draft.at),
         ];
-        self.ask(&self.scripts.end, all(&keys), args).await?;
+        self.write(&self.scripts.end, all(&keys), args).await?;
         Ok(())
     }
 
     async fn standing(&self, room: &Room) -> Result<bool, Error> {
         let state = self.keys(room).state();
-        let fields: Vec<Option<String>> = self
-            .commands
-            .hmget(state, vec!["ended", "epoch", "session_id", "matched"])
-            .await
-            .map_err(unavailable)?;
+        let fields = self.shards.ask(&state, |shard| {
+            let state = state.clone();
+            let names = vec!["ended", "epoch", "session_id", "matched"];
+            async move { shard.commands.hmget(state, names).await }
+        });
+        let fields: Vec<Option<String>> = fields.await?;
         match fields.as_slice() {
             [Some(_), ..] => Err(Error::Ended),
             [_, None, None, _] => Err(Error::Missing),
@@ -362,8 +375,12 @@ impl Backplane for Redis {
     }
 
     async fn admitted(&self, room: &Room) -> Result<Vec<UserId>, Error> {
-        let users = self.commands.hget(self.keys(room).state(), "users");
-        let users: Option<String> = users.await.map_err(unavailable)?;
+        let state = self.keys(room).state();
+        let users = self.shards.ask(&state, |shard| {
+            let state = state.clone();
+            async move { shard.commands.hget(state, "users").await }
+        });
+        let users: Option<String> = users.await?;
         Ok(super::users(users.as_deref()))
     }
 
@@ -405,8 +422,11 @@ impl Backplane for Redis {
 
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error> {
         let state = self.keys(room).state();
-        let fields = self.commands.hmget(state, vec!["epoch", "seq"]);
-        let fields: Vec<Option<u64>> = fields.await.map_err(unavailable)?;
+        let fields = self.shards.ask(&state, |shard| {
+            let state = state.clone();
+            async move { shard.commands.hmget(state, vec!["epoch", "seq"]).await }
+        });
+        let fields: Vec<Option<u64>> = fields.await?;
         Ok(match fields.as_slice() {
             [Some(epoch), Some(seq)] => Some(Position {
                 epoch: Epoch(*epoch),
@@ -425,15 +445,23 @@ impl Backplane for Redis {
     }
 
     async fn listen(&self, room: &Room) -> Result<(), Error> {
-        self.listener.listen(room).await.map_err(unavailable)
+        self.shards.listen(room).await
+    }
+
+    async fn listen_again(&self, room: &Room) {
+        self.shards.listen_again(room).await;
     }
 
     async fn unlisten(&self, room: &Room) {
-        self.listener.unlisten(room).await;
+        self.shards.unlisten(room).await;
     }
 
     fn link(&self) -> watch::Receiver<Link> {
-        self.listener.link()
+        self.shards.link()
+    }
+
+    fn hears(&self) -> bool {
+        self.shards.hears()
     }
 
     fn kind(&self) -> &'static str {
@@ -441,10 +469,7 @@ impl Backplane for Redis {
     }
 
     async fn close(&self) {
-        self.listener.close().await;
-        self.bunches.close().await;
-        // Nothing to be done about a Redis that is away when we leave.
-        let _ = self.client.quit().await;
+        self.shards.close().await;
     }
 }
 

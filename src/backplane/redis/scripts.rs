@@ -2,19 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use fred::clients::{Client, WithOptions};
+use fred::bytes_utils::Str;
 use fred::error::Error as RedisError;
-use fred::interfaces::LuaInterface;
-use fred::types::{Key, Value};
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Key, Value};
 use fred::util::sha1_hash;
 
+use super::int;
+use super::shard::Commands;
 use crate::backplane::Keep;
 use crate::telemetry::metrics::{OpMetrics, metrics};
 
 pub struct Script {
     pub op: &'static str,
-    source: String,
-    hash: String,
+    source: Str,
+    hash: Str,
     timing: OpMetrics,
 }
 
@@ -91,19 +93,23 @@ impl Script {
         let source = [constants, include_str!("lua/prelude.lua"), body].concat();
         Self {
             op,
-            hash: sha1_hash(&source),
-            source,
+            hash: sha1_hash(&source).into(),
+            source: source.into(),
             timing: metrics().backplane_op(op, frequent),
         }
+    }
+
+    pub fn timing(&self) -> &OpMetrics {
+        &self.timing
     }
 
     /// Runs the script. A server that was restarted has forgotten it, and a replica that took over never
     /// knew it: its source is sent once, to whoever has the keys, and is known there from then on.
     pub async fn run(
         &self,
-        client: &WithOptions<Client>,
-        keys: Vec<Key>,
-        args: Vec<Value>,
+        client: &Commands,
+        keys: &[Key],
+        args: &[Value],
     ) -> Result<Value, RedisError> {
         let started = Instant::now();
         let answer = self.call(client, keys, args).await;
@@ -113,19 +119,42 @@ impl Script {
 
     async fn call(
         &self,
-        client: &WithOptions<Client>,
-        keys: Vec<Key>,
-        args: Vec<Value>,
+        client: &Commands,
+        keys: &[Key],
+        args: &[Value],
     ) -> Result<Value, RedisError> {
-        // Keys and arguments are reference counted: the copies for a second call cost little.
-        let first = client
-            .evalsha(self.hash.as_str(), keys.clone(), args.clone())
-            .await;
-        match first {
-            Err(error) if error.details().starts_with("NOSCRIPT") => {
-                client.eval(self.source.as_str(), keys, args).await
-            }
+        match self.send(client, true, keys, args).await {
+            Err(error) if is_unknown(&error) => self.send(client, false, keys, args).await,
             answer => answer,
         }
     }
+
+    /// One call: of a script that is known by its hash, or else by its source. Not by the library's interface for
+    /// scripts, which knows no pipelines and leaves a client's options out.
+    pub async fn send(
+        &self,
+        client: &impl ClientLike,
+        known: bool,
+        keys: &[Key],
+        args: &[Value],
+    ) -> Result<Value, RedisError> {
+        let (name, script) = if known {
+            ("EVALSHA", &self.hash)
+        } else {
+            ("EVAL", &self.source)
+        };
+        // All are reference counted: copies cost little.
+        let mut words = Vec::with_capacity(2 + keys.len() + args.len());
+        words.push(Value::String(script.clone()));
+        words.push(int(keys.len() as u64));
+        words.extend(keys.iter().cloned().map(Value::from));
+        words.extend_from_slice(args);
+        let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+        client.custom(command, words).await
+    }
+}
+
+/// Whether a server does not know the script.
+pub fn is_unknown(error: &RedisError) -> bool {
+    error.details().starts_with("NOSCRIPT")
 }

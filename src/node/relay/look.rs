@@ -73,6 +73,7 @@ impl Worker {
                 if at.seq < asked.seq {
                     self.rotate(room, at.epoch);
                 } else if at.seq > known.seq {
+                    self.hear_again(room);
                     self.compare(room);
                 }
             }
@@ -80,5 +81,15 @@ impl Worker {
             // Nobody is here any more, or the next look tells.
             (None, _) | (_, Err(_)) => {}
         }
+    }
+
+    /// What was not heard in a room where nothing was on its way may be lost for good.
+    fn hear_again(&mut self, room: &Room) {
+        let (backplane, room) = (self.backplane.clone(), room.clone());
+        self.jobs.spawn(async move {
+            backplane.listen_again(&room).await;
+            // What was said until now was not heard either.
+            Note::Compare(room)
+        });
     }
 }

@@ -149,7 +149,7 @@ pub const LIST: &[Metric] = &[
         Histogram,
         Some(Unit::Seconds),
         "",
-        "From commit to this node hearing it, of one event in eight",
+        "From commit to this node hearing it, of one event in eight, and of the probes of silent links",
     ),
     row(
         "collab_backplane_gaps_total",

@@ -65,3 +65,66 @@ class Proxy:
     def close(self):
         self.cut()
         self.listener.close()
+
+
+class DeafProxy:
+    """A way to Redis that loses what is published while it is `deaf`, and passes on everything else."""
+
+    def __init__(self, port):
+        self.target = ("127.0.0.1", port)
+        self.deaf = False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            with suppress(OSError):
+                far = socket.create_connection(self.target)
+                threading.Thread(target=self._carry, args=(near, far, bytes), daemon=True).start()
+                threading.Thread(target=self._carry, args=(far, near, self._heard), daemon=True).start()
+
+    def _carry(self, source, sink, passed):
+        waiting = bytearray()
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                waiting += data
+                sink.sendall(passed(waiting))
+                if passed is bytes:
+                    waiting.clear()
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _heard(self, waiting):
+        """Takes whole values away from what is waiting; returns those that arrive."""
+        passed = bytearray()
+        while length := whole(waiting):
+            value = waiting[:length]
+            del waiting[:length]
+            if not (self.deaf and value.startswith(b">3\r\n$8\r\nsmessage\r\n")):
+                passed += value
+        return passed
+
+    def close(self):
+        self.listener.close()
+
+
+def whole(data, start=0):
+    """Where the RESP3 value that starts there ends; 0 when not all of it is there."""
+    end = data.find(b"\r\n", start)
+    if end < 0:
+        return 0
+    kind, line, at = data[start : start + 1], data[start + 1 : end], end + 2
+    if kind in (b"$", b"!", b"="):
+        at += int(line) + 2 if int(line) >= 0 else 0
+        return at if at <= len(data) else 0
+    for _ in range(int(line) * (2 if kind == b"%" else 1) if kind in (b"*", b"~", b">", b"%") else 0):
+        at = whole(data, at)
+        if not at:
+            return 0
+    return at

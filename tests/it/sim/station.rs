@@ -301,6 +301,10 @@ impl Backplane for Station {
         .await
     }
 
+    async fn listen_again(&self, room: &Room) {
+        self.cable.listen(room);
+    }
+
     async fn unlisten(&self, room: &Room) {
         // Others may listen: the store goes on speaking.
         self.cable.unlisten(room);
@@ -308,6 +312,10 @@ impl Backplane for Station {
 
     fn link(&self) -> watch::Receiver<Link> {
         self.link.subscribe()
+    }
+
+    fn hears(&self) -> bool {
+        true
     }
 
     fn kind(&self) -> &'static str {

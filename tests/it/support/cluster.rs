@@ -1,5 +1,7 @@
 //! A Redis Cluster of children of ours.
 
+use std::time::{Duration, Instant};
+
 use super::redis::{RedisServer, Shared, eventually, forgetful, free_port, replicated};
 use super::secured::{LOGIN, limited_user};
 
@@ -12,6 +14,9 @@ pub struct Cluster {
 
 /// Silence after which the servers give one of them up.
 const NODE_TIMEOUT_MS: &str = "1000";
+
+/// Time for servers to get to know each other.
+const ACQUAINTANCE: Duration = Duration::from_secs(5);
 
 static SHARED: Shared<Cluster> = Shared::new();
 
@@ -38,11 +43,18 @@ impl Cluster {
                 let range = [from.to_string(), to.to_string()];
                 server.cli(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]);
             }
-            let port = first.port().to_string();
-            server.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
         }
         let known = format!("cluster_known_nodes:{count}");
+        let mut met = None::<Instant>;
         eventually("all have met", || {
+            // An acquaintance that takes longer than the servers wait for each other is forgotten.
+            if met.is_none_or(|met| met.elapsed() > ACQUAINTANCE) {
+                for server in all {
+                    let port = first.port().to_string();
+                    server.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+                }
+                met = Some(Instant::now());
+            }
             let informed = |server: &RedisServer| server.cli(&["CLUSTER", "INFO"]).contains(&known);
             all.iter().all(informed)
         });
@@ -120,6 +132,8 @@ fn server(bus: &str) -> RedisServer {
         let mut options = forgetful(&["--port", &port, "--cluster-port", bus]);
         options.extend(["--cluster-enabled", "yes", "--cluster-node-timeout"].map(str::to_owned));
         options.push(NODE_TIMEOUT_MS.to_owned());
+        // By default no master serves anybody while one is gone.
+        options.extend(["--cluster-require-full-coverage", "no"].map(str::to_owned));
         options.extend(limited_user());
         options
     })

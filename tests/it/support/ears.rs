@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub enum Sound {
     Heard(Envelope),
-    Gap,
+    Gap(Room),
     Resumed,
 }
 
@@ -31,8 +31,8 @@ impl Ear for TestEar {
         self.put(Sound::Heard(envelope));
     }
 
-    fn gap(&self, _: Room) {
-        self.put(Sound::Gap);
+    fn gap(&self, room: Room) {
+        self.put(Sound::Gap(room));
     }
 
     fn resumed(&self) {

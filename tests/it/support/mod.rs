@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod cluster;
+pub mod deaf;
 pub mod ears;
 pub mod nodes;
 pub mod redis;

@@ -71,4 +71,12 @@ impl Watched {
     pub fn replicated(&self) {
         replicated(&self.master, &self.replica);
     }
+
+    /// The replica gets nothing more from its master, and keeps what it has.
+    pub fn cut_off(&self) {
+        for (name, value) in [("masteruser", "nobody"), ("masterauth", "wrong")] {
+            assert_eq!(self.replica.cli(&["CONFIG", "SET", name, value]), "OK");
+        }
+        self.master.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
+    }
 }

@@ -19,7 +19,11 @@ local function commit(k, keys, a, last)
     local known = redis.call('GET', once)
     -- A former session of that name may have left it; a former order of this one counts.
     local of = known and string.match(known, '%d+ (%d+)')
-    if of and (of == epoch or of == redis.call('HGET', state, 'former')) then return 'ok ' .. known .. ' 1' end
+    if of and (of == epoch or of == redis.call('HGET', state, 'former')) then
+      -- Something is written, so that who waits for a replica waits for what was done the first time, too.
+      redis.call('PEXPIRE', once, IDEMPOTENCY_TTL)
+      return 'ok ' .. known .. ' 1'
+    end
   end
   local seq, version, changed = text(room[2] + 1), room[3], nil
   local line, base = ARGV[a + 2], ARGV[a + 3]
