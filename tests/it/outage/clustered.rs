@@ -82,3 +82,17 @@ async fn a_master_dies_with(promise: Promise, settings: &[(&str, &str)], behind:
     blocking(|| stage.store.servers[0].run());
     stage.judge().await
 }
+
+/// Guards DURABILITY=replica: what was acknowledged, the successor has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_dies_and_nothing_is_forgotten() {
+    let settings = [("DURABILITY", "replica")];
+    a_master_dies_with(KEEPS, &settings, false).await;
+}
+
+/// Guards the same while the replica is away: then nothing may be acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_dies_whose_replica_was_behind_and_nothing_is_forgotten() {
+    let settings = [("DURABILITY", "replica")];
+    a_master_dies_with(KEEPS, &settings, true).await;
+}
