@@ -157,7 +157,7 @@ impl Way {
     /// client's queues to us, which take their memory at once.
     pub fn to(&self, server: Option<&Server>, waiting: usize) -> Builder {
         let mut builder = self.bare(server, waiting);
-        let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
+        let mut policy = ReconnectPolicy::new_exponential(0, 50, 1_000, 2);
         policy.set_jitter(100);
         builder.set_policy(policy);
         builder
