@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 
@@ -29,7 +30,9 @@ def request(host, port, method, path, body=None, headers=None, timeout=15):
         headers.setdefault("Content-Type", "application/json")
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request(method, path, body=body, headers=headers)
+        # Who is refused for a long body is answered before it is out; the answer is there all the same.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()
         text = response.read().decode()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, text)
