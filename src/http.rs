@@ -80,6 +80,11 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     with_type(status, "application/json", body)
 }
 
+/// Plain text.
+pub fn text(body: impl Into<Bytes>) -> Answer {
+    with_type(StatusCode::OK, "text/plain; charset=UTF-8", body)
+}
+
 /// A page, which may load from this node alone, talk to it alone, and stand in nobody's frame.
 pub fn html(page: impl Into<Bytes>) -> Answer {
     let mut answer = with_type(StatusCode::OK, "text/html; charset=utf-8", page);

@@ -4,6 +4,7 @@
 //! the process.
 
 mod cluster;
+mod mirror;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub struct Memory {
     clock: Clock,
     link: watch::Sender<Link>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
+    copies: mirror::Copies,
     places: cluster::Places,
     revoked: cluster::Revoked,
 }
@@ -56,6 +58,8 @@ struct Stored {
     chat: VecDeque<(u64, Bytes)>,
     once: HashMap<(UserId, String), (Committed, Millis)>,
     expires: Option<Millis>,
+    /// Not expired before, once everybody is gone.
+    kept_until: Option<Millis>,
     listened: bool,
 }
 
@@ -71,6 +75,7 @@ impl Memory {
             clock,
             link: watch::Sender::new(Link::Up),
             sweeper: Mutex::new(Some(sweeper)),
+            copies: mirror::Copies::default(),
             places: cluster::Places::default(),
             revoked: cluster::Revoked::default(),
         }
@@ -375,7 +380,8 @@ impl Backplane for Memory {
                 }
             }
             if gone && stored.members.is_empty() {
-                stored.expires = after(self.clock.now(), self.keep.session_grace);
+                let grace = after(self.clock.now(), self.keep.session_grace);
+                stored.expires = grace.max(stored.kept_until);
             }
             Ok(())
         })

@@ -15,6 +15,7 @@
 mod cluster;
 mod envelope;
 pub mod memory;
+mod mirror;
 pub mod redis;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 pub use cluster::{Beat, Cluster, Held, NodeReport};
 pub use envelope::{BadEnvelope, Draft, Envelope, NEWEST as ENVELOPE_VERSION};
+pub use mirror::Mirror;
 
 use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 
@@ -190,7 +192,7 @@ pub struct Keep {
 }
 
 #[async_trait]
-pub trait Backplane: Cluster {
+pub trait Backplane: Cluster + Mirror {
     /// State, log and publication in one step. [`Error::Unavailable`] leaves open whether it was
     /// done: repeat with `once` set.
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error>;

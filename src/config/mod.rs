@@ -102,6 +102,7 @@ impl Reader<'_> {
             lease: self.lease(),
             reap_pause: self.seconds("REAP_PAUSE"),
             places_per_user: self.whole("MAX_CONNECTIONS_PER_USER"),
+            rooms_per_socket: self.size("MAX_ROOMS_PER_SOCKET"),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),

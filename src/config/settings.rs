@@ -275,6 +275,12 @@ pub const SETTINGS: &[Setting] = &[
         "Sockets of one user on all nodes; more get 429 or 4429",
     ),
     setting(
+        "MAX_ROOMS_PER_SOCKET",
+        "100",
+        Whole("rooms", 1, 10_000),
+        "Rooms a socket may be in that enters them by itself; more get `too_many`",
+    ),
+    setting(
         "MESSAGE_RATE",
         "50",
         Whole("frames per s", 1, 1_000_000),

@@ -6,15 +6,17 @@
 //! room.
 
 mod pairing;
+pub mod socketio;
 
 use crate::clock::Millis;
 use crate::domain::sessions::View;
-use crate::domain::{Command, Event, Reject};
+use crate::domain::{Code, Command, Event, Reject};
 use crate::ids::Position;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     Pairing,
+    SocketIo,
 }
 
 /// An event on its way to sockets.
@@ -66,6 +68,10 @@ pub enum Reply<'a> {
         position: Option<Position>,
         id: &'a str,
     },
+    /// A packet that asked for it was carried out.
+    Done { number: u64 },
+    /// There is no such namespace.
+    NoNamespace { namespace: &'a str },
     /// The new token is believed, until then.
     AuthOk {
         expires_at: Millis,
@@ -78,10 +84,16 @@ pub enum Reply<'a> {
 }
 
 impl Dialect {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+    /// In the order of their tongues.
+    pub const ALL: [Self; Self::COUNT] = [Dialect::Pairing, Dialect::SocketIo];
+
     /// For metrics: the door's name.
     pub fn door(self) -> &'static str {
         match self {
             Dialect::Pairing => "pairing",
+            Dialect::SocketIo => "socketio",
         }
     }
 
@@ -89,19 +101,22 @@ impl Dialect {
     pub fn tongue(self) -> u8 {
         match self {
             Dialect::Pairing => 0,
+            Dialect::SocketIo => 1,
         }
     }
 
     pub fn of_tongue(tongue: u8) -> Option<Self> {
-        match tongue {
-            0 => Some(Dialect::Pairing),
-            _ => None,
-        }
+        Self::ALL.get(usize::from(tongue)).copied()
     }
 
     pub fn decode(self, frame: &str) -> Result<Incoming, Refused> {
         match self {
             Dialect::Pairing => pairing::decode(frame),
+            // A packet means something in its conversation alone: see [`socketio::Talk`].
+            Dialect::SocketIo => Err(Refused {
+                reject: Reject::new(Code::BadFrame, "packets belong to a conversation"),
+                id: None,
+            }),
         }
     }
 
@@ -109,6 +124,7 @@ impl Dialect {
     pub fn id_of(self, frame: &str) -> Option<String> {
         match self {
             Dialect::Pairing => pairing::id_of(frame),
+            Dialect::SocketIo => None,
         }
     }
 
@@ -116,12 +132,14 @@ impl Dialect {
     pub fn encode(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         match self {
             Dialect::Pairing => pairing::encode(delivery, out),
+            Dialect::SocketIo => socketio::encode(delivery, out),
         }
     }
 
     pub fn reply(self, reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
         match self {
             Dialect::Pairing => pairing::reply(reply, now, out),
+            Dialect::SocketIo => socketio::reply(reply, now, out),
         }
     }
 }

@@ -392,6 +392,8 @@ pub fn reply(reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
             id: *id,
             timestamp,
         },
+        // Answers to packets, of which there are none here.
+        Reply::Done { .. } | Reply::NoNamespace { .. } => return,
         Reply::Rejected { reject, id } => Out::Error {
             code: reject.code.as_str(),
             message: &reject.message,

@@ -36,6 +36,9 @@ pub enum Command {
         text: String,
     },
     Ping,
+    /// Into a room of its choice, for who did not come through a session's door.
+    Enter,
+    Exit,
     /// A new token for the socket it comes on.
     Authenticate {
         token: String,
@@ -44,12 +47,14 @@ pub enum Command {
 
 impl Command {
     /// Every [`Command::kind`].
-    pub const KINDS: [&'static str; 6] = [
+    pub const KINDS: [&'static str; 8] = [
         "code_change",
         "cursor_move",
         "language_change",
         "chat",
         "ping",
+        "join",
+        "leave",
         "auth",
     ];
 
@@ -61,6 +66,8 @@ impl Command {
             Command::ChangeLanguage { .. } => "language_change",
             Command::Say { .. } => "chat",
             Command::Ping => "ping",
+            Command::Enter => "join",
+            Command::Exit => "leave",
             Command::Authenticate { .. } => "auth",
         }
     }
@@ -132,6 +139,7 @@ pub enum Code {
     Conflict,
     RateLimited,
     BackplaneUnavailable,
+    TooMany,
 }
 
 impl Code {
@@ -145,6 +153,7 @@ impl Code {
             Code::Conflict => "conflict",
             Code::RateLimited => "rate_limited",
             Code::BackplaneUnavailable => "backplane_unavailable",
+            Code::TooMany => "too_many",
         }
     }
 }
@@ -210,6 +219,8 @@ pub enum Effect {
     /// Latest wins: told to the others, the last value kept with the member.
     Announce(Event, Cursor),
     Pong,
+    Enter,
+    Exit,
     /// The socket's token is to be checked, and to take the old one's place.
     Renew(String),
 }
@@ -252,6 +263,8 @@ pub fn decide(
 ) -> Result<Effect, Reject> {
     match command {
         Command::Ping => Ok(Effect::Pong),
+        Command::Enter => Ok(Effect::Enter),
+        Command::Exit => Ok(Effect::Exit),
         Command::Authenticate { token } => Ok(Effect::Renew(token)),
         Command::ChangeText { code, base } => {
             documents::change(code, base, actor, limits).map(Effect::Commit)

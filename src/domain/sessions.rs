@@ -115,6 +115,13 @@ pub fn first_fields(session: &SessionId, now: Millis) -> Vec<(&'static str, Stri
     ]
 }
 
+/// The same with a text.
+pub fn begin_with(text: String, fields: &mut [(&'static str, String)]) {
+    if let Some((_, code)) = fields.iter_mut().find(|(name, _)| *name == "code") {
+        *code = text;
+    }
+}
+
 /// What a matched session is made of again when the store lost it: whom it is for must not be forgotten with
 /// it. The text is lost.
 pub fn kept(

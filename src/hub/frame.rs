@@ -44,6 +44,41 @@ pub fn close(code: u16, reason: &str) -> Bytes {
     Bytes::from(frame)
 }
 
+/// What a server frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Close,
+    Ping,
+}
+
+/// The frames that stand one behind the other, as they are made here: whole, unmasked, of these kinds.
+pub fn split(frames: &[u8]) -> impl Iterator<Item = (Kind, &[u8])> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        let (kind, behind) = match *rest {
+            [first, length @ ..=125, ref behind @ ..] => ((first, u64::from(length)), behind),
+            [first, 126, a, b, ref behind @ ..] => {
+                ((first, u64::from(u16::from_be_bytes([a, b]))), behind)
+            }
+            [first, 127, a, b, c, d, e, f, g, h, ref behind @ ..] => (
+                (first, u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+                behind,
+            ),
+            _ => return None,
+        };
+        let (first, length) = kind;
+        let (payload, behind) = behind.split_at_checked(usize::try_from(length).ok()?)?;
+        rest = behind;
+        let kind = match first & 0x0f {
+            TEXT => Kind::Text,
+            CLOSE => Kind::Close,
+            _ => Kind::Ping,
+        };
+        Some((kind, payload))
+    })
+}
+
 fn header(opcode: u8, length: usize) -> ([u8; HEADROOM], usize) {
     let mut header = [0; HEADROOM];
     header[0] = 0x80 | opcode;
@@ -79,6 +114,30 @@ mod tests {
             assert_eq!(&frame[..start.len()], start);
             assert_eq!(frame.len(), start.len() + length);
         }
+    }
+
+    #[test]
+    fn frames_are_told_apart_again() {
+        let long = "x".repeat(70_000);
+        let row = [
+            text("a"),
+            ping(),
+            text(&long[..300]),
+            text(&long),
+            close(1012, "later"),
+        ]
+        .concat();
+        let kinds: Vec<_> = split(&row)
+            .map(|(kind, payload)| (kind, payload.len()))
+            .collect();
+        let wanted = [
+            (Kind::Text, 1),
+            (Kind::Ping, 0),
+            (Kind::Text, 300),
+            (Kind::Text, 70_000),
+            (Kind::Close, 7),
+        ];
+        assert_eq!(kinds, wanted);
     }
 
     #[test]

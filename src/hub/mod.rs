@@ -15,8 +15,8 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 pub use self::outbox::{Bounds, Lane};
-use self::rooms::Hall;
-pub use self::socket::{Phase, Socket, TOO_SLOW, Writer};
+use self::rooms::{Hall, Recipients};
+pub use self::socket::{Phase, Socket, Speech, TOO_SLOW, Writer};
 use crate::ids::{Position, Room, SocketId, UserId};
 
 /// What the hub needs to know of an event to deliver it.
@@ -99,12 +99,18 @@ impl Hub {
         hall.open(socket, at, first, touched)
     }
 
+    /// Whether somebody in the room wants this encoding.
+    pub fn speaks(&self, room: &Room, tongue: u8) -> bool {
+        let hall = self.rooms.get(room);
+        hall.is_some_and(|hall| hall.sockets().any(|socket| socket.tongue == tongue))
+    }
+
     /// Sends everyone in the room a new greeting to start from.
     pub fn restart(
         &self,
         room: &Room,
         at: Position,
-        greeting: &Bytes,
+        greeting: &dyn Fn(u8) -> Option<Bytes>,
         touched: &mut Vec<Arc<Socket>>,
     ) {
         if let Some(mut hall) = self.rooms.get_mut(room) {
@@ -119,10 +125,10 @@ impl Hub {
         delivery: &Delivery<'_>,
         mut encode: impl FnMut(u8) -> Option<Bytes>,
         touched: &mut Vec<Arc<Socket>>,
-    ) -> usize {
+    ) -> Recipients {
         match self.rooms.get_mut(room) {
             Some(mut hall) => hall.deliver(delivery, &mut encode, touched),
-            None => 0,
+            None => Recipients::default(),
         }
     }
 

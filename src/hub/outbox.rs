@@ -77,6 +77,12 @@ impl Outbox {
         self.queue.push_back((lane, frame));
     }
 
+    /// Puts a frame before all others, of which no byte has been written.
+    pub fn put_first(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.queue.push_front((Lane::Ordered, frame));
+    }
+
     /// Drops what no byte of has been written.
     pub fn clear(&mut self) {
         let begun = (self.written > 0).then(|| self.queue.pop_front()).flatten();

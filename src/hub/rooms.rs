@@ -50,7 +50,9 @@ struct Held {
 }
 
 /// Encodings a node can speak at once.
-const TONGUES: usize = 8;
+pub const TONGUES: usize = 8;
+/// How many sockets were handed something, by tongue.
+pub type Recipients = [usize; TONGUES];
 /// Held for those who wait for a snapshot. Beyond it the oldest go, which as a rule the snapshot has.
 const MAX_HELD: usize = 4_096;
 const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
@@ -128,32 +130,43 @@ impl Hall {
     }
 
     /// Everyone starts afresh from a snapshot: the order they knew is no more.
-    pub fn restart(&mut self, at: Position, greeting: &Bytes, touched: &mut Vec<Arc<Socket>>) {
+    pub fn restart(
+        &mut self,
+        at: Position,
+        greeting: &dyn Fn(u8) -> Option<Bytes>,
+        touched: &mut Vec<Arc<Socket>>,
+    ) {
+        let mut greetings: [Option<Option<Bytes>>; TONGUES] = Default::default();
         self.position = Some(at);
         if let Some(backlog) = &mut self.backlog {
             backlog.clear();
         }
         for seat in &mut self.seats {
             seat.after = at.seq;
-            if seat.gate.is_none() {
+            let tongue = seat.socket.tongue;
+            let greeting =
+                greetings[usize::from(tongue) % TONGUES].get_or_insert_with(|| greeting(tongue));
+            if seat.gate.is_none()
+                && let Some(greeting) = greeting
+            {
                 seat.push(Lane::Ordered, greeting.clone(), touched);
             }
         }
     }
 
-    /// Hands an event to every seat that should hear it; returns how many did.
+    /// Hands an event to every seat that should hear it; returns how many did, by tongue.
     pub fn deliver(
         &mut self,
         delivery: &Delivery<'_>,
         encode: &mut dyn FnMut(u8) -> Option<Bytes>,
         touched: &mut Vec<Arc<Socket>>,
-    ) -> usize {
+    ) -> Recipients {
         if let Some(position) = delivery.position {
             self.advance(position);
         }
         let seq = delivery.position.map(|position| position.seq);
         let mut encoded: [Option<Option<Bytes>>; TONGUES] = Default::default();
-        let mut recipients = 0;
+        let mut recipients = Recipients::default();
         for seat in &self.seats {
             if !delivery.is_for(&seat.socket) || seq.is_some_and(|seq| seq <= seat.after) {
                 continue;
@@ -164,7 +177,7 @@ impl Hall {
                 continue;
             };
             if seat.gate.is_none() {
-                recipients += 1;
+                recipients[usize::from(tongue) % TONGUES] += 1;
                 seat.push(delivery.lane, frame.clone(), touched);
             }
         }
@@ -293,7 +306,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
-    use crate::hub::{Bounds, Phase, Writer};
+    use crate::hub::{Bounds, Phase, Speech, Writer};
     use crate::ids::{Epoch, NodeId};
 
     fn socket(user: &str) -> Arc<Socket> {
@@ -305,7 +318,18 @@ mod tests {
             SocketId::next(NodeId::random()),
             UserId::parse(user).unwrap(),
         );
-        Arc::new(Socket::new(id, user, "".into(), 0, Writer::ByTask, bounds))
+        let speech = Speech {
+            tongue: 0,
+            parting: |_| None,
+        };
+        Arc::new(Socket::new(
+            id,
+            user,
+            "".into(),
+            speech,
+            Writer::ByTask,
+            bounds,
+        ))
     }
 
     fn at(seq: u64) -> Position {
@@ -400,7 +424,11 @@ mod tests {
         let (mut hall, ann) = (Hall::default(), socket("ann"));
         hall.seat(ann.clone());
         say(&mut hall, Some(9), "nine", None);
-        hall.restart(at(5), &Bytes::from_static(b"anew"), &mut Vec::new());
+        hall.restart(
+            at(5),
+            &|_| Some(Bytes::from_static(b"anew")),
+            &mut Vec::new(),
+        );
         say(&mut hall, Some(6), "six", None);
         open(&mut hall, &ann, 5);
         assert_eq!(heard(&ann), "hello six");

@@ -35,6 +35,15 @@ pub enum Writer {
     ByTask,
 }
 
+/// How a socket is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub struct Speech {
+    /// Which encoding it wants.
+    pub tongue: u8,
+    /// What goes before a close frame of this code.
+    pub parting: fn(u16) -> Option<Bytes>,
+}
+
 pub struct Socket {
     pub id: SocketId,
     pub user: UserId,
@@ -42,7 +51,8 @@ pub struct Socket {
     pub name: Arc<str>,
     /// Which encoding it wants; opaque here.
     pub tongue: u8,
-    writer: Writer,
+    /// What goes before a close frame of this code.
+    parting: fn(u16) -> Option<Bytes>,
     bounds: Bounds,
     state: Mutex<State>,
     task: AtomicWaker,
@@ -50,8 +60,8 @@ pub struct Socket {
     heard: AtomicU32,
 }
 
-#[derive(Default)]
 struct State {
+    writer: Writer,
     outbox: Outbox,
     phase: Phase,
     /// The task flushes.
@@ -77,18 +87,26 @@ impl Socket {
         id: SocketId,
         user: UserId,
         name: Arc<str>,
-        tongue: u8,
+        speech: Speech,
         writer: Writer,
         bounds: Bounds,
     ) -> Self {
+        let state = State {
+            writer,
+            outbox: Outbox::default(),
+            phase: Phase::Open,
+            blocked: false,
+            congested: false,
+            dirty: false,
+        };
         Self {
             id,
             user,
             name,
-            tongue,
-            writer,
+            tongue: speech.tongue,
+            parting: speech.parting,
             bounds,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             task: AtomicWaker::new(),
             heard: AtomicU32::new(0),
         }
@@ -145,24 +163,21 @@ impl Socket {
     /// For the socket's own task: finishes blocked writes. Ready when nothing waits.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
-        let Writer::Direct(writer) = &self.writer else {
-            return Poll::Ready(());
-        };
+        let mut state = self.state.lock();
         loop {
-            if !self.state.lock().blocked {
+            let Writer::Direct(writer) = &state.writer else {
+                return Poll::Ready(());
+            };
+            if !state.blocked {
                 return Poll::Ready(());
             }
             match writer.as_ref().poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {
-                    let mut state = self.state.lock();
                     state.blocked = false;
                     self.flush_locked(&mut state);
                 }
-                Poll::Ready(Err(_)) => {
-                    let mut state = self.state.lock();
-                    self.lose_locked(&mut state);
-                }
+                Poll::Ready(Err(_)) => self.lose_locked(&mut state),
             }
         }
     }
@@ -198,6 +213,23 @@ impl Socket {
         Poll::Ready(())
     }
 
+    /// From here on frames go this way: `first`, then those that wait. Its task has written nothing by halves.
+    pub fn rewire(&self, writer: Writer, first: impl DoubleEndedIterator<Item = Bytes>) {
+        let mut state = self.state.lock();
+        for frame in first.rev() {
+            state.outbox.put_first(frame);
+        }
+        state.writer = writer;
+        state.blocked = false;
+        state.congested = false;
+        self.flush_locked(&mut state);
+    }
+
+    /// The kernel, or whoever stands for it, takes nothing for now: the bounds hold as they are.
+    pub fn stall(&self) {
+        self.state.lock().congested = true;
+    }
+
     pub fn heard_at(&self, tick: u32) {
         self.heard.store(tick, Ordering::Relaxed);
     }
@@ -211,7 +243,7 @@ impl Socket {
             return;
         }
         let (mut conflated, mut bounds) = (0, self.bounds);
-        if matches!(self.writer, Writer::ByTask) && !state.congested {
+        if matches!(state.writer, Writer::ByTask) && !state.congested {
             bounds.messages *= BURST;
             bounds.bytes *= BURST;
         }
@@ -235,6 +267,9 @@ impl Socket {
 
     fn close_locked(&self, state: &mut State, code: u16, reason: &str) {
         if state.phase == Phase::Open {
+            if let Some(parting) = (self.parting)(code) {
+                state.outbox.queue_up(Lane::Ordered, parting);
+            }
             state
                 .outbox
                 .queue_up(Lane::Ordered, frame::close(code, reason));
@@ -248,7 +283,7 @@ impl Socket {
         if state.blocked {
             return;
         }
-        let Writer::Direct(writer) = &self.writer else {
+        let Writer::Direct(writer) = &state.writer else {
             state.blocked = state.outbox.waiting() > 0;
             if state.blocked {
                 self.task.wake();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::task::JoinError;
 
 use super::Node;
 use super::lobby::TOKEN_GONE;
@@ -87,17 +88,27 @@ impl Node {
         let (node, identity) = (self.clone(), identity.cloned());
         let admitted = self.farewells.spawn(async move {
             let identity = identity.as_ref();
-            node.take_place(&session, &user, identity).await
+            node.take_place(Some(&session), &user, identity).await
         });
-        admitted.await.unwrap_or_else(|error| {
-            let why = format!("letting somebody in failed: {error}");
-            Err(Error::Unavailable(why).into())
-        })
+        admitted.await.unwrap_or_else(failed)
+    }
+
+    /// The same for who enters no session yet.
+    pub async fn admit_user(
+        self: &Arc<Self>,
+        user: &UserId,
+        identity: Option<&Identity>,
+    ) -> Result<Admission, NotAdmitted> {
+        let (node, user, identity) = (self.clone(), user.clone(), identity.cloned());
+        let admitted = self
+            .farewells
+            .spawn(async move { node.take_place(None, &user, identity.as_ref()).await });
+        admitted.await.unwrap_or_else(failed)
     }
 
     async fn take_place(
         self: &Arc<Self>,
-        session: &SessionId,
+        session: Option<&SessionId>,
         user: &UserId,
         identity: Option<&Identity>,
     ) -> Result<Admission, NotAdmitted> {
@@ -108,7 +119,9 @@ impl Node {
             let why = "nobody knows of this node yet".to_owned();
             return Err(Error::Unavailable(why).into());
         }
-        self.check_session(session, user, identity).await?;
+        if let Some(session) = session {
+            self.check_session(session, user, identity).await?;
+        }
         let room = Room::User(user.clone());
         self.listening.begin(&room).await?;
         let admission = Admission {
@@ -192,6 +205,11 @@ impl Node {
         self.give_pass(socket, &identity).await?;
         Ok(identity.expires_at)
     }
+}
+
+fn failed(error: JoinError) -> Result<Admission, NotAdmitted> {
+    let why = format!("letting somebody in failed: {error}");
+    Err(Error::Unavailable(why).into())
 }
 
 /// Admins and services may enter any session and end it.

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::visit::Packet;
 use super::{Node, NotAdmitted, Participant, pack, snapshots};
 use crate::auth::BadToken;
 use crate::backplane::{Audience, Change, Committed, Error, Link};
 use crate::dialects::{Incoming, Refused, Reply};
-use crate::domain::{Actor, Code, Cursor, Effect, Event, Reject, Write, decide, documents};
+use crate::domain::sessions::View;
+use crate::domain::{
+    Actor, Code, Command, Cursor, Effect, Event, Reject, Write, decide, documents,
+};
 use crate::hub::Lane;
+use crate::ids::Room;
 use crate::telemetry::metrics::metrics;
 
 /// What is counted as the kind of a frame that was no command.
@@ -31,20 +36,45 @@ pub enum Handled {
 struct Asker {
     node: Arc<Node>,
     participant: Participant,
+    room: Room,
     id: Option<String>,
 }
 
 impl Node {
+    /// Carries out a text frame.
     pub fn handle(self: &Arc<Self>, participant: &mut Participant, text: &str) -> Handled {
         metrics().received_bytes(text.len());
+        if let Some(visit) = participant.visit.clone() {
+            return self.converse(participant, &visit, Packet::Text(text));
+        }
         let Incoming { command, id } = match participant.dialect.decode(text) {
             Ok(incoming) => incoming,
             Err(Refused { reject, id }) => {
-                self.pairing.received(BAD);
+                self.door(participant).received(BAD);
                 return self.refuse(participant, reject, id.as_deref());
             }
         };
-        self.pairing.received(command.kind());
+        self.door(participant).received(command.kind());
+        self.carry_out(participant, command, id)
+    }
+
+    /// The same of a binary frame; `None`: this door takes none.
+    pub fn handle_binary(
+        self: &Arc<Self>,
+        participant: &mut Participant,
+        bytes: usize,
+    ) -> Option<Handled> {
+        let visit = participant.visit.clone()?;
+        metrics().received_bytes(bytes);
+        Some(self.converse(participant, &visit, Packet::Binary))
+    }
+
+    pub(super) fn carry_out(
+        self: &Arc<Self>,
+        participant: &mut Participant,
+        command: Command,
+        id: Option<String>,
+    ) -> Handled {
         let actor = Actor {
             socket: participant.socket.id,
             user: participant.socket.user.clone(),
@@ -58,16 +88,22 @@ impl Node {
                 Handled::Done
             }
             Ok(Effect::Renew(token)) => {
-                let (node, participant) = (self.clone(), participant.twin());
+                let (node, participant) = (self.clone(), participant.twin(None));
                 Handled::Later(Box::pin(async move {
                     node.renew_token(&participant, &token, id.as_deref()).await;
                 }))
             }
+            // Rooms are entered in conversation only.
+            Ok(Effect::Enter | Effect::Exit) => Handled::Done,
             Ok(Effect::Announce(event, cursor)) => self.announce(participant, event, cursor),
             Ok(Effect::Commit(write)) => {
+                let Some(room) = participant.room.clone() else {
+                    return Handled::Done;
+                };
                 let asker = Asker {
                     node: self.clone(),
-                    participant: participant.twin(),
+                    participant: participant.twin(None),
+                    room,
                     id,
                 };
                 Handled::Later(Box::pin(asker.commit(write)))
@@ -84,7 +120,7 @@ impl Node {
         retry_in: Duration,
     ) -> Handled {
         metrics().received_bytes(text.len());
-        self.pairing.received(HASTE);
+        self.door(participant).received(HASTE);
         let id = participant.dialect.id_of(text);
         let reject = Reject::too_fast(what, retry_in.as_millis() as u64);
         self.refuse(participant, reject, id.as_deref())
@@ -97,7 +133,8 @@ impl Node {
         id: Option<&str>,
     ) {
         let Participant { socket, room, .. } = participant;
-        let renewed = self.renew(socket.id, &socket.user, room.session(), token);
+        let session = room.as_ref().and_then(Room::session);
+        let renewed = self.renew(socket.id, &socket.user, session, token);
         match renewed.await {
             Ok(expires_at) => {
                 let expires_at = expires_at.saturating_mul(1_000);
@@ -119,7 +156,12 @@ impl Node {
         }
     }
 
-    fn refuse(&self, participant: &Participant, reject: Reject, id: Option<&str>) -> Handled {
+    pub(super) fn refuse(
+        &self,
+        participant: &Participant,
+        reject: Reject,
+        id: Option<&str>,
+    ) -> Handled {
         metrics().reject(reject.code.as_str());
         let bad = reject.is_bad_frame();
         let reject = &reject;
@@ -134,13 +176,16 @@ impl Node {
         event: Event,
         cursor: Cursor,
     ) -> Handled {
+        let Some(room) = participant.room.clone() else {
+            return Handled::Done;
+        };
         participant.cursor = Some(cursor);
         let socket = participant.socket.id;
         let draft = self
             .roster
             .draft(&event, Some(socket), Audience::Except(socket));
         let member = self.roster.member(&participant.socket, participant.cursor);
-        let (node, room) = (self.clone(), participant.room.clone());
+        let node = self.clone();
         Handled::Later(Box::pin(async move {
             let member = Some((socket, member));
             let told = node.link() == Link::Up
@@ -164,7 +209,7 @@ impl Participant {
             "socket",
             id = %self.socket.id,
             user = %self.socket.user,
-            room = %self.room,
+            room = self.room.as_ref().map(tracing::field::display),
             door = self.door(),
         )
     }
@@ -174,12 +219,13 @@ impl Participant {
         self.dialect.door()
     }
 
-    /// The same participant, for a task of its own.
-    fn twin(&self) -> Self {
+    /// The same participant, for a task of its own; in that room, if one is named.
+    pub(super) fn twin(&self, room: Option<Room>) -> Self {
         Self {
             socket: self.socket.clone(),
             dialect: self.dialect,
-            room: self.room.clone(),
+            room: room.or_else(|| self.room.clone()),
+            visit: None,
             cursor: self.cursor,
         }
     }
@@ -192,7 +238,7 @@ impl Asker {
         let wants_version = base.is_some();
         let node = &self.node;
         let answer = if node.link() == Link::Up {
-            node.backplane.commit(&self.participant.room, change).await
+            node.backplane.commit(&self.room, change).await
         } else {
             Err(Error::Unavailable("not connected".to_owned()))
         };
@@ -200,17 +246,17 @@ impl Asker {
             Ok(committed) => self.acknowledge(committed, wants_version),
             Err(Error::Stale { version }) => {
                 self.reject(documents::stale(base, version));
-                self.send_text().await;
+                node.send_text(&self.participant).await;
             }
             Err(Error::Ended) => {
                 // If word of it was missed, the comparison closes the room's sockets.
-                node.relay.compare(&self.participant.room);
+                node.relay.compare(&self.room);
                 let sentence = "the session has ended; nothing was changed";
                 self.reject(Reject::new(Code::NotFound, sentence));
             }
             Err(Error::Missing | Error::Full) => {
                 // A store that lost its data: the room is made again and everyone starts afresh.
-                node.relay.compare(&self.participant.room);
+                node.relay.compare(&self.room);
                 self.reject(Reject::unavailable());
             }
             Err(Error::Unavailable(detail)) => {
@@ -264,19 +310,22 @@ impl Asker {
         self.node
             .refuse(&self.participant, reject, self.id.as_deref());
     }
+}
 
-    /// The current text, after a conflict.
-    async fn send_text(&self) {
-        let participant = &self.participant;
-        let Some(session) = participant.room.session() else {
+impl Node {
+    pub(super) fn send_view(&self, participant: &Participant, view: &View) {
+        let (user, now) = (&participant.socket.user, self.clock().now());
+        let frame = snapshots::text(participant.dialect, view, user, now);
+        participant.socket.send(Lane::Ordered, frame);
+    }
+
+    /// The current text, for who has lost sight of it.
+    pub(super) async fn send_text(&self, participant: &Participant) {
+        let Some(session) = participant.room.as_ref().and_then(Room::session) else {
             return;
         };
-        match self.node.view(session).await {
-            Ok(view) => {
-                let (user, now) = (&participant.socket.user, self.node.clock().now());
-                let frame = snapshots::text(participant.dialect, &view, user, now);
-                participant.socket.send(Lane::Ordered, frame);
-            }
+        match self.view(session).await {
+            Ok(view) => self.send_view(participant, &view),
             Err(error) => {
                 tracing::debug!(parent: &participant.span(), %error, "the text cannot be read");
             }

@@ -17,6 +17,7 @@ mod roster;
 mod sessions;
 mod snapshots;
 mod totals;
+mod visit;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,10 +42,12 @@ use self::reaper::Rising;
 use self::relay::Relay;
 use self::roster::Roster;
 use self::totals::Totals;
+use self::visit::Visit;
 use crate::auth::Verifier;
 use crate::backplane::{Error, Exit, Link, SharedBackplane};
 use crate::clock::Clock;
 use crate::dialects::{Dialect, Reply};
+use crate::domain::sessions::begin_with;
 use crate::domain::{Command, Cursor, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
 use crate::ids::{NodeId, Position, Room, SessionId};
@@ -74,6 +77,7 @@ pub struct Config {
     pub reap_pause: Duration,
     /// Sockets of one user, on all nodes.
     pub places_per_user: u64,
+    pub rooms_per_socket: usize,
     pub drain: drain::Config,
 }
 
@@ -107,14 +111,17 @@ pub struct Node {
     /// The next beat does not wait for its time.
     beat_now: Notify,
     stopping: CancellationToken,
-    pairing: DoorMetrics,
+    doors: [DoorMetrics; Dialect::COUNT],
 }
 
 /// A socket in a session: what the node must know to carry out its commands.
 pub struct Participant {
     pub socket: Arc<Socket>,
     dialect: Dialect,
-    room: Room,
+    /// The session through whose door it came.
+    room: Option<Room>,
+    /// For who came through none.
+    visit: Option<Arc<Visit>>,
     cursor: Option<Cursor>,
 }
 
@@ -168,7 +175,7 @@ impl Node {
             beating: tokio::sync::Mutex::default(),
             beat_now: Notify::new(),
             stopping: CancellationToken::new(),
-            pairing: door_metrics(Dialect::Pairing),
+            doors: doors(),
         })
     }
 
@@ -203,48 +210,89 @@ impl Node {
         since: Option<Position>,
     ) -> Result<Participant, NotAdmitted> {
         let room = Room::Session(session);
-        self.listening.begin(&room).await?;
         self.hub.register(socket.clone());
         let participant = Participant {
-            socket: socket.clone(),
+            socket,
             dialect,
-            room: room.clone(),
+            room: Some(room.clone()),
+            visit: None,
             cursor: None,
         };
-        let greeted = async {
-            // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            if self.is_closing() || !self.life.has(socket.id) {
-                return Err(NotAdmitted::Leaving);
+        match self.bring_in(&participant, &room, since, None).await {
+            Ok(()) => Ok(participant),
+            Err(error) => {
+                self.hub.unregister(&participant.socket);
+                Err(error)
             }
-            if self.passes.is_void(socket.id) {
-                return Err(NotAdmitted::Void);
-            }
-            let create = self.config.autocreate;
-            let create = create.then(|| self.roster.first_fields(&room)).flatten();
-            let entry = self.roster.entry(&socket, create);
-            self.backplane.enter(&room, entry).await?;
-            self.relay.open(&room, socket.clone(), since).await?;
-            Ok(())
-        };
-        if let Err(error) = greeted.await {
-            self.leave(participant, Departure::Clean);
-            return Err(error);
         }
-        Ok(participant)
     }
 
-    /// Takes a socket out of its session; the rest goes on in the background.
+    /// Brings a registered socket into a room; on an error nothing of it is left there. A room that is made now
+    /// begins with that text.
+    async fn bring_in(
+        self: &Arc<Self>,
+        participant: &Participant,
+        room: &Room,
+        since: Option<Position>,
+        text: Option<String>,
+    ) -> Result<(), NotAdmitted> {
+        let socket = &participant.socket;
+        self.listening.begin(room).await?;
+        let entered = async {
+            // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
+            self.may_stay(socket)?;
+            let create = self.config.autocreate;
+            let mut create = create.then(|| self.roster.first_fields(room)).flatten();
+            if let (Some(text), Some(fields)) = (text, &mut create) {
+                begin_with(text, fields);
+            }
+            let entry = self.roster.entry(socket, create);
+            self.backplane.enter(room, entry).await?;
+            self.relay.open(room, socket.clone(), since).await?;
+            Ok(())
+        };
+        let entered = entered.await;
+        if entered.is_err() {
+            self.depart(socket, room, Departure::Clean);
+        }
+        entered
+    }
+
+    /// Whether the node still takes the socket, and its token holds.
+    fn may_stay(&self, socket: &Socket) -> Result<(), NotAdmitted> {
+        if self.is_closing() || !self.life.has(socket.id) {
+            return Err(NotAdmitted::Leaving);
+        }
+        if self.passes.is_void(socket.id) {
+            return Err(NotAdmitted::Void);
+        }
+        Ok(())
+    }
+
+    /// Takes a socket out of all its rooms; the rest goes on in the background.
     pub fn leave(self: &Arc<Self>, participant: Participant, departure: Departure) {
-        let Participant { room, socket, .. } = participant;
-        self.hub.leave(&room, &socket);
+        let Participant {
+            room,
+            socket,
+            visit,
+            ..
+        } = participant;
+        let others = visit.map(|visit| visit.take_rooms()).unwrap_or_default();
+        for room in room.into_iter().chain(others) {
+            self.depart(&socket, &room, departure);
+        }
         self.hub.unregister(&socket);
+    }
+
+    /// Takes a socket out of a room.
+    fn depart(self: &Arc<Self>, socket: &Socket, room: &Room, departure: Departure) {
+        self.hub.leave(room, socket);
         if departure == Departure::HandedOver {
             return;
         }
-        let node = self.clone();
+        let (node, room) = (self.clone(), room.clone());
         // The farewell must not hold the socket: the connection ends with its last owner.
         let exit = self.roster.exit(socket.id, &socket.user);
-        drop(socket);
         self.farewells.spawn(async move {
             if departure == Departure::Lost {
                 let grace = tokio::time::sleep(node.config.leave_grace);
@@ -373,26 +421,32 @@ impl Node {
         participant: &Participant,
         make: impl FnOnce(Option<Position>) -> Reply<'a>,
     ) {
-        self.hub
-            .reply(&participant.room, &participant.socket, |position| {
+        match &participant.room {
+            Some(room) => self.hub.reply(room, &participant.socket, |position| {
                 self.frame(participant, &make(position))
-            });
+            }),
+            None => self.say(participant, &make(None)),
+        }
     }
 
     fn frame(&self, participant: &Participant, reply: &Reply<'_>) -> Bytes {
         let now = self.roster.clock.now();
         let frame = frame::text_with(256, |out| participant.dialect.reply(reply, now, out));
-        self.pairing.sent(1);
+        self.door(participant).sent(1);
         metrics().sent_bytes(frame.len());
         frame
     }
+
+    fn door(&self, participant: &Participant) -> &DoorMetrics {
+        &self.doors[usize::from(participant.dialect.tongue())]
+    }
 }
 
-/// The counters of a dialect's door.
-fn door_metrics(dialect: Dialect) -> DoorMetrics {
+/// The counters of all doors, by tongue.
+fn doors() -> [DoorMetrics; Dialect::COUNT] {
     let mut kinds = Command::KINDS.to_vec();
     kinds.extend([commands::BAD, commands::HASTE]);
-    metrics().door(dialect.door(), &kinds)
+    Dialect::ALL.map(|dialect| metrics().door(dialect.door(), &kinds))
 }
 
 fn pack(value: &impl serde::Serialize) -> Bytes {

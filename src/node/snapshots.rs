@@ -35,10 +35,15 @@ pub fn view(session: &SessionId, snapshot: Snapshot) -> View {
 }
 
 /// The greeting as a whole frame, the same for everyone who waits for it.
-pub fn greeting(dialect: Dialect, view: &View, now: Millis) -> Bytes {
-    frame::text_with(512 + view.code.len(), |out| {
+/// `None`: the dialect has nothing to say of it.
+pub fn greeting(dialect: Dialect, view: &View, now: Millis) -> Option<Bytes> {
+    let mut said = false;
+    let frame = frame::text_with(512 + view.code.len(), |out| {
+        let before = out.len();
         dialect.reply(&Reply::Greeting(view), now, out);
-    })
+        said = out.len() > before;
+    });
+    said.then_some(frame)
 }
 
 /// The current text as an ordinary update, for a socket whose own change was refused.

@@ -6,37 +6,29 @@
 //! driven over the bare stream; what it wants to write (pongs, close replies) goes through the outbox, in
 //! order with everything else.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::ReadBuf;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::boundary::Boundary;
+use super::intake::Intake;
+use super::protocol::Protocol;
 use super::wire::Wire;
 use super::{Transport, close};
 use crate::hub::{Lane, Phase, Socket};
-use crate::limits::{Pace, Verdict};
 use crate::node::{Admission, Departure, Handled, Participant};
 use crate::telemetry::metrics::metrics;
 
-/// The read buffer of an idle socket, in bytes. Larger frames get a buffer of their own.
-const READ_BUFFER: usize = 512;
 /// Bytes thrown away at once after a close.
 const SCRATCH: usize = 4 * 1024;
-const BAD_FRAMES_WITHIN: Duration = Duration::from_secs(60);
-/// A socket that is too fast is noted in the audit log at most this often.
-const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// What a socket takes up as long as it is in its session.
 pub struct Leases {
@@ -52,17 +44,10 @@ pub struct Connection {
     /// The user's place, given back when the goodbye begins.
     admission: Option<Admission>,
     wire: Wire,
-    context: WebSocketContext,
-    boundary: Boundary,
-    /// A buffer grew; the context is made afresh at the next boundary.
-    grown: bool,
+    protocol: Protocol,
     /// A command that is being carried out; nothing is read meanwhile.
     busy: Option<BoxFuture<'static, ()>>,
-    /// When the last bad frames came.
-    bad: VecDeque<Instant>,
-    pace: Pace,
-    /// When it was last noted that the socket is too fast.
-    noted: Option<Instant>,
+    intake: Intake,
     goodbye: Option<Goodbye>,
     _permit: OwnedSemaphorePermit,
 }
@@ -85,32 +70,24 @@ enum Read {
 }
 
 impl Connection {
-    /// `early` is what came behind the handshake.
     pub fn new(
         transport: Arc<Transport>,
         participant: Participant,
         wire: Wire,
-        early: &[u8],
+        protocol: Protocol,
         leases: Leases,
     ) -> Self {
         let Leases { admission, permit } = leases;
         let socket = participant.socket.clone();
-        let mut boundary = Boundary::default();
-        boundary.feed(early);
-        transport.heartbeat.add(&socket);
         Self {
-            context: context(&transport, early),
-            pace: transport.limits.pace(),
+            protocol,
+            intake: Intake::new(&transport),
             transport,
             socket,
             participant: Some(participant),
             admission: Some(admission),
             wire,
-            boundary,
-            grown: !early.is_empty(),
             busy: None,
-            bad: VecDeque::new(),
-            noted: None,
             goodbye: None,
             _permit: permit,
         }
@@ -135,7 +112,7 @@ impl Connection {
                 Read::Wait => return Poll::Pending,
                 Read::Nothing | Read::Command(Handled::Done) => {}
                 Read::Command(Handled::Later(busy)) => self.busy = Some(busy),
-                Read::Command(Handled::Bad) => self.count_bad(),
+                Read::Command(Handled::Bad) => self.intake.count_bad(&self.transport, &self.socket),
             }
         }
     }
@@ -145,25 +122,15 @@ impl Connection {
             cx,
             wire: &mut self.wire,
             socket: &self.socket,
-            boundary: &mut self.boundary,
             got: 0,
         };
-        let message = self.context.read(&mut stream);
+        let message = self.protocol.read(&mut stream);
         if stream.got > 0 {
             self.socket.heard_at(self.transport.heartbeat.now());
         }
         match message {
-            Ok(Message::Text(text)) => {
-                self.grown |= text.len() > READ_BUFFER;
-                self.take(&text)
-            }
-            Ok(Message::Binary(_)) => {
-                self.socket.close(
-                    close::BINARY,
-                    "binary frames are not spoken here; send text",
-                );
-                Read::Nothing
-            }
+            Ok(Message::Text(text)) => self.take(&text),
+            Ok(Message::Binary(bytes)) => self.take_binary(bytes.len()),
             Ok(Message::Close(frame)) => {
                 let code = frame.map_or(close::NO_CODE, |frame| frame.code.into());
                 self.leave(code);
@@ -174,7 +141,7 @@ impl Connection {
             }
             Ok(_) => Read::Nothing,
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.give_back();
+                self.protocol.give_back();
                 Read::Wait
             }
             Err(error) => {
@@ -186,42 +153,26 @@ impl Connection {
 
     /// Has a frame carried out, unless it comes too fast.
     fn take(&mut self, text: &str) -> Read {
+        match &mut self.participant {
+            Some(participant) => {
+                Read::Command(self.intake.take(&self.transport, participant, text))
+            }
+            None => Read::Nothing,
+        }
+    }
+
+    fn take_binary(&mut self, bytes: usize) -> Read {
         let Some(participant) = &mut self.participant else {
             return Read::Nothing;
         };
-        let transport = &self.transport;
-        let limits = &transport.limits;
-        match limits.frame(&mut self.pace, &self.socket.user, text.len()) {
-            Verdict::Fine => Read::Command(transport.node.handle(participant, text)),
-            Verdict::Haste { over, retry_in } => {
-                let what = limits.sentence(over);
-                let now = Instant::now();
-                if self.noted.is_none_or(|noted| now - noted >= NOTED_EVERY) {
-                    self.noted = Some(now);
-                    let span = participant.span();
-                    tracing::info!(target: "audit", parent: &span, what, "too fast");
-                }
-                let node = &transport.node;
-                Read::Command(node.refuse_haste(participant, text, &what, retry_in))
-            }
-            Verdict::Flood => self.stop_flood(),
-        }
+        Read::Command(self.intake.take_binary(&self.transport, participant, bytes))
     }
 
-    /// A ping costs as much as a small frame. It is answered in any case, because the peer may take silence for
-    /// a lost connection; but it counts, and a flood of them ends as any other.
     fn count_control(&mut self, bytes: usize) -> Read {
-        let limits = &self.transport.limits;
-        match limits.control(&mut self.pace, bytes) {
-            Verdict::Fine | Verdict::Haste { .. } => Read::Nothing,
-            Verdict::Flood => self.stop_flood(),
-        }
-    }
-
-    fn stop_flood(&self) -> Read {
-        let reason = "far too fast for too long: come again, and slower";
-        self.socket.close(close::TOO_FAST, reason);
-        Read::Nothing
+        let counted = self
+            .intake
+            .count_control(&self.transport, &self.socket, bytes);
+        counted.map_or(Read::Nothing, Read::Command)
     }
 
     /// Answers what the protocol library refused.
@@ -244,28 +195,6 @@ impl Connection {
         }
     }
 
-    /// A context whose buffer grew is replaced once everything it read was consumed.
-    fn give_back(&mut self) {
-        if self.grown && self.boundary.is_clean() {
-            self.context = context(&self.transport, &[]);
-            self.grown = false;
-        }
-    }
-
-    fn count_bad(&mut self) {
-        let most = self.transport.config.bad_frames;
-        let now = Instant::now();
-        self.bad.push_back(now);
-        if self.bad.len() <= most {
-            return;
-        }
-        let first = self.bad.pop_front();
-        if first.is_some_and(|first| now - first < BAD_FRAMES_WITHIN) {
-            let reason = format!("more than {most} bad frames in a minute");
-            self.socket.close(close::BAD_FRAMES, &reason);
-        }
-    }
-
     fn begin_goodbye(&mut self, code: u16, ours: bool) {
         if self.goodbye.is_some() {
             return;
@@ -284,15 +213,8 @@ impl Connection {
         let Some(participant) = self.participant.take() else {
             return;
         };
-        let departure = match code {
-            close::NORMAL | close::GOING_AWAY | close::NO_CODE => Departure::Clean,
-            close::RESTARTING if self.transport.node.is_closing() => Departure::HandedOver,
-            _ => Departure::Lost,
-        };
         self.admission = None;
-        metrics().closed(participant.door(), code);
-        tracing::info!(target: "audit", parent: &participant.span(), code, "left");
-        self.transport.node.leave(participant, departure);
+        self.transport.see_off(participant, code);
     }
 
     /// The close frame out, our side shut, then the peer's rest thrown away until it is done too. A
@@ -313,6 +235,20 @@ impl Connection {
             metrics().drain_closed(if ended { "forced" } else { "closed" });
         }
         Poll::Ready(())
+    }
+}
+
+impl Transport {
+    /// Takes a socket out of its rooms, and counts why.
+    pub(super) fn see_off(&self, participant: Participant, code: u16) {
+        let departure = match code {
+            close::NORMAL | close::GOING_AWAY | close::NO_CODE => Departure::Clean,
+            close::RESTARTING if self.node.is_closing() => Departure::HandedOver,
+            _ => Departure::Lost,
+        };
+        metrics().closed(participant.door(), code);
+        tracing::info!(target: "audit", parent: &participant.span(), code, "left");
+        self.node.leave(participant, departure);
     }
 }
 
@@ -354,26 +290,11 @@ impl Drop for Connection {
     }
 }
 
-fn context(transport: &Transport, early: &[u8]) -> WebSocketContext {
-    let most = Some(transport.config.max_frame_bytes);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_message_size(most)
-        .max_frame_size(most);
-    if early.is_empty() {
-        WebSocketContext::new(Role::Server, Some(config))
-    } else {
-        WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config))
-    }
-}
-
 /// The TCP stream as the protocol library sees it.
 struct Stream<'a, 'c> {
     cx: &'a mut Context<'c>,
     wire: &'a mut Wire,
     socket: &'a Socket,
-    boundary: &'a mut Boundary,
     got: usize,
 }
 
@@ -385,7 +306,6 @@ impl io::Read for Stream<'_, '_> {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(())) => {
-                self.boundary.feed(buffer.filled());
                 self.got += buffer.filled().len();
                 Ok(buffer.filled().len())
             }

@@ -15,6 +15,7 @@ use crate::node::Node;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     Pairing,
+    SocketIo,
 }
 
 /// Who wants in, and where.
@@ -36,18 +37,20 @@ struct Said {
 }
 
 impl Door {
-    pub const ALL: [Door; 1] = [Door::Pairing];
+    pub const ALL: [Door; 2] = [Door::Pairing, Door::SocketIo];
 
     /// Its path, in the route table's terms.
     pub fn path(self) -> &'static str {
         match self {
             Door::Pairing => "/api/v1/ws/session/{session_id}",
+            Door::SocketIo => "/socket.io/",
         }
     }
 
     pub fn dialect(self) -> Dialect {
         match self {
             Door::Pairing => Dialect::Pairing,
+            Door::SocketIo => Dialect::SocketIo,
         }
     }
 

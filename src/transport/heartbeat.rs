@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::close;
+use crate::dialects::{Dialect, socketio};
 use crate::hub::{Lane, Socket, frame};
 
 const SLOTS: u32 = 25;
@@ -18,6 +20,7 @@ pub struct Heartbeat {
     slots: Vec<Mutex<Vec<Weak<Socket>>>>,
     tick: AtomicU32,
     every: Duration,
+    packet: Bytes,
 }
 
 impl Heartbeat {
@@ -26,6 +29,7 @@ impl Heartbeat {
             slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
             tick: AtomicU32::new(0),
             every: interval / SLOTS,
+            packet: frame::text(socketio::packet::write::PING),
         }
     }
 
@@ -53,6 +57,14 @@ impl Heartbeat {
         }
     }
 
+    /// In Socket.IO a ping is a packet.
+    fn ping(&self, socket: &Socket) -> Bytes {
+        match Dialect::of_tongue(socket.tongue) {
+            Some(Dialect::SocketIo) => self.packet.clone(),
+            _ => frame::ping(),
+        }
+    }
+
     fn visit(&self, now: u32) {
         let mut slot = self.slots[(now % SLOTS) as usize].lock();
         slot.retain(|socket| {
@@ -63,7 +75,7 @@ impl Heartbeat {
                 socket.close(close::SILENT, "nothing was heard for two heartbeats");
                 return false;
             }
-            socket.send(Lane::Ordered, frame::ping());
+            socket.send(Lane::Ordered, self.ping(&socket));
             true
         });
     }

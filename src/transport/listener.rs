@@ -192,10 +192,14 @@ impl Reception {
         let mut connection = pin!(connection.with_upgrades());
         // A request that was cut short is the peer's loss, and not ours to report.
         let served = tokio::time::timeout(self.config.http_age, connection.as_mut());
-        if !matches!(self.stop.run_until_cancelled(served).await, Some(Ok(_))) {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(self.config.close_timeout, connection).await;
-        }
+        let rest = match self.stop.run_until_cancelled(served).await {
+            Some(Ok(_)) => return,
+            // A request that waits for what its socket is told waits no longer than to the next ping.
+            Some(Err(_)) => self.config.heartbeat + self.config.close_timeout,
+            None => self.config.close_timeout,
+        };
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(rest, connection).await;
     }
 }
 

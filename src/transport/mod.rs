@@ -8,10 +8,15 @@ mod boundary;
 pub mod close;
 mod connection;
 mod door;
+mod engine;
 mod handshake;
 mod heartbeat;
+mod intake;
+mod knock;
 mod listener;
 mod origin;
+mod polling;
+mod protocol;
 mod refusal;
 pub mod tls;
 mod upgrade;
@@ -20,6 +25,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dashmap::DashMap;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -68,6 +74,8 @@ pub struct Transport {
     room: Arc<Semaphore>,
     /// One permit a connection that is told by a close frame why it may not come in.
     farewells: Arc<Semaphore>,
+    /// Clients that come by requests, by their sids.
+    polled: DashMap<String, engine::Known>,
     tasks: TaskTracker,
 }
 
@@ -79,6 +87,7 @@ impl Transport {
             limits: Limits::new(config.limits),
             room: Arc::new(Semaphore::new(config.max_connections)),
             farewells: Arc::new(Semaphore::new(config.max_handshakes)),
+            polled: DashMap::new(),
             tasks: TaskTracker::new(),
             config,
         })

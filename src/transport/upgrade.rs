@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Request;
+use hyper::body::Body;
 use hyper::header::ORIGIN;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -17,15 +18,17 @@ use tokio_rustls::server::TlsStream;
 
 use super::Transport;
 use super::address::{self, Peer};
+use super::close;
 use super::connection::{Connection, Leases};
 use super::door::{Door, Visitor};
 use super::handshake::Handshake;
+use super::protocol::Protocol;
 use super::refusal::{self, Refusal};
 use super::wire::{Stream, Wire};
 use crate::backplane::Link;
 use crate::http::Answer;
 use crate::hub::{Socket, frame};
-use crate::node::Admission;
+use crate::node::{Admission, NotAdmitted};
 use crate::telemetry::metrics::metrics;
 
 /// Somebody who may come in.
@@ -43,14 +46,21 @@ impl Transport {
         door: Door,
         session: &str,
         mut request: Request<B>,
-    ) -> Answer {
+    ) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if door == Door::SocketIo {
+            return self.engine(request).await;
+        }
         let started = Instant::now();
         let handshake = match Handshake::read(request.method(), request.headers()) {
             Ok(handshake) => handshake,
             Err(answer) => return *answer,
         };
         let client = self.client(&request);
-        let admitted = self.admit(door, session, client, &request).await;
+        let admitted = self.admit(door, session, &request).await;
         if let Err(refusal) = &admitted {
             let (reason, detail) = (refusal.problem.code, &refusal.problem.detail);
             metrics().rejected(reason);
@@ -96,18 +106,20 @@ impl Transport {
         address::client(peer, request.headers(), &self.config.trusted_proxies)
     }
 
-    async fn admit<B>(
+    /// Whether somebody else may come in now, whoever it is; and their place.
+    pub(super) fn may_knock<B>(
         &self,
-        door: Door,
-        session: &str,
-        client: IpAddr,
         request: &Request<B>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<OwnedSemaphorePermit, Refusal> {
+        let client = self.client(request);
         self.limits.handshake(client).map_err(|retry_in| {
             let detail = "too many handshakes from this address; come again in a while";
             Refusal::too_many("rate_limited", detail, retry_in)
         })?;
         self.config.origins.check(request.headers())?;
+        if self.node.is_closing() {
+            return Err(NotAdmitted::Leaving.into());
+        }
         let away = || Refusal::unavailable("backplane_unavailable", refusal::AWAY);
         if self.node.link() != Link::Up {
             return Err(away());
@@ -117,6 +129,16 @@ impl Transport {
         })?;
         // Before the token is looked at, which costs more than all before it.
         self.limits.rush().map_err(Refusal::busy)?;
+        Ok(permit)
+    }
+
+    async fn admit<B>(
+        &self,
+        door: Door,
+        session: &str,
+        request: &Request<B>,
+    ) -> Result<Admitted, Refusal> {
+        let permit = self.may_knock(request)?;
         let visitor = door.visitor(session, request, &self.node).await?;
         let identity = visitor.identity.as_ref();
         let admission = self
@@ -159,7 +181,7 @@ impl Transport {
             id,
             user,
             name,
-            dialect.tongue(),
+            close::speech(dialect),
             writer,
             self.config.outbox,
         ));
@@ -172,9 +194,11 @@ impl Transport {
                 metrics().opened(dialect.door());
                 metrics().handshake(started.elapsed());
                 tracing::info!(target: "audit", parent: &participant.span(), "joined");
+                self.heartbeat.add(&socket);
                 let leases = Leases { admission, permit };
                 let transport = self.clone();
-                let connection = Connection::new(transport, participant, wire, &early, leases);
+                let protocol = Protocol::new(self.config.max_frame_bytes, &early);
+                let connection = Connection::new(transport, participant, wire, protocol, leases);
                 self.tasks.spawn(connection);
             }
             Err(error) => {
@@ -193,7 +217,7 @@ impl Transport {
 
 /// The stream, and what the client sent behind its handshake. Nothing else of the HTTP connection stays:
 /// its read buffer would be held for the socket's life.
-async fn taken_back(upgrade: OnUpgrade) -> Result<(Stream, Bytes), String> {
+pub(super) async fn taken_back(upgrade: OnUpgrade) -> Result<(Stream, Bytes), String> {
     let upgraded: Upgraded = upgrade.await.map_err(|error| error.to_string())?;
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
@@ -210,7 +234,7 @@ async fn taken_back(upgrade: OnUpgrade) -> Result<(Stream, Bytes), String> {
 }
 
 /// Says why by a close frame, and waits a moment for the client to have read it.
-async fn turn_away(mut stream: Stream, refusal: &Refusal, timeout: Duration) {
+pub(super) async fn turn_away(mut stream: Stream, refusal: &Refusal, timeout: Duration) {
     let frame = frame::close(refusal.close, refusal.reason());
     let farewell = async {
         stream.write_all(&frame).await?;

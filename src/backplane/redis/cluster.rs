@@ -18,7 +18,7 @@ const DEAD_TOLD: u64 = 64;
 const PAGE: u64 = 500;
 
 impl Redis {
-    fn prefix(&self) -> &str {
+    pub(super) fn prefix(&self) -> &str {
         &self.config.key_prefix
     }
 
@@ -38,7 +38,7 @@ impl Redis {
     }
 
     /// Set for so many milliseconds.
-    async fn set(&self, key: Key, value: Value, time: i64) -> Result<(), Error> {
+    pub(super) async fn set(&self, key: Key, value: Value, time: i64) -> Result<(), Error> {
         let set = self.shards.ask(&key, |shard| {
             let (key, value) = (key.clone(), value.clone());
             let expires = Some(Expiration::PX(time));

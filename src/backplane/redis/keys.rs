@@ -3,7 +3,7 @@
 use fred::bytes_utils::Str;
 use fred::types::Key;
 
-use crate::ids::{Room, UserId};
+use crate::ids::{Room, SessionId, UserId};
 
 /// Keys of one room: `session:abc`, `{session:abc}:log`, … with the prefix inside the tag.
 pub struct Keys {
@@ -72,6 +72,11 @@ pub fn claim(prefix: &str, node: &str) -> String {
 /// The sockets of a user, on all nodes.
 pub fn places(prefix: &str, user: &UserId) -> String {
     format!("{{{prefix}user:{user}}}:sockets")
+}
+
+/// As the service named it that this replaces: without braces, so in a slot of its own.
+pub fn mirror(prefix: &str, session: &SessionId) -> String {
+    format!("{prefix}code_{session}")
 }
 
 pub fn revoked(prefix: &str, token: &str) -> String {

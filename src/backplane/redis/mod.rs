@@ -14,6 +14,7 @@ mod durable;
 mod keys;
 mod lease;
 mod listener;
+mod mirror;
 mod probe;
 mod scripts;
 mod shard;

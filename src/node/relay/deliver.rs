@@ -17,6 +17,8 @@ use crate::ids::{Position, Room};
 use crate::node::ENDED;
 use crate::telemetry::metrics::{SAMPLED, metrics};
 
+/// Between copies of a text for readers of code rooms.
+const MIRROR_PACE: Duration = Duration::from_millis(100);
 const PACE: Duration = Duration::from_millis(documents::LARGE_TEXT_PACE_MS);
 
 impl Worker {
@@ -31,6 +33,7 @@ impl Worker {
             }
         };
         if event.is_text() {
+            self.mirror_soon(&envelope.room, &event);
             if self.hold_back(envelope, &event) {
                 return;
             }
@@ -39,8 +42,57 @@ impl Worker {
         }
         self.hand_over(envelope, &event, at);
         if event == Event::Ended {
-            self.hub
-                .close_room(&envelope.room, ENDED, "the session has ended");
+            self.end_room(&envelope.room);
+        }
+    }
+
+    /// Where code rooms are, their text is copied for readers, a moment after it changed.
+    fn mirror_soon(&mut self, room: &Room, event: &Event) {
+        let Event::TextChanged {
+            code: Some(code), ..
+        } = event
+        else {
+            return;
+        };
+        if !self.hub.speaks(room, Dialect::SocketIo.tongue()) {
+            return;
+        }
+        let Some(local) = self.rooms.get_mut(room) else {
+            return;
+        };
+        if local.mirror.replace(code.clone()).is_none() {
+            let room = room.clone();
+            self.jobs.spawn(async move {
+                tokio::time::sleep(MIRROR_PACE).await;
+                Note::Mirror(room)
+            });
+        }
+    }
+
+    pub(super) fn mirror(&mut self, room: &Room) {
+        let code = self
+            .rooms
+            .get_mut(room)
+            .and_then(|local| local.mirror.take());
+        let (Some(code), Some(session)) = (code, room.session().cloned()) else {
+            return;
+        };
+        let backplane = self.backplane.clone();
+        self.jobs.spawn(async move {
+            if let Err(error) = backplane.mirror(&session, &code).await {
+                tracing::debug!(%session, %error, "a text was not copied");
+            }
+            Note::Done
+        });
+    }
+
+    /// Whoever came through the session's door has nothing left to do here; the others are just out of the room.
+    pub(super) fn end_room(&self, room: &Room) {
+        for socket in self.hub.sockets_in(room) {
+            match Dialect::of_tongue(socket.tongue) {
+                Some(Dialect::SocketIo) => self.hub.leave(room, &socket),
+                _ => socket.close(ENDED, "the session has ended"),
+            }
         }
     }
 
@@ -55,7 +107,7 @@ impl Worker {
         };
         let delivery = hub::Delivery {
             position: at,
-            lane: lane(event),
+            lane: lane(&envelope.room, event),
             except,
             only,
         };
@@ -65,17 +117,22 @@ impl Worker {
             seq: at.map(|at| at.seq),
             version: envelope.version,
         };
-        let mut bytes = 0;
+        let mut lengths = [0; Dialect::COUNT];
         let encode = |tongue| {
             let frame = encode(Dialect::of_tongue(tongue)?, &said)?;
-            bytes = frame.len();
+            lengths[usize::from(tongue)] = frame.len();
             Some(frame)
         };
         let recipients = self
             .hub
             .deliver(&envelope.room, &delivery, encode, &mut self.touched);
-        self.pairing.sent(recipients);
-        metrics().sent_bytes(bytes * recipients);
+        let mut bytes = 0;
+        for dialect in Dialect::ALL {
+            let tongue = usize::from(dialect.tongue());
+            self.sent(dialect.tongue(), recipients[tongue]);
+            bytes += lengths[tongue] * recipients[tongue];
+        }
+        metrics().sent_bytes(bytes);
         self.routed += 1;
         if self.routed.is_multiple_of(SAMPLED) {
             metrics().heard(millis(self.roster.clock.now() - envelope.at));
@@ -84,7 +141,7 @@ impl Worker {
                 local: envelope
                     .origin
                     .is_some_and(|socket| self.roster.has(socket)),
-                recipients,
+                recipients: recipients.iter().sum(),
             });
         }
     }
@@ -158,9 +215,11 @@ fn encode(dialect: Dialect, delivery: &dialects::Delivery<'_>) -> Option<Bytes> 
 }
 
 /// Texts and cursors give way to newer ones when a socket is slow; nothing else does.
-fn lane(event: &Event) -> Lane {
+fn lane(room: &Room, event: &Event) -> Lane {
+    // A socket may be in several rooms: their texts have nothing to do with each other.
     let hash = |key: (&str, &str)| {
-        Lane::Latest(BuildHasherDefault::<DefaultHasher>::default().hash_one(key))
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        Lane::Latest(hasher.hash_one((room, key)))
     };
     if event.is_text() {
         return hash(("text", ""));

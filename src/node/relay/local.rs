@@ -1,5 +1,6 @@
 //! What a worker knows of a room, and notes of what it delivered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ pub(super) struct Local {
     /// The worker's tick at which the room was last heard, and at which it is compared if it stays quiet.
     pub(super) heard: u64,
     pub(super) look_at: u64,
+    /// The text that is to be copied for readers of code rooms.
+    pub(super) mirror: Option<Arc<str>>,
     /// What a session for certain users is made of again, should the backplane lose it.
     pub(super) kept: Option<Fields>,
 }

@@ -57,6 +57,10 @@ enum Note {
     Looked(Room, Position, Result<Option<Position>, Error>),
     /// A large text was held back long enough.
     Release(Room),
+    /// The text is to be copied for readers of code rooms.
+    Mirror(Room),
+    /// Nothing is left to do.
+    Done,
 }
 
 struct Waiter {

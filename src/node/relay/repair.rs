@@ -13,12 +13,14 @@ use super::{Fill, Note, Waiter};
 use crate::backplane::{
     Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane, Snapshot,
 };
+use crate::clock::Millis;
 use crate::dialects::Dialect;
+use crate::domain::sessions::View;
 use crate::domain::{Event, sessions};
 use crate::hub::Hub;
 use crate::ids::{Epoch, EventId, Position, Room};
 use crate::node::roster::Roster;
-use crate::node::{ENDED, pack, snapshots};
+use crate::node::{pack, snapshots};
 use crate::telemetry::metrics::metrics;
 
 /// Wait before a failed comparison is tried again.
@@ -120,7 +122,7 @@ impl Worker {
         let Taken {
             at,
             kept,
-            greeting,
+            greetings,
             missed,
         } = taken;
         let Some(local) = self.rooms.get_mut(room) else {
@@ -131,9 +133,9 @@ impl Worker {
         if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
+            let greeting = |tongue| greetings.of_tongue(tongue).first().cloned();
             self.hub.restart(room, at, &greeting, &mut self.touched);
         }
-        let greeting = [greeting];
         for waiter in aboard {
             let Waiter {
                 socket,
@@ -147,9 +149,11 @@ impl Worker {
             if since.is_some() {
                 metrics().resumed(resumed.is_some());
             }
-            let first = resumed.as_deref().unwrap_or(&greeting);
+            let first = resumed.as_deref();
+            let first = first.unwrap_or_else(|| greetings.of_tongue(socket.tongue));
             let (frames, bytes) = self.hub.open(room, &socket, at, first, &mut self.touched);
-            self.pairing.sent(frames);
+            let door = &self.doors[usize::from(socket.tongue) % Dialect::COUNT];
+            door.sent(frames);
             metrics().sent_bytes(bytes);
             // Whoever waited may have gone; its leaving cleans up.
             let _ = done.send(Ok(()));
@@ -169,7 +173,7 @@ impl Worker {
             return;
         }
         match error {
-            Error::Ended => self.hub.close_room(room, ENDED, "the session has ended"),
+            Error::Ended => self.end_room(room),
             _ => self.try_again(room),
         }
     }
@@ -254,7 +258,7 @@ impl Worker {
                 replay: Replay::Gone,
                 ..
             }) => self.restart(room),
-            Err(Error::Ended) => self.hub.close_room(room, ENDED, "the session has ended"),
+            Err(Error::Ended) => self.end_room(room),
             Err(error) => {
                 metrics().gap("failed");
                 tracing::debug!(%room, %error, "a hole could not be filled yet");
@@ -331,8 +335,25 @@ pub(super) struct Taken {
     at: Position,
     /// See [`Local::kept`](super::local::Local).
     kept: Option<Fields>,
-    greeting: Bytes,
+    greetings: Greetings,
     missed: Option<Missed>,
+}
+
+/// The snapshot in each dialect that is spoken in the room; at most one frame each.
+struct Greetings([Vec<Bytes>; Dialect::COUNT]);
+
+impl Greetings {
+    fn of(view: &View, now: Millis, is_spoken: impl Fn(u8) -> bool) -> Self {
+        Self(Dialect::ALL.map(|dialect| {
+            let spoken = is_spoken(dialect.tongue());
+            let frame = spoken.then(|| snapshots::greeting(dialect, view, now));
+            frame.flatten().into_iter().collect()
+        }))
+    }
+
+    fn of_tongue(&self, tongue: u8) -> &[Bytes] {
+        self.0.get(usize::from(tongue)).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Whether the store, at `at`, lacks what was told up to `told`: it lost writes.
@@ -373,7 +394,7 @@ impl Remote {
             kept,
             // Without the log everyone gets the whole.
             missed: missed.await.unwrap_or_default(),
-            greeting: snapshots::greeting(Dialect::Pairing, &view, now),
+            greetings: Greetings::of(&view, now, |tongue| self.hub.speaks(room, tongue)),
         })
     }
 

@@ -17,7 +17,7 @@ use crate::bunching::Bunching;
 use crate::dialects::Dialect;
 use crate::hub::{Hub, Socket};
 use crate::ids::Room;
-use crate::node::door_metrics;
+use crate::node::doors;
 use crate::node::roster::Roster;
 use crate::telemetry::metrics::{DoorMetrics, metrics};
 
@@ -42,7 +42,7 @@ pub struct Worker {
     pub(super) routed: u64,
     pub(super) counted: u64,
     pub(super) sampled: Vec<Sampled>,
-    pub(super) pairing: DoorMetrics,
+    pub(super) doors: [DoorMetrics; Dialect::COUNT],
     pub(super) look: Look,
     pub(super) tick: u64,
     pub(super) log_length: u64,
@@ -70,7 +70,7 @@ impl Worker {
             routed: 0,
             counted: 0,
             sampled: Vec::new(),
-            pairing: door_metrics(Dialect::Pairing),
+            doors: doors(),
         }
     }
 
@@ -120,6 +120,8 @@ impl Worker {
             Note::Snapshot(room, result) => self.snapshotted(&room, result),
             Note::Filled(room, result) => self.filled(&room, result),
             Note::Release(room) => self.release_text(&room),
+            Note::Mirror(room) => self.mirror(&room),
+            Note::Done => {}
             Note::Looked(room, asked, found) => self.looked(&room, asked, found),
         }
     }
@@ -156,6 +158,12 @@ impl Worker {
             Next::Hold(Some(Need::Log(since))) => self.fetch_log(room, since, false),
             Next::Hold(Some(Need::Restart)) => self.restart(&room),
             Next::Hold(Some(Need::Rotate(epoch))) => self.rotate(&room, epoch),
+        }
+    }
+
+    pub(super) fn sent(&self, tongue: u8, frames: usize) {
+        if let Some(door) = self.doors.get(usize::from(tongue)) {
+            door.sent(frames);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use collabd::clock::Clock;
 use collabd::dialects::Dialect;
 use collabd::domain::Limits;
-use collabd::hub::{Bounds, Hub, Socket, Writer};
+use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
 use collabd::node::{Config, Departure, Node, drain, relay};
 use parking_lot::Mutex;
@@ -143,7 +143,10 @@ impl Host {
             admission.socket,
             user.clone(),
             user.as_str().into(),
-            Dialect::Pairing.tongue(),
+            Speech {
+                tongue: Dialect::Pairing.tongue(),
+                parting: |_| None,
+            },
             Writer::ByTask,
             OUTBOX,
         ));
@@ -221,6 +224,7 @@ fn config(slot: usize, plan: &Plan) -> Config {
         lease: LEASE,
         reap_pause: LEASE,
         places_per_user: PLACES,
+        rooms_per_socket: 1,
         drain: drain::Config {
             delay: Duration::from_secs(1),
             rate: 10,

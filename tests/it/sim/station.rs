@@ -12,9 +12,9 @@ use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::{
     Backplane, Beat, Change, Cluster, Committed, Created, Draft, Entry, Error, Exit, Fields, Held,
-    Link, NodeReport, Replay, Snapshot,
+    Link, Mirror, NodeReport, Replay, Snapshot,
 };
-use collabd::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
+use collabd::ids::{Epoch, NodeId, Position, Room, SessionId, SocketId, UserId};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -218,6 +218,17 @@ impl Station {
 
 fn lost() -> Error {
     Error::Unavailable("no answer".to_owned())
+}
+
+#[async_trait]
+impl Mirror for Station {
+    async fn mirror(&self, session: &SessionId, code: &str) -> Result<(), Error> {
+        self.ask(self.place.store.mirror(session, code)).await
+    }
+
+    async fn mirrored(&self, session: &SessionId) -> Result<Option<String>, Error> {
+        self.ask(self.place.store.mirrored(session)).await
+    }
 }
 
 #[async_trait]

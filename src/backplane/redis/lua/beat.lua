@@ -3,8 +3,7 @@
 -- ARGV: 1 node, 2 lease ms, 3 '1' if it has said so before, 4 most dead nodes told
 -- Returns {'ok', '1' if its lease had run out, ms until the next of the others is dead unless it beats ('' without
 -- others), number of living nodes, living node, …, dead node, …}
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now()
 local deadline = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local lost = ARGV[3] == '1' and (not deadline or tonumber(deadline) < now)
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])

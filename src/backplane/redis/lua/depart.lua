@@ -2,7 +2,6 @@
 -- KEYS: 1 nodes
 -- ARGV: 1 node, 2 ms
 -- Returns {'ok'}
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now()
 redis.call('ZADD', KEYS[1], 'XX', now + tonumber(ARGV[2]), ARGV[1])
 return {'ok'}

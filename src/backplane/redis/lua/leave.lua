@@ -18,6 +18,8 @@ for i = 1, #ARGV, 3 do
 end
 -- The marker of an ended room has an expiry of its own.
 if gone and epoch and redis.call('HLEN', KEYS[5]) == 0 then
-  for _, i in ipairs({1, 2, 4, 5, 6}) do redis.call('PEXPIRE', KEYS[i], SESSION_GRACE) end
+  local kept = redis.call('HGET', KEYS[1], 'kept_until')
+  local grace = text(math.max(SESSION_GRACE, kept and kept - now() or 0))
+  for _, i in ipairs({1, 2, 4, 5, 6}) do redis.call('PEXPIRE', KEYS[i], grace) end
 end
 return {'ok'}

@@ -8,6 +8,12 @@ local function text(number)
   return string.format('%d', number)
 end
 
+-- Milliseconds since 1970, by the server's clock.
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
 -- A short text in MessagePack.
 local function packed(text)
   return string.char(160 + #text) .. text

@@ -1,0 +1,277 @@
+//! Sockets that came through no session's door: they enter rooms by themselves, several at a time, and leave them.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Departure, Handled, Node, NotAdmitted, Participant};
+use crate::auth::Identity;
+use crate::backplane::{Error, Link};
+use crate::dialects::socketio::{Said, Talk};
+use crate::dialects::{Dialect, Reply};
+use crate::domain::{Code, Command, Reject};
+use crate::hub::Socket;
+use crate::ids::{Room, SessionId};
+
+/// What such a socket has beside the others.
+pub(super) struct Visit {
+    talk: Mutex<Talk>,
+    rooms: Mutex<Vec<Room>>,
+    identity: Option<Identity>,
+}
+
+/// Close codes of a conversation that cannot go on, and of one that its client ends.
+const BROKEN: u16 = 4400;
+const NORMAL: u16 = 1000;
+
+impl Visit {
+    pub fn is_in(&self, room: &Room) -> bool {
+        self.rooms.lock().contains(room)
+    }
+
+    pub fn take_rooms(&self) -> Vec<Room> {
+        std::mem::take(&mut self.rooms.lock())
+    }
+
+    fn take_room(&self, room: &Room) -> bool {
+        let mut rooms = self.rooms.lock();
+        let at = rooms.iter().position(|known| known == room);
+        at.map(|at| rooms.swap_remove(at)).is_some()
+    }
+}
+
+impl Node {
+    /// Takes in a socket that is in no room yet.
+    pub fn welcome(
+        self: &Arc<Self>,
+        dialect: Dialect,
+        socket: Arc<Socket>,
+        identity: Option<Identity>,
+    ) -> Result<Participant, NotAdmitted> {
+        self.hub.register(socket.clone());
+        let visit = Visit {
+            talk: Mutex::new(Talk::begun()),
+            rooms: Mutex::default(),
+            identity,
+        };
+        let participant = Participant {
+            socket,
+            dialect,
+            room: None,
+            visit: Some(Arc::new(visit)),
+            cursor: None,
+        };
+        match self.may_stay(&participant.socket) {
+            Ok(()) => Ok(participant),
+            Err(error) => {
+                self.hub.unregister(&participant.socket);
+                Err(error)
+            }
+        }
+    }
+
+    /// Carries out a packet.
+    pub(super) fn converse(
+        self: &Arc<Self>,
+        participant: &mut Participant,
+        visit: &Arc<Visit>,
+        packet: Packet<'_>,
+    ) -> Handled {
+        let said = {
+            let mut talk = visit.talk.lock();
+            match packet {
+                Packet::Text(text) => talk.take(text),
+                Packet::Binary => talk.binary(),
+            }
+        };
+        match said {
+            Said::Nothing | Said::Connect { .. } => Handled::Done,
+            Said::Elsewhere { namespace } => {
+                self.say(
+                    participant,
+                    &Reply::NoNamespace {
+                        namespace: &namespace,
+                    },
+                );
+                Handled::Done
+            }
+            Said::Leave => {
+                participant.socket.close(NORMAL, "as asked");
+                Handled::Done
+            }
+            Said::Broken(bad) => {
+                self.door(participant).received(super::commands::BAD);
+                participant.socket.close(BROKEN, &bad.to_string());
+                Handled::Done
+            }
+            Said::Refused { reject, ack } => {
+                self.door(participant).received(super::commands::BAD);
+                let handled = self.refuse(participant, reject, None);
+                self.then_ack(participant, handled, ack)
+            }
+            Said::Command { command, room, ack } => {
+                self.door(participant).received(command.kind());
+                let handled = self.carry_out_in(participant, visit, command, room);
+                self.then_ack(participant, handled, ack)
+            }
+        }
+    }
+
+    fn carry_out_in(
+        self: &Arc<Self>,
+        participant: &mut Participant,
+        visit: &Arc<Visit>,
+        command: Command,
+        session: Option<SessionId>,
+    ) -> Handled {
+        let Some(session) = session else {
+            return self.carry_out(participant, command, None);
+        };
+        let room = Room::Session(session.clone());
+        match command {
+            Command::Enter => {
+                let (node, visit) = (self.clone(), visit.clone());
+                let participant = participant.twin(Some(room));
+                Handled::Later(Box::pin(async move {
+                    node.enter_by_itself(&participant, &visit, session).await;
+                }))
+            }
+            Command::Exit => {
+                if !visit.take_room(&room) {
+                    return Handled::Done;
+                }
+                let (node, socket) = (self.clone(), participant.socket.clone());
+                Handled::Later(Box::pin(async move {
+                    node.walk_out(&socket, &room).await;
+                }))
+            }
+            _ if visit.is_in(&room) => {
+                let mut participant = participant.twin(Some(room));
+                self.carry_out(&mut participant, command, None)
+            }
+            _ => {
+                let sentence = "you are not in this room: join it first";
+                self.refuse(participant, Reject::new(Code::NotFound, sentence), None)
+            }
+        }
+    }
+
+    /// Out of a room before anything else is done: a leaving that came after the next entry would undo that.
+    async fn walk_out(self: &Arc<Self>, socket: &Socket, room: &Room) {
+        self.hub.leave(room, socket);
+        let exit = self.roster.exit(socket.id, &socket.user);
+        if self.backplane.leave(room, vec![exit]).await.is_err() {
+            return self.depart(socket, room, Departure::Clean);
+        }
+        let (node, room) = (self.clone(), room.clone());
+        self.farewells.spawn(async move {
+            if node.listening.end(&room).await {
+                node.relay.forget(&room).await;
+            }
+        });
+    }
+
+    async fn enter_by_itself(
+        self: &Arc<Self>,
+        participant: &Participant,
+        visit: &Visit,
+        session: SessionId,
+    ) {
+        let Some(room) = &participant.room else {
+            return;
+        };
+        let refuse = |reject| {
+            self.refuse(participant, reject, None);
+        };
+        let most = self.config.rooms_per_socket;
+        if visit.is_in(room)
+            && !self.hub.is_seated(room, &participant.socket)
+            && visit.take_room(room)
+        {
+            // The session ended meanwhile; another of its name may have begun.
+            self.walk_out(&participant.socket, room).await;
+        }
+        if visit.is_in(room) {
+            // Who asks again has lost sight of it.
+            match self.view(&session).await {
+                Ok(view) => self.send_view(participant, &view),
+                Err(error) => {
+                    if matches!(error, Error::Missing | Error::Ended) && visit.take_room(room) {
+                        self.walk_out(&participant.socket, room).await;
+                    }
+                    refuse(refusal(error.into()));
+                }
+            }
+            return;
+        }
+        if visit.rooms.lock().len() >= most {
+            let sentence = format!("a socket is in at most {most} rooms; leave one first");
+            return refuse(Reject::new(Code::TooMany, sentence));
+        }
+        let entered = async {
+            if self.link() != Link::Up {
+                return Err(Error::Unavailable("not connected".to_owned()).into());
+            }
+            let user = &participant.socket.user;
+            self.check_session(&session, user, visit.identity.as_ref())
+                .await?;
+            let mirrored = match self.backplane.standing(room).await {
+                // It may have been one of the service that this replaces.
+                Err(Error::Missing) => self.backplane.mirrored(&session).await?,
+                _ => None,
+            };
+            visit.rooms.lock().push(room.clone());
+            self.bring_in(participant, room, None, mirrored).await
+        };
+        if let Err(error) = entered.await {
+            if visit.take_room(room) {
+                self.hub.leave(room, &participant.socket);
+            }
+            tracing::info!(target: "audit", parent: &participant.span(), reason = %error, "refused");
+            refuse(refusal(error));
+        } else {
+            tracing::info!(target: "audit", parent: &participant.span(), "joined");
+        }
+    }
+
+    /// Says, once a packet was carried out, that it was.
+    fn then_ack(
+        self: &Arc<Self>,
+        participant: &Participant,
+        handled: Handled,
+        ack: Option<u64>,
+    ) -> Handled {
+        let Some(number) = ack else {
+            return handled;
+        };
+        match handled {
+            Handled::Later(doing) => {
+                let (node, participant) = (self.clone(), participant.twin(None));
+                Handled::Later(Box::pin(async move {
+                    doing.await;
+                    node.say(&participant, &Reply::Done { number });
+                }))
+            }
+            done => {
+                self.say(participant, &Reply::Done { number });
+                done
+            }
+        }
+    }
+}
+
+/// A packet as its transport brings it.
+pub(super) enum Packet<'a> {
+    Text(&'a str),
+    Binary,
+}
+
+/// Why a room is not entered, for who asked.
+fn refusal(error: NotAdmitted) -> Reject {
+    let code = match error {
+        NotAdmitted::Backplane(Error::Missing | Error::Ended) => Code::NotFound,
+        NotAdmitted::Backplane(_) | NotAdmitted::Leaving => return Reject::unavailable(),
+        _ => Code::Forbidden,
+    };
+    Reject::new(code, error.to_string())
+}

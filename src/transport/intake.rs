@@ -1,0 +1,110 @@
+//! What every socket sends passes here, whatever it comes by: is it too fast, is it carried out, did it make sense.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Transport, close};
+use crate::hub::Socket;
+use crate::limits::{Pace, Verdict};
+use crate::node::{Handled, Participant};
+
+const BAD_FRAMES_WITHIN: Duration = Duration::from_secs(60);
+/// A socket that is too fast is noted in the audit log at most this often.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+
+pub struct Intake {
+    pace: Pace,
+    /// When the last bad frames came.
+    bad: VecDeque<Instant>,
+    /// When it was last noted that the socket is too fast.
+    noted: Option<Instant>,
+}
+
+impl Intake {
+    pub fn new(transport: &Transport) -> Self {
+        Self {
+            pace: transport.limits.pace(),
+            bad: VecDeque::new(),
+            noted: None,
+        }
+    }
+
+    /// Has a frame carried out, unless it comes too fast.
+    pub fn take(
+        &mut self,
+        transport: &Transport,
+        participant: &mut Participant,
+        text: &str,
+    ) -> Handled {
+        let limits = &transport.limits;
+        let user = &participant.socket.user;
+        match limits.frame(&mut self.pace, user, text.len()) {
+            Verdict::Fine => transport.node.handle(participant, text),
+            Verdict::Haste { over, retry_in } => {
+                let what = limits.sentence(over);
+                let now = Instant::now();
+                if self.noted.is_none_or(|noted| now - noted >= NOTED_EVERY) {
+                    self.noted = Some(now);
+                    let span = participant.span();
+                    tracing::info!(target: "audit", parent: &span, what, "too fast");
+                }
+                let node = &transport.node;
+                node.refuse_haste(participant, text, &what, retry_in)
+            }
+            Verdict::Flood => self.stop_flood(&participant.socket),
+        }
+    }
+
+    /// The same of a binary frame.
+    pub fn take_binary(
+        &mut self,
+        transport: &Transport,
+        participant: &mut Participant,
+        bytes: usize,
+    ) -> Handled {
+        if let Some(flood) = self.count_control(transport, &participant.socket, bytes) {
+            return flood;
+        }
+        let handled = transport.node.handle_binary(participant, bytes);
+        handled.unwrap_or_else(|| {
+            let reason = "binary frames are not spoken here; send text";
+            participant.socket.close(close::BINARY, reason);
+            Handled::Done
+        })
+    }
+
+    /// A ping costs as much as a small frame. It is answered in any case, because the peer may take silence for
+    /// a lost connection; but it counts, and a flood of them ends as any other.
+    pub fn count_control(
+        &mut self,
+        transport: &Transport,
+        socket: &Socket,
+        bytes: usize,
+    ) -> Option<Handled> {
+        match transport.limits.control(&mut self.pace, bytes) {
+            Verdict::Fine | Verdict::Haste { .. } => None,
+            Verdict::Flood => Some(self.stop_flood(socket)),
+        }
+    }
+
+    /// Counts a frame that made no sense.
+    pub fn count_bad(&mut self, transport: &Transport, socket: &Socket) {
+        let most = transport.config.bad_frames;
+        let now = Instant::now();
+        self.bad.push_back(now);
+        if self.bad.len() <= most {
+            return;
+        }
+        let first = self.bad.pop_front();
+        if first.is_some_and(|first| now - first < BAD_FRAMES_WITHIN) {
+            let reason = format!("more than {most} bad frames in a minute");
+            socket.close(close::BAD_FRAMES, &reason);
+        }
+    }
+
+    fn stop_flood(&self, socket: &Socket) -> Handled {
+        let reason = "far too fast for too long: come again, and slower";
+        socket.close(close::TOO_FAST, reason);
+        Handled::Done
+    }
+}
