@@ -6,10 +6,11 @@
 .DEFAULT_GOAL := run
 .PHONY: run check test tools unit e2e soak
 
-PACKAGES := redis-server chromium openssl
+PACKAGES := redis-server chromium openssl npm
 VENV := .venv
 SECONDS := 300
 E2E := $(VENV)/.installed
+JS := tests/e2e/js/node_modules/.installed
 
 run:
 	cargo run --release
@@ -19,13 +20,13 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --test it tidy::
 
-test: tools $(E2E) unit e2e
+test: tools $(E2E) $(JS) unit e2e
 
 # More at once than there are cores: the long ones wait for leases, and for what they broke.
 unit:
 	cargo test --workspace --all-targets -- --test-threads=6
 
-e2e: $(E2E)
+e2e: $(E2E) $(JS)
 	cargo build -p collabd
 	$(VENV)/bin/python -m pytest tests/e2e
 
@@ -45,4 +46,9 @@ tools:
 $(E2E): tests/e2e/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# Clients that only JavaScript has.
+$(JS): tests/e2e/js/package-lock.json
+	npm ci --silent --no-audit --no-fund --prefix tests/e2e/js
 	touch $@
