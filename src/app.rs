@@ -140,6 +140,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_link());
         self.tasks.spawn(node.clone().attend_lobby(attendance));
         self.tasks.spawn(node.clone().attend_tokens());
+        self.tasks.spawn(node.clone().keep_marks());
     }
 
     fn until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -217,6 +218,13 @@ impl Routes {
                     .decode_utf8()
                     .unwrap_or(raw.into());
                 match found.value {
+                    // One path has a page, and a door.
+                    Target::Rest(rest)
+                        if rest.path == Door::Raw.path() && transport::is_upgrade(&request) =>
+                    {
+                        let answer = self.transport.enter(Door::Raw, "", request).await;
+                        ("/ (socket)", answer)
+                    }
                     Target::Door(door) => {
                         let answer = self.transport.enter(*door, &session, request).await;
                         (door.path(), answer)
@@ -233,11 +241,12 @@ impl Routes {
 
 fn router() -> Router<Target> {
     let mut router = Router::new();
-    let doors = Door::ALL.map(|door| (door.path(), Target::Door(door)));
+    let doors = Door::ALL.into_iter().filter(|door| *door != Door::Raw);
+    let doors = doors.map(|door| (door.path(), Target::Door(door)));
     let rest = api::PATHS
         .iter()
         .map(|path| (path.path, Target::Rest(path)));
-    for (path, target) in doors.into_iter().chain(rest) {
+    for (path, target) in doors.chain(rest) {
         router
             .insert(path, target)
             .expect("the paths of the table do not overlap");

@@ -15,6 +15,8 @@ use uuid::Uuid;
 pub const MAX_ID: usize = 128;
 /// Longest display name, in characters.
 pub const MAX_NAME: usize = 128;
+/// Longest address of a user's backend, in bytes.
+const MAX_URL: usize = 2_048;
 /// Longest id a client may give a command, in characters.
 pub const MAX_COMMAND_ID: usize = 64;
 
@@ -111,6 +113,24 @@ pub fn name(text: &str) -> Result<Arc<str>, BadId> {
     })
 }
 
+/// Where a user's backend is reached: 1 to 2,048 characters, no spaces or control characters. Passed on as it is.
+pub fn url(text: &str) -> Result<Arc<str>, BadId> {
+    let problem = if text.is_empty() {
+        "is empty".to_owned()
+    } else if text.len() > MAX_URL {
+        format!("has {} bytes", text.len())
+    } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        "has a space or a control character".to_owned()
+    } else {
+        return Ok(text.into());
+    };
+    Err(BadId {
+        what: "backend_url",
+        problem,
+        right: "1 to 2048 bytes without spaces and control characters",
+    })
+}
+
 /// This process's life; a restarted node is another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(u64);
@@ -198,8 +218,10 @@ impl<'de> Deserialize<'de> for SocketId {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Room {
     Session(SessionId),
-    /// All of a user's sockets.
+    /// A user's courier sockets, and what is kept for the user meanwhile.
     User(UserId),
+    /// Everybody's courier sockets.
+    Couriers,
     /// Every node.
     Lobby,
 }
@@ -207,8 +229,10 @@ pub enum Room {
 impl Room {
     /// Reads a room's name as it is displayed: `session:abc`.
     pub fn parse(name: &str) -> Option<Self> {
-        if name == LOBBY {
-            return Some(Room::Lobby);
+        match name {
+            LOBBY => return Some(Room::Lobby),
+            COURIERS => return Some(Room::Couriers),
+            _ => {}
         }
         let (kind, id) = name.split_once(':')?;
         match kind {
@@ -227,12 +251,14 @@ impl Room {
 }
 
 const LOBBY: &str = "lobby";
+const COURIERS: &str = "couriers";
 
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Room::Session(id) => write!(f, "session:{id}"),
             Room::User(id) => write!(f, "user:{id}"),
+            Room::Couriers => f.write_str(COURIERS),
             Room::Lobby => f.write_str(LOBBY),
         }
     }
@@ -337,6 +363,7 @@ mod tests {
         for room in [
             Room::Session(SessionId::parse("a:b").unwrap()),
             Room::User(UserId::parse("lobby").unwrap()),
+            Room::Couriers,
             Room::Lobby,
         ] {
             assert_eq!(Room::parse(&room.to_string()), Some(room));

@@ -1,6 +1,7 @@
 //! REST, health and pages. One file per area; [`PATHS`] is the table.
 
 mod access;
+mod courier;
 mod health;
 mod sessions;
 mod status;
@@ -23,6 +24,10 @@ pub struct Config {
     pub service: String,
     pub environment: String,
     pub body_timeout: std::time::Duration,
+    /// Where clients connect to; `None`: where they came to.
+    pub public_url: Option<String>,
+    /// Whether they come by TLS.
+    pub tls: bool,
 }
 
 pub struct Api {
@@ -54,6 +59,8 @@ enum Endpoint {
     SessionState,
     EndSession,
     Logout,
+    UsersOnline,
+    Register,
 }
 
 const fn at(path: &'static str, methods: &'static [(Method, Endpoint)]) -> Path {
@@ -75,6 +82,8 @@ pub const PATHS: &[Path] = &[
     at("/pairing.js", &[(Method::GET, Endpoint::PairingScript)]),
     at("/pairing.css", &[(Method::GET, Endpoint::PairingStyle)]),
     at("/api/auth/logout", &[(Method::POST, Endpoint::Logout)]),
+    at("/api/users/online", &[(Method::GET, Endpoint::UsersOnline)]),
+    at("/api/register", &[(Method::POST, Endpoint::Register)]),
     at(
         "/api/v1/session",
         &[(Method::POST, Endpoint::CreateSession)],
@@ -129,7 +138,9 @@ impl Api {
             Endpoint::SessionState
             | Endpoint::EndSession
             | Endpoint::CreateSession
-            | Endpoint::Logout => self.serve_known(path, *endpoint, session, request).await,
+            | Endpoint::Logout
+            | Endpoint::UsersOnline
+            | Endpoint::Register => self.serve_known(path, *endpoint, session, request).await,
         };
         answer.unwrap_or_else(|problem| problem.answer())
     }
@@ -152,6 +163,12 @@ impl Api {
             Endpoint::SessionState => self.session_state(&caller, session).await,
             Endpoint::EndSession => self.end_session(&caller, session).await,
             Endpoint::Logout => self.logout(&caller, &self.body(request).await?).await,
+            Endpoint::UsersOnline => self.users_online(request.uri().query()).await,
+            Endpoint::Register => {
+                let url = self.socket_url(&request);
+                let body = self.body(request).await?;
+                self.register(&caller, &body, url).await
+            }
             _ => {
                 self.create_session(&caller, &self.body(request).await?)
                     .await

@@ -61,6 +61,16 @@ impl Draft {
         self.write(version, FIELDS + ADDED, room, event.unwrap_or(&self.event))
     }
 
+    /// [`Draft::front`] for rooms that are named later: what stands before the room's name, and what behind it.
+    pub fn front_around(&self, version: u8) -> (Vec<u8>, Vec<u8>) {
+        let mut before = self.front(version, "", None);
+        // Version, header of the map, the field's name; then an empty text, which is one byte.
+        let name = 3 + if version < NEWEST { "room" } else { "r" }.len();
+        let mut behind = before.split_off(name);
+        behind.remove(0);
+        (before, behind)
+    }
+
     /// A whole envelope without seq, for events that are only announced.
     pub fn unsequenced(&self, version: u8, room: &str) -> Vec<u8> {
         self.write(version, FIELDS, room, &self.event)
@@ -236,6 +246,16 @@ mod tests {
                 assert_eq!(read.position.unwrap().seq, 7);
                 assert_eq!((&read.event[..], read.version), (&b"short"[..], None));
             }
+        }
+    }
+
+    /// Guards what is sent to many: the room's name is put in between by the store.
+    #[test]
+    fn a_front_is_whole_when_its_room_is_named() {
+        for version in OLDEST..=NEWEST {
+            let (before, behind) = draft().front_around(version);
+            let whole = [&before[..], b"\xabsession:abc", &behind].concat();
+            assert_eq!(whole, draft().front(version, "session:abc", None));
         }
     }
 

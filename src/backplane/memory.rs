@@ -4,9 +4,10 @@
 //! the process.
 
 mod cluster;
+mod courier;
 mod mirror;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,10 @@ struct Stored {
     expires: Option<Millis>,
     /// Not expired before, once everybody is gone.
     kept_until: Option<Millis>,
+    /// Of a user's room.
+    post: Box<courier::Post>,
+    /// The users of [`Room::Couriers`], and the record of each one's first socket.
+    listed: BTreeMap<UserId, Bytes>,
     listened: bool,
 }
 
@@ -67,7 +72,7 @@ impl Memory {
     pub fn new(keep: Keep, clock: Clock, ear: Arc<dyn Ear>) -> Self {
         let rooms = Rooms::default();
         metrics().backplane_connected(true);
-        let sweeper = tokio::spawn(sweep(rooms.clone(), clock.clone(), keep.log_ttl));
+        let sweeper = tokio::spawn(sweep(rooms.clone(), clock.clone(), keep.clone()));
         Self {
             rooms,
             ear,
@@ -142,6 +147,22 @@ impl Memory {
         }
     }
 
+    /// Events that the room's log keeps.
+    fn log_length(&self, room: &Room) -> u64 {
+        match room {
+            Room::User(_) => self.keep.inbox.length,
+            _ => self.keep.log_length,
+        }
+    }
+
+    /// How long the room outlives its last socket.
+    fn grace(&self, room: &Room) -> Duration {
+        match room {
+            Room::User(_) => self.keep.inbox.ttl,
+            _ => self.keep.session_grace,
+        }
+    }
+
     /// The next seq: into the log, and to the ear while the room is still locked, which keeps order.
     fn append(
         &self,
@@ -163,7 +184,7 @@ impl Memory {
             entry.event = event;
         }
         stored.log.push_back(entry);
-        while stored.log.len() as u64 > self.keep.log_length {
+        while stored.log.len() as u64 > self.log_length(room) {
             stored.log.pop_front();
         }
         if stored.listened {
@@ -250,15 +271,19 @@ fn after(now: Millis, wait: Duration) -> Option<Millis> {
 }
 
 /// Takes away what has expired and nobody asks for.
-async fn sweep(rooms: Rooms, clock: Clock, log_ttl: Duration) {
+async fn sweep(rooms: Rooms, clock: Clock, keep: Keep) {
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     loop {
         tick.tick().await;
         let now = clock.now();
-        rooms.retain(|_, stored| {
+        rooms.retain(|room, stored| {
             stored.expire(now);
             stored.once.retain(|_, (_, until)| *until > now);
-            let oldest = now - log_ttl.as_millis() as Millis;
+            let kept = match room {
+                Room::User(_) => keep.inbox.ttl,
+                _ => keep.log_ttl,
+            };
+            let oldest = now - kept.as_millis() as Millis;
             while stored.log.front().is_some_and(|entry| entry.at < oldest) {
                 stored.log.pop_front();
             }
@@ -352,12 +377,21 @@ impl Backplane for Memory {
             if stored.members.contains_key(&entry.socket) {
                 return Ok(());
             }
-            stored.members.insert(entry.socket, entry.member);
+            stored.members.insert(entry.socket, entry.member.clone());
             let sockets = stored.users.entry(entry.user.clone()).or_default();
             *sockets += 1;
-            if *sockets == 1 {
-                stored.admit(&entry.user);
-                self.append(room, stored, entry.joined, None, None)?;
+            if *sockets > 1 {
+                return Ok(());
+            }
+            match room {
+                Room::Session(_) => stored.admit(&entry.user),
+                Room::Couriers => {
+                    stored.listed.insert(entry.user, entry.member);
+                }
+                _ => {}
+            }
+            if let Some(joined) = entry.joined {
+                self.append(room, stored, joined, None, None)?;
             }
             Ok(())
         })
@@ -375,12 +409,15 @@ impl Backplane for Memory {
                     *sockets -= 1;
                     if *sockets == 0 {
                         stored.users.remove(&exit.user);
-                        self.append(room, stored, exit.left, None, None)?;
+                        stored.listed.remove(&exit.user);
+                        if let Some(left) = exit.left {
+                            self.append(room, stored, left, None, None)?;
+                        }
                     }
                 }
             }
             if gone && stored.members.is_empty() {
-                let grace = after(self.clock.now(), self.keep.session_grace);
+                let grace = after(self.clock.now(), self.grace(room));
                 stored.expires = grace.max(stored.kept_until);
             }
             Ok(())
@@ -482,7 +519,9 @@ impl Backplane for Memory {
         self.with(room, |stored| {
             if stored.epoch == Some(from) {
                 stored.epoch = Some(Epoch::random());
-                stored.log.clear();
+                if !matches!(room, Room::User(_)) {
+                    stored.log.clear();
+                }
             }
             Ok(())
         })
@@ -526,7 +565,7 @@ impl Backplane for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backplane::Audience;
+    use crate::backplane::{Audience, InboxKeep};
     use crate::ids::{EventId, NodeId, SessionId};
 
     struct Deaf;
@@ -551,6 +590,12 @@ mod tests {
             session_grace: Duration::from_secs(300),
             session_ttl: 24 * HOUR,
             ended_ttl: HOUR,
+            inbox: InboxKeep {
+                absent: true,
+                length: 10,
+                bytes: 1_000,
+                ttl: HOUR,
+            },
         };
         let memory = Memory::new(keep, clock.clone(), Arc::new(Deaf));
         let room = Room::Session(SessionId::parse("s").unwrap());
@@ -571,13 +616,13 @@ mod tests {
             socket,
             user: user.clone(),
             member: Bytes::new(),
-            joined: draft(),
+            joined: Some(draft()),
             create: None,
         };
         memory.enter(&room, entry).await.unwrap();
         clock.advance(100 * 3_600_000);
         assert_eq!(memory.standing(&room).await, Ok(false));
-        let left = draft();
+        let left = Some(draft());
         memory
             .leave(&room, vec![Exit { socket, user, left }])
             .await

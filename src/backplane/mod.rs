@@ -13,6 +13,7 @@
 //! - nothing here blocks the one who hears: [`Ear`]s take what is given and return at once.
 
 mod cluster;
+mod courier;
 mod envelope;
 pub mod memory;
 mod mirror;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use cluster::{Beat, Cluster, Held, NodeReport};
+pub use courier::{CONTACTS, Card, Courier, Inbox, Letter, Receipt, Registry};
 pub use envelope::{BadEnvelope, Draft, Envelope, NEWEST as ENVELOPE_VERSION};
 pub use mirror::Mirror;
 
@@ -85,7 +87,7 @@ pub struct Entry {
     /// The member record, opaque here.
     pub member: Bytes,
     /// Published if this is the user's first socket in the room.
-    pub joined: Draft,
+    pub joined: Option<Draft>,
     /// Initial fields if the room is made now; `None`: a missing room stays missing.
     pub create: Option<Fields>,
 }
@@ -96,7 +98,7 @@ pub struct Exit {
     pub socket: SocketId,
     pub user: UserId,
     /// Published if this was the user's last socket in the room.
-    pub left: Draft,
+    pub left: Option<Draft>,
 }
 
 /// What a room was at one instant.
@@ -189,10 +191,23 @@ pub struct Keep {
     pub session_grace: Duration,
     pub session_ttl: Duration,
     pub ended_ttl: Duration,
+    pub inbox: InboxKeep,
+}
+
+/// How much is kept for users who are away.
+#[derive(Debug, Clone, Copy)]
+pub struct InboxKeep {
+    /// Whether anything is.
+    pub absent: bool,
+    /// Letters, and bytes of them, that somebody has not been told.
+    pub length: u64,
+    pub bytes: u64,
+    /// From the last one on.
+    pub ttl: Duration,
 }
 
 #[async_trait]
-pub trait Backplane: Cluster + Mirror {
+pub trait Backplane: Cluster + Courier + Mirror {
     /// State, log and publication in one step. [`Error::Unavailable`] leaves open whether it was
     /// done: repeat with `once` set.
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error>;
@@ -239,7 +254,7 @@ pub trait Backplane: Cluster + Mirror {
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error>;
 
     /// Ends the room's order and begins another, if it is still this one: for a store that lost writes and would
-    /// give their seqs a second time. Nothing else of the room changes.
+    /// give their seqs a second time. Its log goes with it, but an inbox; nothing else of the room changes.
     async fn rotate(&self, room: &Room, from: Epoch) -> Result<(), Error>;
 
     /// Hears the room from now on; returns when that is confirmed. Idempotent.

@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one list: name, default, what is right, what it is for. The README's table, `--help`,
 //! `check-config` and every error sentence come from it.
 
+mod courier;
 mod identity;
 mod parse;
 mod settings;
@@ -83,12 +84,16 @@ impl Reader<'_> {
             session_grace: self.seconds("SESSION_GRACE"),
             session_ttl: self.seconds("SESSION_TTL"),
             ended_ttl: self.seconds("ENDED_TTL"),
+            inbox: self.inbox(),
         };
         let node = node::Config {
             name: self.node_name(),
             limits: Limits {
                 code_bytes: self.size("MAX_CODE_BYTES"),
                 chat_bytes: self.size("MAX_CHAT_BYTES"),
+                data_bytes: self.size("MAX_EVENT_BYTES"),
+                recipients: self.size("MAX_RECIPIENTS"),
+                event_types: self.event_types(),
             },
             leave_grace: self.seconds("LEAVE_GRACE"),
             autocreate: self.flag("SESSION_AUTOCREATE"),
@@ -103,6 +108,7 @@ impl Reader<'_> {
             reap_pause: self.seconds("REAP_PAUSE"),
             places_per_user: self.whole("MAX_CONNECTIONS_PER_USER"),
             rooms_per_socket: self.size("MAX_ROOMS_PER_SOCKET"),
+            presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),
@@ -114,6 +120,8 @@ impl Reader<'_> {
             service: self.text("APP_NAME"),
             environment: self.text("ENVIRONMENT"),
             body_timeout: transport.handshake_timeout,
+            public_url: self.public_url(),
+            tls: transport.tls.is_some(),
         };
         let max_body_bytes = self.size("MAX_BODY_BYTES");
         let worker_threads = or_cores(self.size("WORKER_THREADS"));

@@ -192,6 +192,25 @@ pub fn network(text: &str) -> Option<ipnet::IpNet> {
     text.parse().ok().or_else(one)
 }
 
+/// A word that stands for a kind of event.
+pub fn is_word(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(letter)
+}
+
+/// The address of a web server as WebSockets reach it, without a slash at its end.
+pub fn socket_url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "ws" => "ws",
+        "https" | "wss" => "wss",
+        _ => return None,
+    };
+    let rest = rest.trim_end_matches('/');
+    let is_url = !rest.is_empty() && !rest.starts_with('/') && !rest.contains([' ', '?', '#']);
+    is_url.then(|| format!("{scheme}://{rest}"))
+}
+
 /// An origin as browsers write it: in lower case, without the port that goes without saying.
 pub fn origin(text: &str) -> Option<String> {
     let origin = text.trim().to_ascii_lowercase();

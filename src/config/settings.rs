@@ -173,6 +173,12 @@ pub const SETTINGS: &[Setting] = &[
         "Pages that may connect, by WebSocket and CORS",
     ),
     setting(
+        "PUBLIC_URL",
+        "",
+        Text("http://, https://, ws:// or wss:// and a host; empty: where the request came to"),
+        "Where clients reach this service; told to who registers",
+    ),
+    setting(
         "TRUSTED_PROXIES",
         "",
         Text("a list of networks such as 10.0.0.0/8,fd00::/8; empty: none"),
@@ -279,6 +285,54 @@ pub const SETTINGS: &[Setting] = &[
         "100",
         Whole("rooms", 1, 10_000),
         "Rooms a socket may be in that enters them by itself; more get `too_many`",
+    ),
+    setting(
+        "MAX_RECIPIENTS",
+        "1000",
+        Whole("users", 1, 10_000),
+        "Users a directed event is for; more get `too_many`",
+    ),
+    setting(
+        "MAX_EVENT_BYTES",
+        "65536",
+        Whole("bytes", 64, GIB),
+        "Data of a directed event; more gets `bad_field`",
+    ),
+    setting(
+        "COURIER_EVENT_TYPES",
+        "",
+        Text("a list of words of 1 to 64 of a-z A-Z 0-9 _ . : -"),
+        "Types of directed events beside position_shared, comment_added, position_updated and share_revoked",
+    ),
+    setting(
+        "PRESENCE_BROADCAST_LIMIT",
+        "1000",
+        Whole("users", 0, 1_000_000),
+        "With more users in the courier, only those are told of one's coming and going who exchanged an event with that one",
+    ),
+    setting(
+        "INBOX",
+        "on",
+        Choice(&["on", "off"]),
+        "Whether directed events are kept for users who are away",
+    ),
+    setting(
+        "INBOX_LENGTH",
+        "1000",
+        Whole("events", 1, 100_000),
+        "Directed events that a user has not been told; for more the sender is told that the inbox is full",
+    ),
+    setting(
+        "INBOX_BYTES",
+        "4194304",
+        Whole("bytes", 1_024, GIB),
+        "The same in bytes; a single event is taken whatever its size",
+    ),
+    setting(
+        "INBOX_TTL",
+        "86400",
+        Seconds(1.0, 30.0 * DAY),
+        "Life of an inbox after its last event",
     ),
     setting(
         "MESSAGE_RATE",

@@ -5,18 +5,23 @@
 //! pure: it may depend on the event alone, never on who hears it, so that a node encodes once for a whole
 //! room.
 
+mod fields;
 mod pairing;
 pub mod socketio;
 
+use self::socketio::Words;
 use crate::clock::Millis;
+use crate::domain::courier::{Directed, Tally};
 use crate::domain::sessions::View;
 use crate::domain::{Code, Command, Event, Reject};
-use crate::ids::Position;
+use crate::ids::{Position, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     Pairing,
     SocketIo,
+    /// The events of Socket.IO in plain frames.
+    Raw,
 }
 
 /// An event on its way to sockets.
@@ -70,6 +75,10 @@ pub enum Reply<'a> {
     },
     /// A packet that asked for it was carried out.
     Done { number: u64 },
+    /// A courier is there, and so many users are.
+    Connected { user: &'a UserId, active: u64 },
+    /// What became of a directed event.
+    Routed { event: &'a Directed, tally: Tally },
     /// There is no such namespace.
     NoNamespace { namespace: &'a str },
     /// The new token is believed, until then.
@@ -85,15 +94,16 @@ pub enum Reply<'a> {
 
 impl Dialect {
     /// How many there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
     /// In the order of their tongues.
-    pub const ALL: [Self; Self::COUNT] = [Dialect::Pairing, Dialect::SocketIo];
+    pub const ALL: [Self; Self::COUNT] = [Dialect::Pairing, Dialect::SocketIo, Dialect::Raw];
 
     /// For metrics: the door's name.
     pub fn door(self) -> &'static str {
         match self {
             Dialect::Pairing => "pairing",
             Dialect::SocketIo => "socketio",
+            Dialect::Raw => "raw",
         }
     }
 
@@ -102,6 +112,7 @@ impl Dialect {
         match self {
             Dialect::Pairing => 0,
             Dialect::SocketIo => 1,
+            Dialect::Raw => 2,
         }
     }
 
@@ -113,7 +124,7 @@ impl Dialect {
         match self {
             Dialect::Pairing => pairing::decode(frame),
             // A packet means something in its conversation alone: see [`socketio::Talk`].
-            Dialect::SocketIo => Err(Refused {
+            Dialect::SocketIo | Dialect::Raw => Err(Refused {
                 reject: Reject::new(Code::BadFrame, "packets belong to a conversation"),
                 id: None,
             }),
@@ -124,7 +135,7 @@ impl Dialect {
     pub fn id_of(self, frame: &str) -> Option<String> {
         match self {
             Dialect::Pairing => pairing::id_of(frame),
-            Dialect::SocketIo => None,
+            Dialect::SocketIo | Dialect::Raw => None,
         }
     }
 
@@ -132,14 +143,16 @@ impl Dialect {
     pub fn encode(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         match self {
             Dialect::Pairing => pairing::encode(delivery, out),
-            Dialect::SocketIo => socketio::encode(delivery, out),
+            Dialect::SocketIo => socketio::encode(delivery, Words::packets(out)),
+            Dialect::Raw => socketio::encode(delivery, Words::raw(out)),
         }
     }
 
     pub fn reply(self, reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
         match self {
             Dialect::Pairing => pairing::reply(reply, now, out),
-            Dialect::SocketIo => socketio::reply(reply, now, out),
+            Dialect::SocketIo => socketio::reply(reply, now, Words::packets(out)),
+            Dialect::Raw => socketio::reply(reply, now, Words::raw(out)),
         }
     }
 }

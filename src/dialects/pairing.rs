@@ -6,15 +6,14 @@
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::fields::{command_id, missing, optional, required, wrong_type};
 use super::{Delivery, Incoming, Refused, Reply};
 use crate::clock::{Millis, rfc3339};
 use crate::domain::sessions::View;
 use crate::domain::{Code, Command, Cursor, Event, Reject, chat};
-use crate::ids::MAX_COMMAND_ID;
 
 /// Fields stay raw until it is known which of them the command needs; so an error can name its field.
 #[derive(Deserialize)]
@@ -123,47 +122,6 @@ fn command(frame: &Frame<'_>) -> Result<Command, Reject> {
             format!("the frame has no type; right is {COMMANDS}"),
         )),
     }
-}
-
-fn command_id(raw: Option<&RawValue>) -> Result<Option<String>, Reject> {
-    let id: Option<String> = optional("id", raw, "a string")?;
-    match id {
-        Some(id) if id.is_empty() || id.chars().count() > MAX_COMMAND_ID => Err(Reject::field(
-            "id",
-            format!("id is a string of 1 to {MAX_COMMAND_ID} characters"),
-        )),
-        id => Ok(id),
-    }
-}
-
-fn optional<T: DeserializeOwned>(
-    field: &'static str,
-    raw: Option<&RawValue>,
-    right: &str,
-) -> Result<Option<T>, Reject> {
-    match raw {
-        None => Ok(None),
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| wrong_type(field, right)),
-    }
-}
-
-fn required<T: DeserializeOwned>(
-    field: &'static str,
-    raw: Option<&RawValue>,
-    right: &str,
-) -> Result<T, Reject> {
-    optional(field, raw, right)?.ok_or_else(|| missing(field, right))
-}
-
-fn wrong_type(field: &'static str, right: &str) -> Reject {
-    Reject::field(
-        field,
-        format!("{field} has the wrong type; right is {right}"),
-    )
-}
-
-fn missing(field: &'static str, right: &str) -> Reject {
-    Reject::field(field, format!("{field} is missing; right is {right}"))
 }
 
 #[derive(Serialize)]
@@ -349,7 +307,10 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         },
         Event::ChatPosted(line) => Out::Chat(chat_out(line, seq)),
         Event::Ended => Out::SessionEnded { seq, timestamp },
-        Event::TokenRevoked { .. } => return false,
+        Event::CameOnline { .. }
+        | Event::WentOffline { .. }
+        | Event::Directed(_)
+        | Event::TokenRevoked { .. } => return false,
     };
     write(&frame, out);
     true
@@ -392,8 +353,11 @@ pub fn reply(reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
             id: *id,
             timestamp,
         },
-        // Answers to packets, of which there are none here.
-        Reply::Done { .. } | Reply::NoNamespace { .. } => return,
+        // Answers to packets and couriers, of which there are none here.
+        Reply::Done { .. }
+        | Reply::NoNamespace { .. }
+        | Reply::Connected { .. }
+        | Reply::Routed { .. } => return,
         Reply::Rejected { reject, id } => Out::Error {
             code: reject.code.as_str(),
             message: &reject.message,

@@ -4,6 +4,7 @@
 //! says why not. An [`Event`] is what happened; it travels between nodes as MessagePack, named.
 
 pub mod chat;
+pub mod courier;
 pub mod documents;
 pub mod presence;
 pub mod sessions;
@@ -43,11 +44,13 @@ pub enum Command {
     Authenticate {
         token: String,
     },
+    /// To certain users, wherever they are.
+    Direct(courier::Parcel),
 }
 
 impl Command {
     /// Every [`Command::kind`].
-    pub const KINDS: [&'static str; 8] = [
+    pub const KINDS: [&'static str; 9] = [
         "code_change",
         "cursor_move",
         "language_change",
@@ -56,6 +59,7 @@ impl Command {
         "join",
         "leave",
         "auth",
+        "collab_event",
     ];
 
     /// For counters.
@@ -69,6 +73,7 @@ impl Command {
             Command::Enter => "join",
             Command::Exit => "leave",
             Command::Authenticate { .. } => "auth",
+            Command::Direct(_) => "collab_event",
         }
     }
 }
@@ -99,6 +104,15 @@ pub enum Event {
     },
     ChatPosted(chat::Line),
     Ended,
+    /// With a user's first courier socket, and with the last.
+    CameOnline {
+        user: UserId,
+        name: Arc<str>,
+    },
+    WentOffline {
+        user: UserId,
+    },
+    Directed(courier::Directed),
     /// For the nodes themselves: nobody believes this token any more.
     TokenRevoked {
         token: String,
@@ -221,6 +235,7 @@ pub enum Effect {
     Pong,
     Enter,
     Exit,
+    Route(courier::Directed),
     /// The socket's token is to be checked, and to take the old one's place.
     Renew(String),
 }
@@ -248,10 +263,15 @@ impl Write {
 }
 
 /// Bounds of what a command may carry, in bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     pub code_bytes: usize,
     pub chat_bytes: usize,
+    /// Of a directed event: its data, and those it is for.
+    pub data_bytes: usize,
+    pub recipients: usize,
+    /// Types of directed events beyond the four known ones.
+    pub event_types: Arc<[String]>,
 }
 
 /// What comes of a command.
@@ -273,6 +293,7 @@ pub fn decide(
         Command::ChangeLanguage { language } => {
             sessions::change_language(language, actor).map(Effect::Commit)
         }
+        Command::Direct(parcel) => courier::direct(parcel, actor, limits).map(Effect::Route),
         Command::Say { text } => chat::say(text, actor, limits, now).map(Effect::Commit),
     }
 }

@@ -27,6 +27,9 @@ pub struct Member {
     pub status: String,
     /// When the cursor last moved, or the socket came.
     pub at: Millis,
+    /// Of a courier: where its user's backend is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_url: Option<Arc<str>>,
 }
 
 /// A user as the others see them: all their sockets taken together.
@@ -120,6 +123,7 @@ mod tests {
             cursor: line.map(|line| Cursor { line, column: 1 }),
             status: ACTIVE.to_owned(),
             at,
+            backend_url: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Sockets and rooms sit in two DashMaps; nothing here awaits, so no guard ever crosses one.
 
 pub mod frame;
+mod marks;
 mod outbox;
 mod rooms;
 mod socket;
@@ -14,8 +15,10 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+pub use self::marks::Marks;
 pub use self::outbox::{Bounds, Lane};
-use self::rooms::{Hall, Recipients};
+use self::rooms::Hall;
+pub use self::rooms::Recipients;
 pub use self::socket::{Phase, Socket, Speech, TOO_SLOW, Writer};
 use crate::ids::{Position, Room, SocketId, UserId};
 
@@ -40,6 +43,8 @@ impl Delivery<'_> {
 pub struct Hub {
     sockets: DashMap<SocketId, Arc<Socket>>,
     rooms: DashMap<Room, Hall>,
+    /// How far users have been told who have an inbox.
+    pub marks: Arc<Marks>,
 }
 
 impl Hub {
@@ -89,7 +94,7 @@ impl Hub {
         room: &Room,
         socket: &Socket,
         at: Position,
-        first: &[Bytes],
+        first: &[(Lane, Bytes)],
         touched: &mut Vec<Arc<Socket>>,
     ) -> (usize, usize) {
         let Some(mut hall) = self.rooms.get_mut(room) else {
@@ -105,12 +110,19 @@ impl Hub {
         hall.is_some_and(|hall| hall.sockets().any(|socket| socket.tongue == tongue))
     }
 
+    /// What waits to be written to the room's sockets says no more how far they are told: its order has ended.
+    pub fn unmark(&self, room: &Room) {
+        for socket in self.sockets_in(room) {
+            socket.unmark();
+        }
+    }
+
     /// Sends everyone in the room a new greeting to start from.
     pub fn restart(
         &self,
         room: &Room,
         at: Position,
-        greeting: &dyn Fn(u8) -> Option<Bytes>,
+        greeting: &dyn Fn(u8) -> Option<(Lane, Bytes)>,
         touched: &mut Vec<Arc<Socket>>,
     ) {
         if let Some(mut hall) = self.rooms.get_mut(room) {

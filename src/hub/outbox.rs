@@ -15,6 +15,8 @@ pub enum Lane {
     Ordered,
     /// Superseded by the next frame of the same key.
     Latest(u64),
+    /// Never dropped; and once it is written, its socket has been told all up to this seq of its user's inbox.
+    Telling(u64),
 }
 
 /// Bounds of one outbox.
@@ -45,6 +47,8 @@ pub struct Outbox {
     bytes: usize,
     /// Bytes of the first frame that are already written.
     written: usize,
+    /// The last seq that was told by what is written; 0: none since it was last taken.
+    told: u64,
 }
 
 impl Outbox {
@@ -117,6 +121,21 @@ impl Outbox {
         Flush::Done
     }
 
+    /// Up to where what was written has told the inbox; 0: nothing new.
+    pub fn take_told(&mut self) -> u64 {
+        std::mem::take(&mut self.told)
+    }
+
+    /// What waits says no more how far its socket is told.
+    pub fn unmark(&mut self) {
+        self.told = 0;
+        for (lane, _) in &mut self.queue {
+            if let Lane::Telling(_) = lane {
+                *lane = Lane::Ordered;
+            }
+        }
+    }
+
     /// Bytes waiting.
     pub fn waiting(&self) -> usize {
         self.bytes - self.written
@@ -138,13 +157,16 @@ impl Outbox {
     }
 
     fn advance(&mut self, mut taken: usize) {
-        while let Some((_, frame)) = self.queue.front() {
+        while let Some((lane, frame)) = self.queue.front() {
             let left = frame.len() - self.written;
             if taken < left {
                 self.written += taken;
                 return;
             }
             taken -= left;
+            if let Lane::Telling(seq) = lane {
+                self.told = *seq;
+            }
             self.bytes -= frame.len();
             self.written = 0;
             self.queue.pop_front();

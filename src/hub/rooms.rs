@@ -99,14 +99,14 @@ impl Hall {
         &mut self,
         socket: &Socket,
         at: Position,
-        first: &[Bytes],
+        first: &[(Lane, Bytes)],
         touched: &mut Vec<Arc<Socket>>,
     ) -> (usize, usize) {
         let Some(seat) = self.find(socket).and_then(|i| self.seats.get_mut(i)) else {
             return (0, 0);
         };
         seat.after = at.seq;
-        let mut told: Vec<(Lane, &Bytes)> = first.iter().map(|one| (Lane::Ordered, one)).collect();
+        let mut told: Vec<(Lane, &Bytes)> = first.iter().map(|(lane, one)| (*lane, one)).collect();
         let waited = seat.gate.take();
         if let (Some(gate), Some(backlog)) = (waited, &self.backlog) {
             if backlog.lacks(gate, at) {
@@ -133,10 +133,10 @@ impl Hall {
     pub fn restart(
         &mut self,
         at: Position,
-        greeting: &dyn Fn(u8) -> Option<Bytes>,
+        greeting: &dyn Fn(u8) -> Option<(Lane, Bytes)>,
         touched: &mut Vec<Arc<Socket>>,
     ) {
-        let mut greetings: [Option<Option<Bytes>>; TONGUES] = Default::default();
+        let mut greetings: [Option<Option<(Lane, Bytes)>>; TONGUES] = Default::default();
         self.position = Some(at);
         if let Some(backlog) = &mut self.backlog {
             backlog.clear();
@@ -147,9 +147,9 @@ impl Hall {
             let greeting =
                 greetings[usize::from(tongue) % TONGUES].get_or_insert_with(|| greeting(tongue));
             if seat.gate.is_none()
-                && let Some(greeting) = greeting
+                && let Some((lane, greeting)) = greeting
             {
-                seat.push(Lane::Ordered, greeting.clone(), touched);
+                seat.push(*lane, greeting.clone(), touched);
             }
         }
     }
@@ -363,8 +363,8 @@ mod tests {
     }
 
     fn open(hall: &mut Hall, socket: &Socket, seq: u64) -> (usize, usize) {
-        let first = [Bytes::from_static(b"hello ")];
-        hall.open(socket, at(seq), &first, &mut Vec::new())
+        let first = Bytes::from_static(b"hello ");
+        hall.open(socket, at(seq), &[(Lane::Ordered, first)], &mut Vec::new())
     }
 
     #[test]
@@ -426,7 +426,7 @@ mod tests {
         say(&mut hall, Some(9), "nine", None);
         hall.restart(
             at(5),
-            &|_| Some(Bytes::from_static(b"anew")),
+            &|_| Some((Lane::Ordered, Bytes::from_static(b"anew"))),
             &mut Vec::new(),
         );
         say(&mut hall, Some(6), "six", None);

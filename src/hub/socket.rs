@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::frame;
+use super::marks::Marks;
 use super::outbox::{Bounds, Flush, Lane, Outbox};
 use crate::ids::{SocketId, UserId};
 use crate::telemetry::metrics::metrics;
@@ -54,6 +55,8 @@ pub struct Socket {
     /// What goes before a close frame of this code.
     parting: fn(u16) -> Option<Bytes>,
     bounds: Bounds,
+    /// Where it is noted what an inbox was told, for who has one.
+    marks: Option<Arc<Marks>>,
     state: Mutex<State>,
     task: AtomicWaker,
     /// Tick of the heartbeat at which the peer was last heard.
@@ -106,9 +109,18 @@ impl Socket {
             tongue: speech.tongue,
             parting: speech.parting,
             bounds,
+            marks: None,
             state: Mutex::new(state),
             task: AtomicWaker::new(),
             heard: AtomicU32::new(0),
+        }
+    }
+
+    /// The same, for a user with an inbox.
+    pub fn marking(self, marks: &Arc<Marks>) -> Self {
+        Self {
+            marks: Some(marks.clone()),
+            ..self
         }
     }
 
@@ -128,6 +140,19 @@ impl Socket {
 
     pub fn flush(&self) {
         self.flush_locked(&mut self.state.lock());
+    }
+
+    /// Notes what an inbox was told by what its task has written, see [`Socket::poll_flush_through`].
+    pub fn note_told(&self) {
+        if let Some(marks) = &self.marks {
+            let told = self.state.lock().outbox.take_told();
+            marks.note(&self.user, told);
+        }
+    }
+
+    /// See [`Outbox::unmark`].
+    pub fn unmark(&self) {
+        self.state.lock().outbox.unmark();
     }
 
     /// Says goodbye after what is queued. The first close wins.
@@ -182,7 +207,8 @@ impl Socket {
         }
     }
 
-    /// The same for a socket that is written by its task: `stream` is what the task has.
+    /// The same for a socket that is written by its task: `stream` is what the task has. When that has what it was
+    /// given, [`Socket::note_told`].
     pub fn poll_flush_through(
         &self,
         cx: &mut Context<'_>,
@@ -294,6 +320,9 @@ impl Socket {
             [one] => writer.try_write(one),
             many => writer.try_write_vectored(many),
         });
+        if let Some(marks) = &self.marks {
+            marks.note(&self.user, state.outbox.take_told());
+        }
         match flush {
             Flush::Done => {}
             Flush::Blocked => {

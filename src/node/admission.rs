@@ -123,7 +123,7 @@ impl Node {
             self.check_session(session, user, identity).await?;
         }
         let room = Room::User(user.clone());
-        self.listening.begin(&room).await?;
+        self.listening.hold(&room).await?;
         let admission = Admission {
             node: self.clone(),
             user: user.clone(),
@@ -230,7 +230,7 @@ impl Drop for Admission {
                 .insist(&room, || node.backplane.dismiss(&user, socket))
                 .await
             {
-                node.listening.end(&room).await;
+                node.stop_holding(&room).await;
             }
         });
     }

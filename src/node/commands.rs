@@ -33,9 +33,9 @@ pub enum Handled {
 }
 
 /// Who is answered, kept for as long as a commit is on its way.
-struct Asker {
-    node: Arc<Node>,
-    participant: Participant,
+pub(super) struct Asker {
+    pub(super) node: Arc<Node>,
+    pub(super) participant: Participant,
     room: Room,
     id: Option<String>,
 }
@@ -45,7 +45,8 @@ impl Node {
     pub fn handle(self: &Arc<Self>, participant: &mut Participant, text: &str) -> Handled {
         metrics().received_bytes(text.len());
         if let Some(visit) = participant.visit.clone() {
-            return self.converse(participant, &visit, Packet::Text(text));
+            let handled = self.converse(participant, &visit, Packet::Text(text));
+            return handled.unwrap_or(Handled::Done);
         }
         let Incoming { command, id } = match participant.dialect.decode(text) {
             Ok(incoming) => incoming,
@@ -66,7 +67,7 @@ impl Node {
     ) -> Option<Handled> {
         let visit = participant.visit.clone()?;
         metrics().received_bytes(bytes);
-        Some(self.converse(participant, &visit, Packet::Binary))
+        self.converse(participant, &visit, Packet::Binary)
     }
 
     pub(super) fn carry_out(
@@ -95,6 +96,21 @@ impl Node {
             }
             // Rooms are entered in conversation only.
             Ok(Effect::Enter | Effect::Exit) => Handled::Done,
+            Ok(Effect::Route(event)) => {
+                let visit = participant.visit.as_ref();
+                if !visit.is_some_and(|visit| visit.is_courier()) {
+                    let sentence = "only couriers send these: connect with user_id and backend_url or display_name";
+                    let reject = Reject::new(Code::Forbidden, sentence);
+                    return self.refuse(participant, reject, id.as_deref());
+                }
+                let asker = Asker {
+                    node: self.clone(),
+                    room: Room::User(event.from.clone()),
+                    participant: participant.twin(None),
+                    id,
+                };
+                Handled::Later(Box::pin(asker.route(event)))
+            }
             Ok(Effect::Announce(event, cursor)) => self.announce(participant, event, cursor),
             Ok(Effect::Commit(write)) => {
                 let Some(room) = participant.room.clone() else {
@@ -306,7 +322,7 @@ impl Asker {
         }
     }
 
-    fn reject(&self, reject: Reject) {
+    pub(super) fn reject(&self, reject: Reject) {
         self.node
             .refuse(&self.participant, reject, self.id.as_deref());
     }

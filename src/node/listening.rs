@@ -25,9 +25,21 @@ pub struct Listening {
 /// The lock makes begin and end of one room take turns.
 #[derive(Default)]
 struct Listened {
-    sockets: usize,
-    /// Under which id the room is held; `None`: it is neither held nor heard.
+    /// For how many it is held, and how many of these hear it.
+    holders: usize,
+    hearers: usize,
+    /// Under which id the room is held; `None`: it is not.
     held_by: Option<NodeId>,
+    heard: bool,
+}
+
+/// What a room is taken up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// Something of it belongs to this node, and nothing is heard: the places of a user.
+    Holding,
+    /// A socket.
+    Hearing,
 }
 
 impl Listening {
@@ -41,6 +53,25 @@ impl Listening {
 
     /// Returns when the room is held and heard. Each success is owed one [`Listening::end`].
     pub async fn begin(&self, room: &Room) -> Result<(), Error> {
+        self.take(room, For::Hearing).await
+    }
+
+    /// Returns when the room is held. Each success is owed one [`Listening::release`].
+    pub async fn hold(&self, room: &Room) -> Result<(), Error> {
+        self.take(room, For::Holding).await
+    }
+
+    /// True when this was the last socket and the room is no longer listened to, which takes a moment.
+    pub async fn end(&self, room: &Room) -> bool {
+        self.give_back(room, For::Hearing).await
+    }
+
+    /// The same for who held it: the last one puts it down, whatever it was held for.
+    pub async fn release(&self, room: &Room) -> bool {
+        self.give_back(room, For::Holding).await
+    }
+
+    async fn take(&self, room: &Room, what: For) -> Result<(), Error> {
         loop {
             let listened = self.rooms.entry(room.clone()).or_default().clone();
             let mut turn = listened.lock().await;
@@ -48,46 +79,52 @@ impl Listening {
             if !self.is_current(room, &listened) {
                 continue;
             }
-            let node = self.life.id();
-            if turn.held_by != Some(node) {
-                if let Err(error) = self.take_up(node, room).await {
-                    // Otherwise whoever is there, or lingers, puts it down.
-                    if turn.sockets == 0 && turn.held_by.is_none() {
-                        self.put_down(node, room).await;
-                        self.rooms.remove(room);
-                    }
-                    return Err(error);
+            if let Err(error) = self.take_up(room, &mut turn, what).await {
+                // Otherwise whoever is there, or lingers, puts it down.
+                if turn.holders == 0 && turn.held_by.is_none() {
+                    self.put_down(self.life.id(), room, what == For::Hearing)
+                        .await;
+                    self.rooms.remove(room);
                 }
-                turn.held_by = Some(node);
+                return Err(error);
             }
-            turn.sockets += 1;
+            turn.holders += 1;
+            turn.hearers += usize::from(what == For::Hearing);
             return Ok(());
         }
     }
 
-    /// True when this was the last socket and the room is no longer listened to, which takes a moment.
-    pub async fn end(&self, room: &Room) -> bool {
+    async fn give_back(&self, room: &Room, what: For) -> bool {
         let Some(listened) = self.rooms.get(room).map(|known| known.clone()) else {
             return false;
         };
         {
             let mut turn = listened.lock().await;
-            turn.sockets -= 1;
-            if turn.sockets > 0 {
+            turn.holders -= 1;
+            turn.hearers -= usize::from(what == For::Hearing);
+            if turn.holders > 0 && (turn.hearers > 0 || !turn.heard) {
                 return false;
             }
         }
         tokio::time::sleep(LINGER).await;
-        let turn = listened.lock().await;
-        if turn.sockets > 0 || !self.is_current(room, &listened) {
+        let mut turn = listened.lock().await;
+        if turn.hearers > 0 || !self.is_current(room, &listened) {
             return false;
+        }
+        if turn.holders > 0 {
+            // The places of its user are still this node's.
+            let heard = std::mem::take(&mut turn.heard);
+            if heard {
+                self.backplane.unlisten(room).await;
+            }
+            return heard;
         }
         // Out of the map last: whoever comes meanwhile waits for its turn, and then takes the room up anew.
         if let Some(node) = turn.held_by {
-            self.put_down(node, room).await;
+            self.put_down(node, room, turn.heard).await;
         }
         self.rooms.remove(room);
-        true
+        turn.heard
     }
 
     /// Writes every room down again, for a backplane that may have lost it.
@@ -101,23 +138,37 @@ impl Listening {
 
     /// Rooms listened to.
     pub fn count(&self) -> usize {
-        self.rooms
-            .iter()
-            .filter(|room| is_heard(room.key()))
-            .count()
+        // Those that are being taken up or put down are not counted.
+        let is_heard =
+            |listened: &Mutex<Listened>| listened.try_lock().is_ok_and(|turn| turn.heard);
+        self.rooms.iter().filter(|room| is_heard(room)).count()
     }
 
-    async fn take_up(&self, node: NodeId, room: &Room) -> Result<(), Error> {
-        let hold = self.backplane.hold(node, std::slice::from_ref(room));
-        if !is_heard(room) {
-            return hold.await;
+    /// Sees to it that the room is held, by who this node is now, and heard if that is wanted.
+    async fn take_up(&self, room: &Room, turn: &mut Listened, what: For) -> Result<(), Error> {
+        let node = self.life.id();
+        let holds = async {
+            if turn.held_by == Some(node) {
+                return Ok(());
+            }
+            self.backplane.hold(node, std::slice::from_ref(room)).await
+        };
+        let hears = async {
+            if turn.heard || what == For::Holding {
+                return Ok(());
+            }
+            self.backplane.listen(room).await
+        };
+        let (held, heard) = tokio::join!(holds, hears);
+        if held.is_ok() && heard.is_ok() {
+            turn.held_by = Some(node);
+            turn.heard |= what == For::Hearing;
         }
-        let (held, heard) = tokio::join!(hold, self.backplane.listen(room));
         held.and(heard)
     }
 
-    async fn put_down(&self, node: NodeId, room: &Room) {
-        if is_heard(room) {
+    async fn put_down(&self, node: NodeId, room: &Room, heard: bool) {
+        if heard {
             self.backplane.unlisten(room).await;
         }
         self.backplane.release(node, room).await;
@@ -127,9 +178,4 @@ impl Listening {
         let known = self.rooms.get(room);
         known.is_some_and(|known| Arc::ptr_eq(&known, listened))
     }
-}
-
-/// A user's room only says where the user has sockets: nothing is told there.
-fn is_heard(room: &Room) -> bool {
-    !matches!(room, Room::User(_))
 }

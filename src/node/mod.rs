@@ -6,6 +6,7 @@
 
 mod admission;
 mod commands;
+mod courier;
 pub mod drain;
 mod life;
 mod listening;
@@ -34,6 +35,8 @@ use tokio_util::task::TaskTracker;
 use self::admission::Places;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
+use self::courier::Couriers;
+pub use self::courier::{Online, Profile};
 use self::drain::Stage;
 use self::life::Life;
 use self::listening::Listening;
@@ -78,6 +81,8 @@ pub struct Config {
     /// Sockets of one user, on all nodes.
     pub places_per_user: u64,
     pub rooms_per_socket: usize,
+    /// With more couriers than this only those are told of one who know each other.
+    pub presence_limit: u64,
     pub drain: drain::Config,
 }
 
@@ -152,6 +157,7 @@ impl Node {
         let roster = Arc::new(Roster {
             life: life.clone(),
             clock,
+            couriers: Couriers::default(),
         });
         Arc::new(Self {
             relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
@@ -246,7 +252,10 @@ impl Node {
             if let (Some(text), Some(fields)) = (text, &mut create) {
                 begin_with(text, fields);
             }
-            let entry = self.roster.entry(socket, create);
+            let mut entry = self.roster.entry(room, socket, create);
+            if let (Room::Couriers, Some(came)) = (room, &mut entry.joined) {
+                self.tell_few(&socket.user, came).await?;
+            }
             self.backplane.enter(room, entry).await?;
             self.relay.open(room, socket.clone(), since).await?;
             Ok(())
@@ -281,31 +290,59 @@ impl Node {
         for room in room.into_iter().chain(others) {
             self.depart(&socket, &room, departure);
         }
+        self.roster.couriers.forget(socket.id);
         self.hub.unregister(&socket);
     }
 
     /// Takes a socket out of a room.
     fn depart(self: &Arc<Self>, socket: &Socket, room: &Room, departure: Departure) {
         self.hub.leave(room, socket);
-        if departure == Departure::HandedOver {
+        // Whoever has no socket has an inbox, from that moment on.
+        let inbox = matches!(room, Room::User(_));
+        if departure == Departure::HandedOver && !inbox {
             return;
         }
         let (node, room) = (self.clone(), room.clone());
         // The farewell must not hold the socket: the connection ends with its last owner.
-        let exit = self.roster.exit(socket.id, &socket.user);
+        let mut exit = self.roster.exit(&room, socket.id, &socket.user);
         self.farewells.spawn(async move {
-            if departure == Departure::Lost {
+            if departure == Departure::Lost && !inbox {
                 let grace = tokio::time::sleep(node.config.leave_grace);
                 if node.stopping.run_until_cancelled(grace).await.is_none() {
                     // Whoever reaps this node tells the others.
                     return;
                 }
             }
+            if let (Room::Couriers, Some(went)) = (&room, &mut exit.left) {
+                // Unless it can be asked now for whom that is, everybody is told.
+                let _ = node.tell_few(&exit.user, went).await;
+            }
             // Who could not be taken out is for whoever reaps this node, who must find the room.
-            if node.retire(&room, exit).await && node.listening.end(&room).await {
-                node.relay.forget(&room).await;
+            if node.retire(&room, exit).await {
+                node.stop_hearing(&room).await;
             }
         });
+    }
+
+    /// One socket less hears the room.
+    async fn stop_hearing(&self, room: &Room) {
+        if self.listening.end(room).await {
+            self.forget(room).await;
+        }
+    }
+
+    /// A place less is this node's.
+    async fn stop_holding(&self, room: &Room) {
+        if self.listening.release(room).await {
+            self.forget(room).await;
+        }
+    }
+
+    async fn forget(&self, room: &Room) {
+        self.relay.forget(room).await;
+        if let Room::User(user) = room {
+            self.hub.marks.end(user);
+        }
     }
 
     /// Leaves in the backplane; while that is away, again and again: the member must not stay.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::Node;
@@ -129,7 +129,7 @@ impl Node {
     async fn take_out_forgotten(&self) -> Result<(), Error> {
         let mut forgotten = Vec::new();
         for room in self.backplane.holdings(self.id()).await? {
-            if matches!(room, Room::Session(_)) {
+            if room != Room::Lobby {
                 let exits = self.left_behind(&room).await?;
                 forgotten.push((room, exits));
             }
@@ -154,8 +154,7 @@ impl Node {
         let (mut from, mut exits) = (None, Vec::new());
         loop {
             let held = self.backplane.held(self.id(), room, from).await?;
-            let exit = |(socket, record): &(SocketId, Bytes)| self.exit_of(*socket, record);
-            let gone = held.members.iter().filter_map(exit);
+            let gone = self.exits_of(room, &held.members).await?.into_iter();
             exits.extend(gone.filter(|exit| !self.hub.has_socket(exit.socket)));
             from = held.next;
             if from.is_none() {
@@ -164,10 +163,28 @@ impl Node {
         }
     }
 
-    fn exit_of(&self, socket: SocketId, record: &[u8]) -> Option<Exit> {
+    async fn exits_of(
+        &self,
+        room: &Room,
+        members: &[(SocketId, Bytes)],
+    ) -> Result<Vec<Exit>, Error> {
         // Fields may be added to a record, never taken away: what cannot be read is no record.
-        let member: Member = rmp_serde::from_slice(record).ok()?;
-        Some(self.roster.exit(socket, &member.user))
+        let member = |record| rmp_serde::from_slice::<Member>(record).ok();
+        let exits = members.iter().filter_map(|(socket, record)| {
+            let user = member(record)?.user;
+            Some(self.roster.exit(room, *socket, &user))
+        });
+        let exits: Vec<Exit> = exits.collect();
+        if *room != Room::Couriers {
+            return Ok(exits);
+        }
+        let told = stream::iter(exits).map(|mut exit| async move {
+            if let Some(went) = &mut exit.left {
+                self.tell_few(&exit.user, went).await?;
+            }
+            Ok(exit)
+        });
+        told.buffer_unordered(AT_ONCE).try_collect().await
     }
 
     async fn bury(&self, dead: NodeId) -> Result<(), Error> {
@@ -199,8 +216,8 @@ impl Node {
         let mut walk = stream::iter(rooms.into_iter().enumerate())
             .map(|(at, room)| async move {
                 let walked = match &room {
-                    Room::Session(_) => self.take_out_of(gone, &room).await,
-                    Room::User(user) => self.backplane.vacate(user, gone).await.map(|()| 0),
+                    Room::Session(_) | Room::Couriers => self.take_out_of(gone, &room).await,
+                    Room::User(user) => self.take_out_of_user(gone, &room, user).await,
                     Room::Lobby => Ok(0),
                 };
                 (at, room, walked)
@@ -223,15 +240,23 @@ impl Node {
         failed.map_or(Ok(count), Err)
     }
 
+    /// A user's room is held for the user's places, and for the inbox of couriers.
+    async fn take_out_of_user(
+        &self,
+        gone: NodeId,
+        room: &Room,
+        user: &UserId,
+    ) -> Result<usize, Error> {
+        self.backplane.vacate(user, gone).await?;
+        // Who goes on being told is counted where the couriers are.
+        self.take_out_of(gone, room).await.map(|_| 0)
+    }
+
     async fn take_out_of(&self, gone: NodeId, room: &Room) -> Result<usize, Error> {
         let (mut from, mut count) = (None, 0);
         loop {
             let held = self.backplane.held(gone, room, from).await?;
-            let exits: Vec<Exit> = held
-                .members
-                .iter()
-                .filter_map(|(socket, record)| self.exit_of(*socket, record))
-                .collect();
+            let exits = self.exits_of(room, &held.members).await?;
             count += exits.len();
             for some in exits.chunks(EXITS) {
                 self.backplane.leave(room, some.to_vec()).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 
+use super::courier::Couriers;
 use super::life::Life;
 use super::pack;
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
@@ -20,36 +21,47 @@ const ENTERED_AT_ONCE: usize = 32;
 pub struct Roster {
     pub(super) life: Arc<Life>,
     pub clock: Clock,
+    pub(super) couriers: Couriers,
 }
 
 impl Roster {
     /// What a room is made with when somebody comes before any match.
     pub fn first_fields(&self, room: &Room) -> Option<Fields> {
-        let session = room.session()?;
-        Some(sessions::first_fields(session, self.clock.now()))
+        match room {
+            Room::Session(session) => Some(sessions::first_fields(session, self.clock.now())),
+            _ => Some(Fields::new()),
+        }
     }
 
     /// A socket's entry into a room, which is made if it is missing and `create` says of what.
-    pub fn entry(&self, socket: &Socket, create: Option<Fields>) -> Entry {
-        let joined = Event::Joined {
-            user: socket.user.clone(),
-            name: socket.name.clone(),
+    pub fn entry(&self, room: &Room, socket: &Socket, create: Option<Fields>) -> Entry {
+        let (user, name) = (socket.user.clone(), socket.name.clone());
+        let joined = match room {
+            Room::Session(_) => Some(Event::Joined { user, name }),
+            Room::Couriers => Some(Event::CameOnline { user, name }),
+            Room::User(_) | Room::Lobby => None,
         };
+        let draft = |event| self.draft(&event, Some(socket.id), Audience::Except(socket.id));
         Entry {
             socket: socket.id,
             user: socket.user.clone(),
             member: self.member(socket, None),
-            joined: self.draft(&joined, Some(socket.id), Audience::Except(socket.id)),
+            joined: joined.map(draft),
             create,
         }
     }
 
-    pub fn exit(&self, socket: SocketId, user: &UserId) -> Exit {
-        let left = Event::Left { user: user.clone() };
+    pub fn exit(&self, room: &Room, socket: SocketId, user: &UserId) -> Exit {
+        let gone = user.clone();
+        let left = match room {
+            Room::Session(_) => Some(Event::Left { user: gone }),
+            Room::Couriers => Some(Event::WentOffline { user: gone }),
+            Room::User(_) | Room::Lobby => None,
+        };
         Exit {
             socket,
             user: user.clone(),
-            left: self.draft(&left, Some(socket), Audience::All),
+            left: left.map(|left| self.draft(&left, Some(socket), Audience::All)),
         }
     }
 
@@ -60,6 +72,8 @@ impl Roster {
 
     /// A socket's record in its room, packed.
     pub fn member(&self, socket: &Socket, cursor: Option<Cursor>) -> Bytes {
+        let profile = self.couriers.profile(socket.id);
+        let (backend_url, since) = profile.map_or((None, None), |p| (p.backend_url, Some(p.since)));
         pack(&Member {
             user: socket.user.clone(),
             name: socket.name.clone(),
@@ -67,7 +81,8 @@ impl Roster {
             node: self.life.id().to_string(),
             cursor,
             status: ACTIVE.to_owned(),
-            at: self.clock.now(),
+            at: since.unwrap_or_else(|| self.clock.now()),
+            backend_url,
         })
     }
 
@@ -97,13 +112,15 @@ impl Roster {
         let sockets = hub.sockets_in(room).into_iter();
         stream::iter(sockets.filter(|socket| self.life.has(socket.id)).map(Ok))
             .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
-                let mut entry = self.entry(&socket, create.clone());
+                let mut entry = self.entry(room, &socket, create.clone());
                 // Where it had been taken out, it has itself heard that its user left.
-                entry.joined.audience = Audience::All;
+                if let (Room::Session(_), Some(joined)) = (room, &mut entry.joined) {
+                    joined.audience = Audience::All;
+                }
                 backplane.enter(room, entry).await?;
                 // It may have left meanwhile, and its leaving been overtaken by our entering.
                 if !hub.is_seated(room, &socket) {
-                    let exit = self.exit(socket.id, &socket.user);
+                    let exit = self.exit(room, socket.id, &socket.user);
                     backplane.leave(room, vec![exit]).await?;
                 }
                 Ok(())

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::{Departure, Handled, Node, NotAdmitted, Participant};
 use crate::auth::Identity;
 use crate::backplane::{Error, Link};
-use crate::dialects::socketio::{Said, Talk};
+use crate::dialects::socketio::{Said, Talk, raw};
 use crate::dialects::{Dialect, Reply};
 use crate::domain::{Code, Command, Reject};
 use crate::hub::Socket;
@@ -15,7 +15,8 @@ use crate::ids::{Room, SessionId};
 
 /// What such a socket has beside the others.
 pub(super) struct Visit {
-    talk: Mutex<Talk>,
+    /// Of who speaks in packets.
+    talk: Option<Mutex<Talk>>,
     rooms: Mutex<Vec<Room>>,
     identity: Option<Identity>,
 }
@@ -29,11 +30,21 @@ impl Visit {
         self.rooms.lock().contains(room)
     }
 
+    pub(super) fn keep(&self, room: Room) {
+        self.rooms.lock().push(room);
+    }
+
+    /// Sessions among them.
+    fn sessions(&self) -> usize {
+        let rooms = self.rooms.lock();
+        rooms.iter().filter(|room| room.session().is_some()).count()
+    }
+
     pub fn take_rooms(&self) -> Vec<Room> {
         std::mem::take(&mut self.rooms.lock())
     }
 
-    fn take_room(&self, room: &Room) -> bool {
+    pub(super) fn take_room(&self, room: &Room) -> bool {
         let mut rooms = self.rooms.lock();
         let at = rooms.iter().position(|known| known == room);
         at.map(|at| rooms.swap_remove(at)).is_some()
@@ -50,7 +61,7 @@ impl Node {
     ) -> Result<Participant, NotAdmitted> {
         self.hub.register(socket.clone());
         let visit = Visit {
-            talk: Mutex::new(Talk::begun()),
+            talk: (dialect == Dialect::SocketIo).then(|| Mutex::new(Talk::begun())),
             rooms: Mutex::default(),
             identity,
         };
@@ -76,23 +87,30 @@ impl Node {
         participant: &mut Participant,
         visit: &Arc<Visit>,
         packet: Packet<'_>,
-    ) -> Handled {
+    ) -> Option<Handled> {
         let said = {
-            let mut talk = visit.talk.lock();
-            match packet {
-                Packet::Text(text) => talk.take(text),
-                Packet::Binary => talk.binary(),
+            let talk = visit.talk.as_ref().map(Mutex::lock);
+            match (packet, talk) {
+                (Packet::Text(text), Some(mut talk)) => talk.take(text),
+                (Packet::Text(text), None) => raw::read(text),
+                (Packet::Binary, Some(mut talk)) => talk.binary(),
+                (Packet::Binary, None) => return None,
             }
         };
+        Some(self.answer(participant, visit, said))
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        participant: &mut Participant,
+        visit: &Arc<Visit>,
+        said: Said,
+    ) -> Handled {
         match said {
             Said::Nothing | Said::Connect { .. } => Handled::Done,
             Said::Elsewhere { namespace } => {
-                self.say(
-                    participant,
-                    &Reply::NoNamespace {
-                        namespace: &namespace,
-                    },
-                );
+                let namespace = &namespace;
+                self.say(participant, &Reply::NoNamespace { namespace });
                 Handled::Done
             }
             Said::Leave => {
@@ -104,14 +122,19 @@ impl Node {
                 participant.socket.close(BROKEN, &bad.to_string());
                 Handled::Done
             }
-            Said::Refused { reject, ack } => {
+            Said::Refused { reject, id, ack } => {
                 self.door(participant).received(super::commands::BAD);
-                let handled = self.refuse(participant, reject, None);
+                let handled = self.refuse(participant, reject, id.as_deref());
                 self.then_ack(participant, handled, ack)
             }
-            Said::Command { command, room, ack } => {
+            Said::Command {
+                command,
+                room,
+                id,
+                ack,
+            } => {
                 self.door(participant).received(command.kind());
-                let handled = self.carry_out_in(participant, visit, command, room);
+                let handled = self.carry_out_in(participant, visit, command, room, id);
                 self.then_ack(participant, handled, ack)
             }
         }
@@ -123,9 +146,10 @@ impl Node {
         visit: &Arc<Visit>,
         command: Command,
         session: Option<SessionId>,
+        id: Option<String>,
     ) -> Handled {
         let Some(session) = session else {
-            return self.carry_out(participant, command, None);
+            return self.carry_out(participant, command, id);
         };
         let room = Room::Session(session.clone());
         match command {
@@ -133,7 +157,8 @@ impl Node {
                 let (node, visit) = (self.clone(), visit.clone());
                 let participant = participant.twin(Some(room));
                 Handled::Later(Box::pin(async move {
-                    node.enter_by_itself(&participant, &visit, session).await;
+                    node.enter_by_itself(&participant, &visit, session, id)
+                        .await;
                 }))
             }
             Command::Exit => {
@@ -147,11 +172,12 @@ impl Node {
             }
             _ if visit.is_in(&room) => {
                 let mut participant = participant.twin(Some(room));
-                self.carry_out(&mut participant, command, None)
+                self.carry_out(&mut participant, command, id)
             }
             _ => {
                 let sentence = "you are not in this room: join it first";
-                self.refuse(participant, Reject::new(Code::NotFound, sentence), None)
+                let reject = Reject::new(Code::NotFound, sentence);
+                self.refuse(participant, reject, id.as_deref())
             }
         }
     }
@@ -159,15 +185,13 @@ impl Node {
     /// Out of a room before anything else is done: a leaving that came after the next entry would undo that.
     async fn walk_out(self: &Arc<Self>, socket: &Socket, room: &Room) {
         self.hub.leave(room, socket);
-        let exit = self.roster.exit(socket.id, &socket.user);
+        let exit = self.roster.exit(room, socket.id, &socket.user);
         if self.backplane.leave(room, vec![exit]).await.is_err() {
             return self.depart(socket, room, Departure::Clean);
         }
         let (node, room) = (self.clone(), room.clone());
         self.farewells.spawn(async move {
-            if node.listening.end(&room).await {
-                node.relay.forget(&room).await;
-            }
+            node.stop_hearing(&room).await;
         });
     }
 
@@ -176,12 +200,13 @@ impl Node {
         participant: &Participant,
         visit: &Visit,
         session: SessionId,
+        id: Option<String>,
     ) {
         let Some(room) = &participant.room else {
             return;
         };
         let refuse = |reject| {
-            self.refuse(participant, reject, None);
+            self.refuse(participant, reject, id.as_deref());
         };
         let most = self.config.rooms_per_socket;
         if visit.is_in(room)
@@ -204,7 +229,7 @@ impl Node {
             }
             return;
         }
-        if visit.rooms.lock().len() >= most {
+        if visit.sessions() >= most {
             let sentence = format!("a socket is in at most {most} rooms; leave one first");
             return refuse(Reject::new(Code::TooMany, sentence));
         }
@@ -220,7 +245,7 @@ impl Node {
                 Err(Error::Missing) => self.backplane.mirrored(&session).await?,
                 _ => None,
             };
-            visit.rooms.lock().push(room.clone());
+            visit.keep(room.clone());
             self.bring_in(participant, room, None, mirrored).await
         };
         if let Err(error) = entered.await {

@@ -273,6 +273,19 @@ impl Metrics {
         counter!("collab_pauses_total").increment(1);
     }
 
+    /// Recipients of a directed event: there, kept for, with a full inbox, and in all.
+    pub fn directed(&self, present: usize, kept: usize, full: usize, all: usize) {
+        let absent = all - present - kept - full;
+        for (outcome, users) in [
+            ("present", present),
+            ("kept", kept),
+            ("full", full),
+            ("absent", absent),
+        ] {
+            counter!("collab_directed_total", "outcome" => outcome).increment(users as u64);
+        }
+    }
+
     /// So that every series exists from the start, with zero.
     pub fn begin(&self, version: &'static str, door: &'static str) {
         gauge!("collab_build_info", "version" => version).set(1.0);
@@ -284,6 +297,7 @@ impl Metrics {
             counter!("collab_drain_closed_total", "result" => result).increment(0);
         }
         self.reaped(0);
+        self.directed(0, 0, 0, 0);
         counter!("collab_pauses_total").increment(0);
         for outcome in ["replayed", "snapshot"] {
             counter!("collab_resumes_total", "outcome" => outcome).increment(0);

@@ -16,6 +16,8 @@ use crate::node::Node;
 pub enum Door {
     Pairing,
     SocketIo,
+    /// The courier without Socket.IO, at a path that also has a page.
+    Raw,
 }
 
 /// Who wants in, and where.
@@ -37,13 +39,14 @@ struct Said {
 }
 
 impl Door {
-    pub const ALL: [Door; 2] = [Door::Pairing, Door::SocketIo];
+    pub const ALL: [Door; 3] = [Door::Pairing, Door::SocketIo, Door::Raw];
 
     /// Its path, in the route table's terms.
     pub fn path(self) -> &'static str {
         match self {
             Door::Pairing => "/api/v1/ws/session/{session_id}",
             Door::SocketIo => "/socket.io/",
+            Door::Raw => "/",
         }
     }
 
@@ -51,6 +54,7 @@ impl Door {
         match self {
             Door::Pairing => Dialect::Pairing,
             Door::SocketIo => Dialect::SocketIo,
+            Door::Raw => Dialect::Raw,
         }
     }
 

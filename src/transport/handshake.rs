@@ -4,7 +4,7 @@ use hyper::header::{
     CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use hyper::{Method, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::http::{Answer, BEARER, Problem, empty, offers_bearer};
@@ -40,6 +40,12 @@ impl Handshake {
         }
         answer
     }
+}
+
+/// Whether a request wants to become a WebSocket, well-formed or not.
+pub fn is_upgrade<B>(request: &Request<B>) -> bool {
+    let upgrade = request.headers().get(UPGRADE);
+    upgrade.is_some_and(|word| word.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The key of a well-formed handshake by RFC 6455, or what is wrong with it.

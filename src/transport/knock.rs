@@ -21,13 +21,14 @@ use super::upgrade::turn_away;
 use super::wire::{Stream, Wire};
 use super::{Transport, close};
 use crate::auth::Identity;
+use crate::backplane::Card;
 use crate::dialects::Dialect;
 use crate::dialects::socketio::packet::{MAIN, write};
 use crate::dialects::socketio::{Said, Talk};
 use crate::http;
 use crate::hub::{Lane, Socket, Writer, frame};
 use crate::ids::{self, UserId};
-use crate::node::{Admission, Participant};
+use crate::node::{Admission, NotAdmitted, Participant};
 use crate::telemetry::metrics::metrics;
 
 /// How long a client waits for our answer to its packet, or for a ping that is late: the protocol's own default.
@@ -41,15 +42,25 @@ const GUEST_DIGITS: usize = 8;
 pub(super) struct Caller {
     pub user: Option<String>,
     name: Option<String>,
+    backend_url: Option<String>,
     token: Option<String>,
+    /// It says how others are to be shown it, or where it is reached.
+    presents_itself: bool,
 }
 
 /// Who came in.
 pub(super) struct Guest {
+    dialect: Dialect,
     user: UserId,
     name: Arc<str>,
     identity: Option<Identity>,
     admission: Admission,
+    courier: Option<Courier>,
+}
+
+/// What a courier has beside the others.
+struct Courier {
+    backend_url: Option<Arc<str>>,
 }
 
 impl Caller {
@@ -63,7 +74,9 @@ impl Caller {
         Self {
             user: said(&["user_id"]),
             name: said(&["display_name", "username"]),
+            backend_url: said(&["backend_url"]),
             token: http::bearer(request),
+            presents_itself: said(&["display_name", "backend_url"]).is_some(),
         }
     }
 }
@@ -98,8 +111,8 @@ impl Transport {
             Ok(Err(error)) => return tracing::debug!(%error, "a client went before it came in"),
             Err(_) => return tracing::debug!("a client asked for no namespace in time"),
         };
-        match self.let_in(caller, token).await {
-            Ok(guest) => self.seat_guest(guest, line, permit, started),
+        match self.let_in(Dialect::SocketIo, caller, token).await {
+            Ok(guest) => self.seat_guest(guest, line, permit, started).await,
             Err(refusal) => self.refuse_guest(line, &refusal).await,
         }
     }
@@ -123,9 +136,11 @@ impl Transport {
 
     pub(super) async fn let_in(
         &self,
+        dialect: Dialect,
         caller: Caller,
         token: Option<String>,
     ) -> Result<Guest, Refusal> {
+        let named = caller.user.is_some();
         let identity = match token.or(caller.token) {
             _ if !self.node.wants_tokens() => None,
             Some(token) => Some(self.node.identify(&token).await?),
@@ -143,29 +158,48 @@ impl Transport {
             }
             (Some(identity), _) => identity.user.clone(),
             (None, said) => {
-                let said = said.unwrap_or_else(guest);
+                let guest = (dialect != Dialect::Raw).then(guest);
+                let said = said.or(guest).unwrap_or_default();
                 UserId::parse(&said)
                     .map_err(|error| Refusal::field("user_id", error.to_string()))?
             }
         };
+        let named = named || identity.is_some();
+        let is_courier = dialect == Dialect::Raw || caller.presents_itself && named;
+        let card = match (is_courier, &caller.name, &caller.backend_url) {
+            (true, None, _) | (true, _, None) => self.card(&user).await?,
+            _ => Card::default(),
+        };
         let known = identity.as_ref().and_then(|identity| identity.name.clone());
-        let name = match (known, caller.name) {
+        let name = match (known, caller.name.or(card.display_name)) {
             (Some(name), _) => name,
             (None, Some(name)) => ids::name(&name)
                 .map_err(|error| Refusal::field("display_name", error.to_string()))?,
             (None, None) if user.as_str().starts_with(GUEST) => "Guest".into(),
             (None, None) => user.as_str().into(),
         };
+        let backend_url = caller.backend_url.or(card.backend_url);
+        let backend_url = backend_url.as_deref().map(ids::url).transpose();
+        let backend_url =
+            backend_url.map_err(|error| Refusal::field("backend_url", error.to_string()))?;
         let admission = self.node.admit_user(&user, identity.as_ref()).await?;
         Ok(Guest {
+            dialect,
             user,
             name,
             identity,
             admission,
+            courier: is_courier.then_some(Courier { backend_url }),
         })
     }
 
-    fn seat_guest(
+    /// What was registered for the user.
+    async fn card(&self, user: &UserId) -> Result<Card, Refusal> {
+        let card = self.node.card(user).await;
+        card.map_err(|error| NotAdmitted::from(error).into())
+    }
+
+    pub(super) async fn seat_guest(
         self: Arc<Self>,
         guest: Guest,
         line: Line,
@@ -173,7 +207,7 @@ impl Transport {
         started: Instant,
     ) {
         let (wire, writer, protocol) = line.split();
-        if let Some((participant, admission)) = self.take_in(guest, writer, started) {
+        if let Some((participant, admission)) = self.take_in(guest, writer, started).await {
             self.heartbeat.add(&participant.socket);
             let leases = Leases { admission, permit };
             let connection = Connection::new(self.clone(), participant, wire, protocol, leases);
@@ -182,29 +216,45 @@ impl Transport {
     }
 
     /// Makes a socket of who came in. `None`: the node leaves; the client comes again, to another one.
-    pub(super) fn take_in(
+    pub(super) async fn take_in(
         &self,
         guest: Guest,
         writer: Writer,
         started: Instant,
     ) -> Option<(Participant, Admission)> {
-        let dialect = Dialect::SocketIo;
         let Guest {
+            dialect,
             user,
             name,
             identity,
             admission,
+            courier,
         } = guest;
         let (id, bounds) = (admission.socket, self.config.outbox);
         let speech = close::speech(dialect);
-        let socket = Arc::new(Socket::new(id, user, name, speech, writer, bounds));
-        let sid = id.to_string();
-        let connected = frame::text_with(64, |out| write::connected(&sid, out));
-        socket.send(Lane::Ordered, connected);
+        let mut socket = Socket::new(id, user, name, speech, writer, bounds);
+        if courier.is_some() {
+            socket = socket.marking(self.node.marks());
+        }
+        let socket = Arc::new(socket);
+        if dialect == Dialect::SocketIo {
+            let sid = id.to_string();
+            let connected = frame::text_with(64, |out| write::connected(&sid, out));
+            socket.send(Lane::Ordered, connected);
+        }
         let participant = self.node.welcome(dialect, socket, identity).ok()?;
         metrics().opened(dialect.door());
-        metrics().handshake(started.elapsed());
         tracing::info!(target: "audit", parent: &participant.span(), "came in");
+        if let Some(Courier { backend_url }) = courier
+            && let Err(error) = self.node.open_courier(&participant, backend_url).await
+        {
+            // It is a socket by now, and goes as one.
+            let refusal = Refusal::from(error);
+            let reason = refusal.reason();
+            tracing::info!(target: "audit", parent: &participant.span(), reason, "refused");
+            participant.socket.close(refusal.close, reason);
+        }
+        metrics().handshake(started.elapsed());
         Some((participant, admission))
     }
 

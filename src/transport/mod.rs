@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::address::PROXY_LOCAL;
 pub use self::door::Door;
+pub use self::handshake::is_upgrade;
 use self::heartbeat::Heartbeat;
 pub use self::listener::{Bound, bind};
 pub use self::origin::Origins;

@@ -20,6 +20,7 @@ use super::connection::{Connection, Leases};
 use super::intake::Intake;
 use super::knock::{Caller, Heard, Line, Threshold};
 use super::{Transport, close};
+use crate::dialects::Dialect;
 use crate::dialects::socketio::packet::{Engine, SEPARATOR, write};
 use crate::hub::{Phase, Socket, Writer, frame};
 use crate::node::{Handled, Participant};
@@ -192,7 +193,7 @@ impl Transport {
             }
             Ok(None) | Err(_) => return,
         };
-        let guest = match self.let_in(caller, token).await {
+        let guest = match self.let_in(Dialect::SocketIo, caller, token).await {
             Ok(guest) => guest,
             Err(refusal) => {
                 self.note_refused(&refusal);
@@ -203,7 +204,8 @@ impl Transport {
                 return self.part(desk).await;
             }
         };
-        let Some((participant, admission)) = self.take_in(guest, Writer::ByTask, started) else {
+        let taken_in = self.take_in(guest, Writer::ByTask, started).await;
+        let Some((participant, admission)) = taken_in else {
             desk.tray.push(write::CLOSE.as_bytes());
             return self.part(desk).await;
         };
@@ -311,6 +313,8 @@ impl Visit {
                     self.socket.heard_at(self.transport.heartbeat.now());
                     match ask {
                         Ask::Take(taker) => {
+                            // Who asks for more has got what it was given.
+                            self.socket.note_told();
                             if !desk.tray.wait(taker) {
                                 return self.leave(close::PROTOCOL);
                             }

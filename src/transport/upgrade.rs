@@ -22,16 +22,23 @@ use super::close;
 use super::connection::{Connection, Leases};
 use super::door::{Door, Visitor};
 use super::handshake::Handshake;
+use super::knock::{Caller, Guest, Line};
 use super::protocol::Protocol;
 use super::refusal::{self, Refusal};
 use super::wire::{Stream, Wire};
 use crate::backplane::Link;
+use crate::dialects::Dialect;
 use crate::http::Answer;
 use crate::hub::{Socket, frame};
 use crate::node::{Admission, NotAdmitted};
 use crate::telemetry::metrics::metrics;
 
-/// Somebody who may come in.
+/// Somebody who may come in: through a session's door, or as a courier.
+enum Arrival {
+    Session(Box<Admitted>),
+    Courier(Box<Guest>, OwnedSemaphorePermit),
+}
+
 struct Admitted {
     door: Door,
     visitor: Visitor,
@@ -60,7 +67,10 @@ impl Transport {
             Err(answer) => return *answer,
         };
         let client = self.client(&request);
-        let admitted = self.admit(door, session, &request).await;
+        let admitted = match door {
+            Door::Raw => self.admit_courier(&request).await,
+            _ => self.admit(door, session, &request).await,
+        };
         if let Err(refusal) = &admitted {
             let (reason, detail) = (refusal.problem.code, &refusal.problem.detail);
             metrics().rejected(reason);
@@ -88,7 +98,13 @@ impl Transport {
                 }
             };
             match admitted {
-                Ok(admitted) => transport.seat(admitted, stream, early, started).await,
+                Ok(Arrival::Session(admitted)) => {
+                    transport.seat(*admitted, stream, early, started).await;
+                }
+                Ok(Arrival::Courier(guest, permit)) => {
+                    let line = Line::new(stream, &early, transport.config.max_frame_bytes);
+                    transport.seat_guest(*guest, line, permit, started).await;
+                }
                 Err(refusal) => {
                     let _turn = farewell;
                     let timeout = transport.config.close_timeout;
@@ -137,7 +153,7 @@ impl Transport {
         door: Door,
         session: &str,
         request: &Request<B>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Arrival, Refusal> {
         let permit = self.may_knock(request)?;
         let visitor = door.visitor(session, request, &self.node).await?;
         let identity = visitor.identity.as_ref();
@@ -145,12 +161,18 @@ impl Transport {
             .node
             .admit(&visitor.session, &visitor.user, identity)
             .await?;
-        Ok(Admitted {
+        Ok(Arrival::Session(Box::new(Admitted {
             door,
             visitor,
             admission,
             permit,
-        })
+        })))
+    }
+
+    async fn admit_courier<B>(&self, request: &Request<B>) -> Result<Arrival, Refusal> {
+        let permit = self.may_knock(request)?;
+        let guest = self.let_in(Dialect::Raw, Caller::of(request), None).await?;
+        Ok(Arrival::Courier(Box::new(guest), permit))
     }
 
     /// Joins the session and goes on as a socket's task.

@@ -54,7 +54,11 @@ impl Wire {
     pub fn poll_flush(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Wire::Plain(_) => socket.poll_flush(cx),
-            Wire::Tls(stream) => socket.poll_flush_through(cx, stream),
+            Wire::Tls(stream) => {
+                std::task::ready!(socket.poll_flush_through(cx, stream));
+                socket.note_told();
+                Poll::Ready(())
+            }
         }
     }
 

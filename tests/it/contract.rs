@@ -9,7 +9,7 @@ use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
-    Audience, Backplane, Change, Created, Draft, Entry, Error, Exit, Fields, Keep, Link,
+    Audience, Backplane, Change, Created, Draft, Entry, Error, Exit, Fields, InboxKeep, Keep, Link,
     NodeReport, Replay,
 };
 use collabd::clock::Clock;
@@ -21,6 +21,7 @@ use crate::support::redis::RedisServer;
 use crate::support::secured::{LOGIN, Secured};
 use crate::support::sentinel::Watched;
 
+mod couriers;
 mod durability;
 mod hearing;
 mod nodes;
@@ -47,6 +48,12 @@ fn keep() -> Keep {
         session_grace: GRACE,
         session_ttl: Duration::from_secs(60),
         ended_ttl: Duration::from_secs(60),
+        inbox: InboxKeep {
+            absent: true,
+            length: 5,
+            bytes: 10_000,
+            ttl: Duration::from_secs(60),
+        },
     }
 }
 
@@ -146,7 +153,7 @@ impl Subject {
         let exit = Exit {
             socket,
             user: user_id(user),
-            left: draft("left"),
+            left: Some(draft("left")),
         };
         let left = self.backplane.leave(&self.room, vec![exit]).await;
         left.expect("leaving works");
@@ -217,7 +224,7 @@ fn entry(socket: SocketId, user: &str, create: Option<Fields>) -> Entry {
         socket,
         user: user_id(user),
         member: Bytes::copy_from_slice(user.as_bytes()),
-        joined: draft("joined"),
+        joined: Some(draft("joined")),
         create,
     }
 }
@@ -298,7 +305,20 @@ contract!(
     a_user_has_so_many_places,
     a_revocation_ends_with_the_token,
     a_crowd_leaves_in_one_step_each_user_once,
+    letters_wait_in_order_until_they_were_told,
+    a_letter_routed_again_reaches_nobody_twice,
+    a_full_inbox_takes_no_more_and_drops_nothing,
+    letters_outlive_their_order,
+    couriers_are_listed_while_they_are_there,
+    who_wrote_to_each_other_is_known_and_what_was_registered,
 );
+
+use couriers::{
+    a_full_inbox_takes_no_more_and_drops_nothing, a_letter_routed_again_reaches_nobody_twice,
+    couriers_are_listed_while_they_are_there, letters_outlive_their_order,
+    letters_wait_in_order_until_they_were_told,
+    who_wrote_to_each_other_is_known_and_what_was_registered,
+};
 
 use nodes::{
     a_crowd_leaves_in_one_step_each_user_once, a_node_finds_its_own_members,

@@ -8,12 +8,17 @@ use crate::ids::{Room, SessionId, UserId};
 /// Keys of one room: `session:abc`, `{session:abc}:log`, … with the prefix inside the tag.
 pub struct Keys {
     state: String,
+    log: &'static str,
 }
 
 impl Keys {
     pub fn of(prefix: &str, room: &Room) -> Self {
         Self {
             state: format!("{prefix}{room}"),
+            log: match room {
+                Room::User(_) => "inbox",
+                _ => "log",
+            },
         }
     }
 
@@ -26,7 +31,7 @@ impl Keys {
     }
 
     pub fn log(&self) -> Key {
-        self.part("log")
+        self.part(self.log)
     }
 
     pub fn chat(&self) -> Key {
@@ -39,6 +44,16 @@ impl Keys {
 
     pub fn users(&self) -> Key {
         self.part("users")
+    }
+
+    /// The users of the room, in the order of their ids, and a record of each.
+    pub fn listed(&self) -> [Key; 2] {
+        [self.part("names"), self.part("records")]
+    }
+
+    /// With whom a user exchanged letters.
+    pub fn contacts(&self) -> Key {
+        self.part("contacts")
     }
 
     pub fn channel(&self) -> Key {

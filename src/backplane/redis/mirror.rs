@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use fred::interfaces::KeysInterface;
 use fred::types::{Key, Value};
 
-use super::{Redis, all, int, keys};
+use super::{Redis, int, keys};
 use crate::backplane::Error;
 use crate::backplane::mirror::{MIRRORED, Mirror};
 use crate::ids::{Room, SessionId};
@@ -15,8 +15,8 @@ impl Mirror for Redis {
         let time = MIRRORED.as_millis() as u64;
         let key = Key::from(keys::mirror(self.prefix(), session));
         self.set(key, Value::from(code), time as i64).await?;
-        let keys = self.keys(&Room::Session(session.clone()));
-        self.ask(&self.scripts.keep, all(&keys), vec![int(time)])
+        let room = Room::Session(session.clone());
+        self.ask(&self.scripts.keep, self.all(&room), vec![int(time)])
             .await?;
         Ok(())
     }

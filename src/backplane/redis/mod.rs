@@ -10,6 +10,7 @@ mod advice;
 mod bunch;
 mod cluster;
 mod connect;
+mod courier;
 mod durable;
 mod keys;
 mod lease;
@@ -27,6 +28,7 @@ mod warden;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -52,7 +54,7 @@ pub struct Redis {
     shards: Arc<Shards>,
     scripts: Arc<Scripts>,
     config: Config,
-    log_length: u64,
+    keep: Keep,
     lease: Lease,
     /// Nodes whose lease ran out, as last heard: places they took are free.
     dead: Mutex<Vec<NodeId>>,
@@ -74,7 +76,7 @@ impl Redis {
         Ok(Self {
             shards: Shards::start(config, scripts.clone(), ear)?,
             scripts,
-            log_length: keep.log_length,
+            keep,
             config: config.clone(),
             lease: Lease::default(),
             dead: Mutex::default(),
@@ -89,6 +91,46 @@ impl Redis {
 
     fn keys(&self, room: &Room) -> Keys {
         Keys::of(&self.config.key_prefix, room)
+    }
+
+    /// Every key of the room that its members concern.
+    fn all(&self, room: &Room) -> Vec<Key> {
+        let keys = self.keys(room);
+        let mut all = vec![
+            keys.state(),
+            keys.log(),
+            keys.channel(),
+            keys.chat(),
+            keys.members(),
+            keys.users(),
+        ];
+        if *room == Room::Couriers {
+            all.extend(keys.listed());
+        }
+        all
+    }
+
+    /// Events that the room's log keeps, and how long.
+    fn log_length(&self, room: &Room) -> u64 {
+        match room {
+            Room::User(_) => self.keep.inbox.length,
+            _ => self.keep.log_length,
+        }
+    }
+
+    fn log_ttl(&self, room: &Room) -> Duration {
+        match room {
+            Room::User(_) => self.keep.inbox.ttl,
+            _ => self.keep.log_ttl,
+        }
+    }
+
+    /// How long the room outlives its last socket.
+    fn grace(&self, room: &Room) -> Duration {
+        match room {
+            Room::User(_) => self.keep.inbox.ttl,
+            _ => self.keep.session_grace,
+        }
     }
 
     async fn run(
@@ -107,7 +149,7 @@ impl Redis {
         let args = vec![
             int(since.epoch.0),
             int(since.seq),
-            int(self.log_length),
+            int(self.log_length(room)),
             int(u64::from(part)),
         ];
         let parts = self.run(&self.scripts.replay, named, args).await?;
@@ -193,6 +235,10 @@ fn unavailable(error: RedisError) -> Error {
 
 fn int(number: u64) -> Value {
     Value::Integer(number as i64)
+}
+
+fn millis(duration: Duration) -> Value {
+    int(duration.as_millis() as u64)
 }
 
 fn bin(bytes: impl Into<Bytes>) -> Value {
@@ -297,32 +343,41 @@ impl Backplane for Redis {
 
     async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error> {
         self.lease.check()?;
-        let keys = self.keys(room);
+        let joined = entry.joined.map_or_else(none, |joined| {
+            bin(joined.front(self.version(), &room.to_string(), None))
+        });
         let mut args = vec![
             bin(entry.socket.to_bytes().to_vec()),
             bin(entry.member),
             text(entry.user.as_str()),
-            bin(entry.joined.front(self.version(), &room.to_string(), None)),
+            joined,
             int(Epoch::random().0),
             Value::from_static_str(if entry.create.is_some() { "1" } else { "0" }),
-            int(MEMBERS_LISTED as u64),
+            int(if room.session().is_some() {
+                MEMBERS_LISTED as u64
+            } else {
+                0
+            }),
+            millis(self.log_ttl(room)),
         ];
         flat(&mut args, entry.create.unwrap_or_default());
-        let named = all(&keys);
-        self.ask(&self.scripts.enter, named, args).await?;
+        self.ask(&self.scripts.enter, self.all(room), args).await?;
         Ok(())
     }
 
     async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error> {
-        let keys = self.keys(room);
         let name = room.to_string();
-        let mut args = Vec::with_capacity(exits.len() * 3);
+        let mut args = Vec::with_capacity(1 + exits.len() * 3);
+        args.push(millis(self.grace(room)));
         for exit in exits {
             args.push(bin(exit.socket.to_bytes().to_vec()));
             args.push(text(exit.user.as_str()));
-            args.push(bin(exit.left.front(self.version(), &name, None)));
+            args.push(
+                exit.left
+                    .map_or_else(none, |left| bin(left.front(self.version(), &name, None))),
+            );
         }
-        self.ask(&self.scripts.leave, all(&keys), args).await?;
+        self.ask(&self.scripts.leave, self.all(room), args).await?;
         Ok(())
     }
 
@@ -350,12 +405,11 @@ impl Backplane for Redis {
 
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
         self.lease.check()?;
-        let keys = self.keys(room);
         let args = vec![
             bin(draft.front(self.version(), &room.to_string(), None)),
             Value::Integer(draft.at),
         ];
-        self.write(&self.scripts.end, all(&keys), args).await?;
+        self.write(&self.scripts.end, self.all(room), args).await?;
         Ok(())
     }
 
@@ -388,7 +442,13 @@ impl Backplane for Redis {
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error> {
         let keys = self.keys(room);
         let named = vec![keys.state(), keys.members(), keys.users(), keys.chat()];
-        let args = vec![int(MEMBERS_LISTED as u64)];
+        // Of couriers there may be very many, and nobody is shown them all.
+        let listed = if *room == Room::Couriers {
+            0
+        } else {
+            MEMBERS_LISTED
+        };
+        let args = vec![int(listed as u64)];
         let parts = self.run(&self.scripts.snapshot, named, args).await?;
         let users = number(&parts, 2)?;
         let mut parts = parts.into_iter();
@@ -439,7 +499,12 @@ impl Backplane for Redis {
 
     async fn rotate(&self, room: &Room, from: Epoch) -> Result<(), Error> {
         let keys = self.keys(room);
-        let args = vec![text(from.0.to_string()), int(Epoch::random().0)];
+        let is_inbox = matches!(room, Room::User(_));
+        let args = vec![
+            text(from.0.to_string()),
+            int(Epoch::random().0),
+            int(u64::from(is_inbox)),
+        ];
         let named = vec![keys.state(), keys.log()];
         self.ask(&self.scripts.rotate, named, args).await?;
         Ok(())
@@ -472,15 +537,4 @@ impl Backplane for Redis {
     async fn close(&self) {
         self.shards.close().await;
     }
-}
-
-fn all(keys: &Keys) -> Vec<Key> {
-    vec![
-        keys.state(),
-        keys.log(),
-        keys.channel(),
-        keys.chat(),
-        keys.members(),
-        keys.users(),
-    ]
 }

@@ -39,6 +39,13 @@ pub struct Scripts {
     pub forget: Script,
     pub admit: Script,
     pub vacate: Script,
+    pub route: Script,
+    pub inbox: Script,
+    pub mark: Script,
+    pub acquaint: Script,
+    pub contacts: Script,
+    pub couriers: Script,
+    pub register: Script,
 }
 
 impl Scripts {
@@ -65,14 +72,21 @@ impl Scripts {
             forget: script("forget", include_str!("lua/forget.lua")),
             admit: script("admit", include_str!("lua/admit.lua")),
             vacate: script("vacate", include_str!("lua/vacate.lua")),
+            route: frequent("route", include_str!("lua/route.lua")),
+            inbox: script("inbox", include_str!("lua/inbox.lua")),
+            mark: frequent("mark", include_str!("lua/mark.lua")),
+            acquaint: frequent("acquaint", include_str!("lua/acquaint.lua")),
+            contacts: script("contacts", include_str!("lua/contacts.lua")),
+            couriers: script("couriers", include_str!("lua/couriers.lua")),
+            register: script("register", include_str!("lua/register.lua")),
         }
     }
 }
 
 /// The limits as the first line of every script.
 fn constants(keep: &Keep) -> String {
-    let names =
-        "LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL";
+    let names = "LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL, \
+                 INBOX_LENGTH, INBOX_BYTES, INBOX_TTL";
     let values = [
         keep.log_length,
         millis(keep.log_ttl),
@@ -81,6 +95,9 @@ fn constants(keep: &Keep) -> String {
         millis(keep.session_grace),
         millis(keep.session_ttl),
         millis(keep.ended_ttl),
+        keep.inbox.length,
+        keep.inbox.bytes,
+        millis(keep.inbox.ttl),
     ];
     let values = values.map(|value| value.to_string()).join(", ");
     format!("local {names} = {values}\n")

@@ -219,6 +219,11 @@ impl Shards {
         }
     }
 
+    /// Whether a call may name keys of one slot alone.
+    pub fn is_clustered(&self) -> bool {
+        !self.way.seeds().is_empty()
+    }
+
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.subscribe()
     }

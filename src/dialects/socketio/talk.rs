@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::codepad;
+use super::events::{self, Asked, Senseless};
 use super::packet::{Bad, Engine, Kind, MAIN, Packet};
 use crate::domain::{Code, Command, Reject};
 use crate::ids::SessionId;
@@ -22,27 +22,41 @@ pub enum Said {
     /// Nothing that is to be answered.
     Nothing,
     /// It asks for the namespace, with this token.
-    Connect {
-        token: Option<String>,
-    },
+    Connect { token: Option<String> },
     /// It asks for a namespace that is not here.
-    Elsewhere {
-        namespace: String,
-    },
+    Elsewhere { namespace: String },
     /// It goes.
     Leave,
     Command {
         command: Command,
         room: Option<SessionId>,
+        /// The sender's own id for it.
+        id: Option<String>,
         /// It wants to know what became of it, under this number.
         ack: Option<u64>,
     },
     Refused {
         reject: Reject,
+        id: Option<String>,
         ack: Option<u64>,
     },
     /// Not this protocol: there is nothing to go on from.
     Broken(Bad),
+}
+
+impl Said {
+    /// An event that was read, and under which number it is to be acknowledged.
+    pub(super) fn of(read: Result<Asked, Senseless>, ack: Option<u64>) -> Self {
+        match read {
+            Ok(Asked { command, room, id }) => Said::Command {
+                command,
+                room,
+                id,
+                ack,
+            },
+            Err(Senseless { reject, id }) => Said::Refused { reject, id, ack },
+        }
+    }
 }
 
 /// What a client may say of itself when it connects.
@@ -115,18 +129,18 @@ impl Talk {
 
     fn event(&self, packet: &Packet<'_>) -> Said {
         let ack = packet.ack;
-        let refused = |reject| Said::Refused { reject, ack };
+        let refused = |reject| Said::Refused {
+            reject,
+            id: None,
+            ack,
+        };
         if packet.parts > 0 {
             let message = "binary parts are not taken here; send text";
             return refused(Reject::new(Code::BadFrame, message));
         }
-        let (name, argument) = match packet.event() {
-            Ok(event) => event,
-            Err(bad) => return refused(Reject::new(Code::BadFrame, bad.to_string())),
-        };
-        match codepad::command(&name, argument) {
-            Ok((command, room)) => Said::Command { command, room, ack },
-            Err(reject) => refused(reject),
+        match packet.event() {
+            Ok((name, body)) => Said::of(events::read(&name, body), ack),
+            Err(bad) => refused(Reject::new(Code::BadFrame, bad.to_string())),
         }
     }
 }

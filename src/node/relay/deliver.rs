@@ -12,8 +12,8 @@ use super::worker::Worker;
 use crate::backplane::{Audience, Envelope};
 use crate::dialects::{self, Dialect};
 use crate::domain::{Event, documents};
-use crate::hub::{self, Lane, frame};
-use crate::ids::{Position, Room};
+use crate::hub::{self, Lane, Recipients, frame};
+use crate::ids::{Position, Room, UserId};
 use crate::node::ENDED;
 use crate::telemetry::metrics::{SAMPLED, metrics};
 
@@ -32,6 +32,11 @@ impl Worker {
                 return;
             }
         };
+        match event {
+            Event::CameOnline { .. } => self.roster.couriers.came(),
+            Event::WentOffline { .. } => self.roster.couriers.went(),
+            _ => {}
+        }
         if event.is_text() {
             self.mirror_soon(&envelope.room, &event);
             if self.hold_back(envelope, &event) {
@@ -54,7 +59,8 @@ impl Worker {
         else {
             return;
         };
-        if !self.hub.speaks(room, Dialect::SocketIo.tongue()) {
+        let pads = [Dialect::SocketIo, Dialect::Raw];
+        if !pads.iter().any(|pad| self.hub.speaks(room, pad.tongue())) {
             return;
         }
         let Some(local) = self.rooms.get_mut(room) else {
@@ -90,7 +96,7 @@ impl Worker {
     pub(super) fn end_room(&self, room: &Room) {
         for socket in self.hub.sockets_in(room) {
             match Dialect::of_tongue(socket.tongue) {
-                Some(Dialect::SocketIo) => self.hub.leave(room, &socket),
+                Some(Dialect::SocketIo | Dialect::Raw) => self.hub.leave(room, &socket),
                 _ => socket.close(ENDED, "the session has ended"),
             }
         }
@@ -107,7 +113,7 @@ impl Worker {
         };
         let delivery = hub::Delivery {
             position: at,
-            lane: lane(&envelope.room, event),
+            lane: lane(&envelope.room, event, at),
             except,
             only,
         };
@@ -123,9 +129,10 @@ impl Worker {
             lengths[usize::from(tongue)] = frame.len();
             Some(frame)
         };
-        let recipients = self
-            .hub
-            .deliver(&envelope.room, &delivery, encode, &mut self.touched);
+        let recipients = match (&envelope.room, only) {
+            (Room::Couriers, Some(contacts)) => self.tell_contacts(contacts, &delivery, encode),
+            (room, _) => self.hub.deliver(room, &delivery, encode, &mut self.touched),
+        };
         let mut bytes = 0;
         for dialect in Dialect::ALL {
             let tongue = usize::from(dialect.tongue());
@@ -144,6 +151,33 @@ impl Worker {
                 recipients: recipients.iter().sum(),
             });
         }
+    }
+
+    /// Of so many couriers that not all are told of each other: those who know this one, in their own rooms.
+    fn tell_contacts(
+        &mut self,
+        contacts: &[UserId],
+        delivery: &hub::Delivery<'_>,
+        mut encode: impl FnMut(u8) -> Option<Bytes>,
+    ) -> Recipients {
+        let delivery = hub::Delivery {
+            position: None,
+            only: None,
+            ..*delivery
+        };
+        let (mut encoded, mut sum) = ([const { None }; Dialect::COUNT], Recipients::default());
+        for contact in contacts {
+            let room = Room::User(contact.clone());
+            let once = |tongue: u8| {
+                let known = encoded.get_mut(usize::from(tongue))?;
+                known.get_or_insert_with(|| encode(tongue)).clone()
+            };
+            let told = self.hub.deliver(&room, &delivery, once, &mut self.touched);
+            for (sum, told) in sum.iter_mut().zip(told) {
+                *sum += told;
+            }
+        }
+        sum
     }
 
     /// True when the text waits: large ones go out at a pace, and any newer text replaces one that waits.
@@ -208,14 +242,14 @@ impl Worker {
     }
 }
 
-fn encode(dialect: Dialect, delivery: &dialects::Delivery<'_>) -> Option<Bytes> {
+pub(super) fn encode(dialect: Dialect, delivery: &dialects::Delivery<'_>) -> Option<Bytes> {
     let mut known = true;
     let frame = frame::text_with(256, |out| known = dialect.encode(delivery, out));
     known.then_some(frame)
 }
 
 /// Texts and cursors give way to newer ones when a socket is slow; nothing else does.
-fn lane(room: &Room, event: &Event) -> Lane {
+fn lane(room: &Room, event: &Event, at: Option<Position>) -> Lane {
     // A socket may be in several rooms: their texts have nothing to do with each other.
     let hash = |key: (&str, &str)| {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
@@ -224,8 +258,9 @@ fn lane(room: &Room, event: &Event) -> Lane {
     if event.is_text() {
         return hash(("text", ""));
     }
-    match event.latest_key() {
-        Some((kind, user)) => hash((kind, user.as_str())),
-        None => Lane::Ordered,
+    match (event.latest_key(), room, at) {
+        (Some((kind, user)), ..) => hash((kind, user.as_str())),
+        (None, Room::User(_), Some(at)) => Lane::Telling(at.seq),
+        _ => Lane::Ordered,
     }
 }

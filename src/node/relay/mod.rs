@@ -4,6 +4,7 @@
 //! wait for a socket; what takes time (a snapshot, the log) runs beside them and comes back as a note.
 
 mod deliver;
+mod greeting;
 mod local;
 mod look;
 mod repair;
@@ -20,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use self::repair::Taken;
+use self::greeting::Taken;
 use self::worker::Worker;
 use super::lobby;
 use super::roster::Roster;

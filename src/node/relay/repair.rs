@@ -4,18 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use super::greeting::{Taken, Told};
 use super::resume::{Missed, Returning};
 use super::worker::Worker;
 use super::{Fill, Note, Waiter};
-use crate::backplane::{
-    Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane, Snapshot,
-};
-use crate::clock::Millis;
+use crate::backplane::{Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane};
 use crate::dialects::Dialect;
-use crate::domain::sessions::View;
 use crate::domain::{Event, sessions};
 use crate::hub::Hub;
 use crate::ids::{Epoch, EventId, Position, Room};
@@ -71,8 +67,7 @@ impl Worker {
                     }
                     remote.enter_all(&room, kept).await?;
                 }
-                let snapshot = remote.backplane.snapshot(&room).await?;
-                remote.taken(&room, snapshot, &returning).await
+                remote.take(&room, &returning).await
             };
             let result = result.await;
             Note::Snapshot(room, result)
@@ -119,21 +114,22 @@ impl Worker {
     }
 
     fn start_from(&mut self, room: &Room, taken: Taken, aboard: Vec<Waiter>) {
-        let Taken {
-            at,
-            kept,
-            greetings,
-            missed,
-        } = taken;
+        let Taken { at, kept, told } = taken;
         let Some(local) = self.rooms.get_mut(room) else {
             return;
         };
         local.kept = kept;
         let restarted = local.track.snapshot(at);
+        if let Room::User(user) = room {
+            if restarted {
+                self.hub.unmark(room);
+            }
+            self.hub.marks.begin(user, at.epoch);
+        }
         if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
-            let greeting = |tongue| greetings.of_tongue(tongue).first().cloned();
+            let greeting = |tongue| told.again(tongue);
             self.hub.restart(room, at, &greeting, &mut self.touched);
         }
         for waiter in aboard {
@@ -142,16 +138,8 @@ impl Worker {
                 since,
                 done,
             } = waiter;
-            let missed = missed.as_ref().filter(|_| !restarted);
-            let resumed = since
-                .zip(missed)
-                .and_then(|(since, missed)| missed.since(since, &socket.user));
-            if since.is_some() {
-                metrics().resumed(resumed.is_some());
-            }
-            let first = resumed.as_deref();
-            let first = first.unwrap_or_else(|| greetings.of_tongue(socket.tongue));
-            let (frames, bytes) = self.hub.open(room, &socket, at, first, &mut self.touched);
+            let first = told.first(&socket, since, restarted);
+            let (frames, bytes) = self.hub.open(room, &socket, at, &first, &mut self.touched);
             let door = &self.doors[usize::from(socket.tongue) % Dialect::COUNT];
             door.sent(frames);
             metrics().sent_bytes(bytes);
@@ -330,32 +318,6 @@ struct Remote {
     log_length: u64,
 }
 
-/// What those who wait are greeted with: made beside the worker, because a large room takes long to write down.
-pub(super) struct Taken {
-    at: Position,
-    /// See [`Local::kept`](super::local::Local).
-    kept: Option<Fields>,
-    greetings: Greetings,
-    missed: Option<Missed>,
-}
-
-/// The snapshot in each dialect that is spoken in the room; at most one frame each.
-struct Greetings([Vec<Bytes>; Dialect::COUNT]);
-
-impl Greetings {
-    fn of(view: &View, now: Millis, is_spoken: impl Fn(u8) -> bool) -> Self {
-        Self(Dialect::ALL.map(|dialect| {
-            let spoken = is_spoken(dialect.tongue());
-            let frame = spoken.then(|| snapshots::greeting(dialect, view, now));
-            frame.flatten().into_iter().collect()
-        }))
-    }
-
-    fn of_tongue(&self, tongue: u8) -> &[Bytes] {
-        self.0.get(usize::from(tongue)).map_or(&[], Vec::as_slice)
-    }
-}
-
 /// Whether the store, at `at`, lacks what was told up to `told`: it lost writes.
 fn is_behind(at: Position, told: Position) -> bool {
     at.epoch == told.epoch && at.seq < told.seq
@@ -367,35 +329,54 @@ impl Remote {
         Ok(at.is_some_and(|at| is_behind(at, told)))
     }
 
-    async fn taken(
-        &self,
-        room: &Room,
-        snapshot: Snapshot,
-        returning: &Returning,
-    ) -> Result<Taken, Error> {
-        if snapshot.ended() {
-            return Err(Error::Ended);
-        }
-        let at = snapshot.position().ok_or(Error::Missing)?;
-        let session = room.session().ok_or(Error::Missing)?;
+    async fn take(&self, room: &Room, returning: &Returning) -> Result<Taken, Error> {
         let now = self.roster.clock.now();
-        let kept = sessions::kept(session, &snapshot.fields, now);
-        let view = snapshots::view(session, snapshot);
-        let missed = Missed::read(
-            &self.backplane,
-            room,
-            &view,
-            returning,
-            self.log_length,
-            now,
-        );
-        Ok(Taken {
-            at,
-            kept,
-            // Without the log everyone gets the whole.
-            missed: missed.await.unwrap_or_default(),
-            greetings: Greetings::of(&view, now, |tongue| self.hub.speaks(room, tongue)),
-        })
+        match room {
+            Room::Session(session) => {
+                let snapshot = self.backplane.snapshot(room).await?;
+                if snapshot.ended() {
+                    return Err(Error::Ended);
+                }
+                let at = snapshot.position().ok_or(Error::Missing)?;
+                let kept = sessions::kept(session, &snapshot.fields, now);
+                let view = snapshots::view(session, snapshot);
+                let missed = Missed::read(
+                    &self.backplane,
+                    room,
+                    &view,
+                    returning,
+                    self.log_length,
+                    now,
+                );
+                // Without the log everyone gets the whole.
+                let missed = missed.await.unwrap_or_default();
+                let speaks = |tongue| self.hub.speaks(room, tongue);
+                let told = Told::session(&view, missed, now, speaks);
+                Ok(Taken { at, kept, told })
+            }
+            Room::User(_) => {
+                let inbox = self.backplane.inbox(room).await?;
+                let (at, speaks) = (inbox.position, |tongue| self.hub.speaks(room, tongue));
+                let told = Told::inbox(&inbox, speaks);
+                Ok(Taken {
+                    at,
+                    kept: None,
+                    told,
+                })
+            }
+            Room::Couriers => {
+                let snapshot = self.backplane.snapshot(room).await?;
+                let at = snapshot.position().ok_or(Error::Missing)?;
+                self.roster.couriers.are(snapshot.users);
+                let told = Told::couriers(snapshot.users);
+                Ok(Taken {
+                    at,
+                    kept: None,
+                    told,
+                })
+            }
+            Room::Lobby => Err(Error::Missing),
+        }
     }
 
     /// Sees to it that the backplane knows this node's members of the room; a few rooms at a time.

@@ -223,6 +223,13 @@ pub const LIST: &[Metric] = &[
         "Events delivered to this node's rooms",
     ),
     row(
+        "collab_directed_total",
+        Counter,
+        None,
+        "outcome",
+        "Recipients of directed events: present; kept for in an inbox; full, an inbox that takes no more; absent, with INBOX=off",
+    ),
+    row(
         "collab_http_requests_total",
         Counter,
         None,

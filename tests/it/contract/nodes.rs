@@ -121,7 +121,7 @@ fn exit(socket: SocketId, user: &str) -> Exit {
     Exit {
         socket,
         user: user_id(user),
-        left: draft(user),
+        left: Some(draft(user)),
     }
 }
 

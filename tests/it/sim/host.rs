@@ -211,6 +211,9 @@ fn config(slot: usize, plan: &Plan) -> Config {
         limits: Limits {
             code_bytes: 64 * 1024,
             chat_bytes: 8 * 1024,
+            data_bytes: 64 * 1024,
+            recipients: 1_000,
+            event_types: Arc::default(),
         },
         leave_grace: GRACE,
         autocreate: true,
@@ -225,6 +228,7 @@ fn config(slot: usize, plan: &Plan) -> Config {
         reap_pause: LEASE,
         places_per_user: PLACES,
         rooms_per_socket: 1,
+        presence_limit: 1_000,
         drain: drain::Config {
             delay: Duration::from_secs(1),
             rate: 10,

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::{
-    Backplane, Beat, Change, Cluster, Committed, Created, Draft, Entry, Error, Exit, Fields, Held,
-    Link, Mirror, NodeReport, Replay, Snapshot,
+    Backplane, Beat, Card, Change, Cluster, Committed, Courier, Created, Draft, Entry, Error, Exit,
+    Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt, Registry as Couriers, Replay,
+    Snapshot,
 };
 use collabd::ids::{Epoch, NodeId, Position, Room, SessionId, SocketId, UserId};
 use parking_lot::Mutex;
@@ -228,6 +229,41 @@ impl Mirror for Station {
 
     async fn mirrored(&self, session: &SessionId) -> Result<Option<String>, Error> {
         self.ask(self.place.store.mirrored(session)).await
+    }
+}
+
+#[async_trait]
+impl Courier for Station {
+    async fn route(&self, letter: &Letter) -> Result<Vec<Receipt>, Error> {
+        self.ask(self.place.store.route(letter)).await
+    }
+
+    async fn inbox(&self, room: &Room) -> Result<Inbox, Error> {
+        self.ask(self.place.store.inbox(room)).await
+    }
+
+    async fn mark(&self, user: &UserId, at: Position) -> Result<(), Error> {
+        self.ask(self.place.store.mark(user, at)).await
+    }
+
+    async fn acquaint(&self, user: &UserId, with: &[UserId]) -> Result<(), Error> {
+        self.ask(self.place.store.acquaint(user, with)).await
+    }
+
+    async fn contacts(&self, user: &UserId) -> Result<Vec<UserId>, Error> {
+        self.ask(self.place.store.contacts(user)).await
+    }
+
+    async fn couriers(&self, after: Option<&UserId>, most: u64) -> Result<Couriers, Error> {
+        self.ask(self.place.store.couriers(after, most)).await
+    }
+
+    async fn register(&self, user: &UserId, card: &Card) -> Result<(), Error> {
+        self.ask(self.place.store.register(user, card)).await
+    }
+
+    async fn card(&self, user: &UserId) -> Result<Card, Error> {
+        self.ask(self.place.store.card(user)).await
     }
 }
 

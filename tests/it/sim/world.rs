@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Checker, Promise, Verdict};
-use collabd::backplane::Keep;
 use collabd::backplane::memory::Memory;
+use collabd::backplane::{InboxKeep, Keep};
 use collabd::clock::Clock;
 use collabd::ids::SessionId;
 use parking_lot::Mutex;
@@ -123,6 +123,12 @@ impl World {
             session_grace: HOUR,
             session_ttl: HOUR,
             ended_ttl: HOUR,
+            inbox: InboxKeep {
+                absent: true,
+                length: 1_000,
+                bytes: 1 << 22,
+                ttl: HOUR,
+            },
         };
         let place = Arc::new(Place {
             store: Memory::new(keep, clock.clone(), wire.clone()),

@@ -1,7 +1,8 @@
 -- A socket comes into a room; a repeat changes nothing. A user's first socket commits `joined`.
--- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users
--- ARGV: 1 socket, 2 member record, 3 user, 4 envelope front, 5 epoch for a new room,
---       6 '1' when a missing room is made, 7 most admitted users, 8… initial field, value pairs
+-- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users; 7 names, 8 records, of a room whose users are listed
+-- ARGV: 1 socket, 2 member record, 3 user, 4 envelope front ('' for none), 5 epoch for a new room,
+--       6 '1' when a missing room is made, 7 most admitted users, 8 ms that the log lives on,
+--       9… initial field, value pairs
 -- Returns {'ok'} | {'missing'} | {'ended'}
 local room = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'ended')
 local epoch = room[1]
@@ -14,14 +15,21 @@ if not epoch then
   epoch = ARGV[5]
   redis.call('DEL', KEYS[2], KEYS[4], KEYS[5], KEYS[6])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'version', 0, 'code_version', 0)
-  for i = 8, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+  for i = 9, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
 if redis.call('HSETNX', KEYS[5], ARGV[1], ARGV[2]) == 0 then return {'ok'} end
 if redis.call('HLEN', KEYS[5]) == 1 then
-  for _, i in ipairs({1, 4, 5, 6}) do redis.call('PERSIST', KEYS[i]) end
-  redis.call('PEXPIRE', KEYS[2], LOG_TTL)
+  for i = 1, #KEYS do
+    if i ~= 2 then redis.call('PERSIST', KEYS[i]) end
+  end
+  redis.call('PEXPIRE', KEYS[2], ARGV[8])
 end
 if redis.call('HINCRBY', KEYS[6], ARGV[3], 1) > 1 then return {'ok'} end
+if KEYS[7] then
+  redis.call('ZADD', KEYS[7], 0, ARGV[3])
+  redis.call('HSET', KEYS[8], ARGV[3], ARGV[2])
+end
+if ARGV[4] == '' then return {'ok'} end
 
 -- Whoever comes first is admitted, unless a match named its users. Ids hold no quotes, so the JSON can
 -- be searched and extended as text; cjson would write an empty list as {}. How many there are is kept beside it:

@@ -1,6 +1,7 @@
 -- Shared by every script: put in front of each, so that it is part of its hash. Before it the node puts its
 -- limits as constants, which spares every call their arguments:
---   LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL (times in ms)
+--   LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL (times in ms),
+--   INBOX_LENGTH, INBOX_BYTES, INBOX_TTL
 
 -- A whole number as text. Numbers handed to redis.call are printed as fractions, which costs several times
 -- as much.
@@ -14,9 +15,10 @@ local function now()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- A short text in MessagePack.
+-- A text of less than 256 bytes in MessagePack.
 local function packed(text)
-  return string.char(160 + #text) .. text
+  if #text < 32 then return string.char(160 + #text) .. text end
+  return string.char(217, #text) .. text
 end
 
 -- How an envelope ends: seq, epoch and the text version are known only here. They are texts, because packing

@@ -6,7 +6,7 @@ local most = tonumber(ARGV[1])
 local members = {}
 if redis.call('HLEN', KEYS[2]) <= most then
   members = redis.call('HVALS', KEYS[2])
-else
+elseif most > 0 then
   local cursor = '0'
   repeat
     local page = redis.call('HSCAN', KEYS[2], cursor, 'COUNT', most)

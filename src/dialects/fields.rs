@@ -1,0 +1,50 @@
+//! Fields of JSON frames, read one by one, so that an error can name the one that is wrong.
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::domain::Reject;
+use crate::ids::MAX_COMMAND_ID;
+
+/// The id a client gave its command.
+pub fn command_id(raw: Option<&RawValue>) -> Result<Option<String>, Reject> {
+    let id: Option<String> = optional("id", raw, "a string")?;
+    match id {
+        Some(id) if id.is_empty() || id.chars().count() > MAX_COMMAND_ID => Err(Reject::field(
+            "id",
+            format!("id is a string of 1 to {MAX_COMMAND_ID} characters"),
+        )),
+        id => Ok(id),
+    }
+}
+
+/// A `null` is a missing field.
+pub fn optional<T: DeserializeOwned>(
+    field: &'static str,
+    raw: Option<&RawValue>,
+    right: &str,
+) -> Result<Option<T>, Reject> {
+    match raw {
+        None => Ok(None),
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| wrong_type(field, right)),
+    }
+}
+
+pub fn required<T: DeserializeOwned>(
+    field: &'static str,
+    raw: Option<&RawValue>,
+    right: &str,
+) -> Result<T, Reject> {
+    optional(field, raw, right)?.ok_or_else(|| missing(field, right))
+}
+
+pub fn wrong_type(field: &'static str, right: &str) -> Reject {
+    Reject::field(
+        field,
+        format!("{field} has the wrong type; right is {right}"),
+    )
+}
+
+pub fn missing(field: &'static str, right: &str) -> Reject {
+    Reject::field(field, format!("{field} is missing; right is {right}"))
+}

@@ -1,0 +1,282 @@
+//! Couriers: sockets that stand for a user's backend. They are listed for everybody, and what is sent to their user
+//! reaches them on whatever node they are, or waits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
+
+use super::commands::Asker;
+use super::visit::Visit;
+use super::{Node, NotAdmitted, Participant};
+use crate::backplane::{Audience, Card, Draft, Error, Letter, Link, Receipt};
+use crate::clock::Millis;
+use crate::dialects::Reply;
+use crate::domain::courier::{Directed, Tally};
+use crate::domain::{Event, Member, Reject};
+use crate::hub::Marks;
+use crate::ids::{Position, Room, SocketId, UserId};
+use crate::telemetry::metrics::metrics;
+
+/// Marks that move meanwhile are written down together.
+const MARK_PACE: Duration = Duration::from_millis(10);
+/// Marks written down at once.
+const MARKS_AT_ONCE: usize = 64;
+/// Wait before marks that could not be written down are tried again.
+const MARK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What is known of a courier socket beside its user.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    pub backend_url: Option<Arc<str>>,
+    pub since: Millis,
+}
+
+/// A courier as it is listed.
+#[derive(Debug)]
+pub struct Online {
+    pub user: UserId,
+    pub member: Member,
+}
+
+/// The couriers of the cluster, as far as this node has heard, and its own.
+#[derive(Default)]
+pub struct Couriers {
+    /// Users who have one; heard of while this node has one itself.
+    count: AtomicU64,
+    own: Mutex<HashMap<SocketId, Profile>>,
+}
+
+impl Couriers {
+    pub fn are(&self, users: u64) {
+        self.count.store(users, Ordering::Relaxed);
+    }
+
+    pub fn came(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn went(&self) {
+        let less = |count: u64| Some(count.saturating_sub(1));
+        // The closure always gives one.
+        let _ = self
+            .count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    pub fn profile(&self, socket: SocketId) -> Option<Profile> {
+        self.own.lock().get(&socket).cloned()
+    }
+
+    fn put(&self, socket: SocketId, profile: Profile) {
+        self.own.lock().insert(socket, profile);
+    }
+
+    pub fn forget(&self, socket: SocketId) {
+        self.own.lock().remove(&socket);
+    }
+}
+
+impl Node {
+    /// Lists a socket that was welcomed among the couriers, tells it so, and hands it what waits for its user.
+    pub async fn open_courier(
+        self: &Arc<Self>,
+        participant: &Participant,
+        backend_url: Option<Arc<str>>,
+    ) -> Result<(), NotAdmitted> {
+        let Some(visit) = &participant.visit else {
+            return Ok(());
+        };
+        let socket = &participant.socket;
+        let since = self.clock().now();
+        self.roster
+            .couriers
+            .put(socket.id, Profile { backend_url, since });
+        let inbox = Room::User(socket.user.clone());
+        for room in [Room::Couriers, inbox] {
+            visit.keep(room.clone());
+            if let Err(error) = self.bring_in(participant, &room, None, None).await {
+                visit.take_room(&room);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it is noted what inboxes were told.
+    pub fn marks(&self) -> &Arc<Marks> {
+        &self.hub.marks
+    }
+
+    /// Above the limit only those are told of a user's coming and going who exchanged letters with that user.
+    pub(super) async fn tell_few(&self, user: &UserId, draft: &mut Draft) -> Result<(), Error> {
+        if self.couriers().await? > self.config.presence_limit {
+            let contacts = self.backplane.contacts(user).await?;
+            draft.audience = Audience::Users(contacts);
+        }
+        Ok(())
+    }
+
+    /// How many users have a courier.
+    async fn couriers(&self) -> Result<u64, Error> {
+        if self.hub.has(&Room::Couriers) {
+            return Ok(self.roster.couriers.count.load(Ordering::Relaxed));
+        }
+        Ok(self.backplane.couriers(None, 0).await?.count)
+    }
+
+    /// Those who have a courier, from behind `after` on; and how many they are in all.
+    pub async fn online(
+        &self,
+        after: Option<&UserId>,
+        most: u64,
+    ) -> Result<(Vec<Online>, u64), Error> {
+        let registry = self.backplane.couriers(after, most).await?;
+        // A record this node cannot read was written by a newer one: that user is not shown.
+        let listed = registry.records.into_iter().filter_map(|(user, record)| {
+            let member = rmp_serde::from_slice(&record).ok()?;
+            Some(Online { user, member })
+        });
+        Ok((listed.collect(), registry.count))
+    }
+
+    pub async fn register(&self, user: &UserId, card: &Card) -> Result<(), Error> {
+        self.backplane.register(user, card).await
+    }
+
+    pub async fn card(&self, user: &UserId) -> Result<Card, Error> {
+        self.backplane.card(user).await
+    }
+
+    /// Writes down what was told to the users of this node's couriers, until the node stops; then what is left.
+    pub async fn keep_marks(self: Arc<Self>) {
+        let marks = &self.hub.marks;
+        while self
+            .stopping
+            .run_until_cancelled(marks.moved())
+            .await
+            .is_some()
+        {
+            tokio::time::sleep(MARK_PACE).await;
+            if !self.write_marks().await {
+                let again = tokio::time::sleep(MARK_AGAIN);
+                self.stopping.run_until_cancelled(again).await;
+            }
+        }
+        self.write_marks().await;
+    }
+
+    /// False when some could not be written down: these are still to be.
+    async fn write_marks(&self) -> bool {
+        let mark = |(user, at): (UserId, Position)| async move {
+            let written = self.backplane.mark(&user, at).await;
+            if let Err(error) = &written {
+                tracing::debug!(%user, %error, "what was told is not written down yet");
+                self.hub.marks.give_back(&user, at);
+            } else if !self.hub.has(&Room::User(user.clone())) {
+                self.hub.marks.end(&user);
+            }
+            written.is_ok()
+        };
+        let marks = stream::iter(self.hub.marks.take());
+        let written = marks.map(mark).buffer_unordered(MARKS_AT_ONCE);
+        written
+            .fold(true, |all, one| async move { all && one })
+            .await
+    }
+}
+
+impl Visit {
+    /// Whether the socket is a courier.
+    pub fn is_courier(&self) -> bool {
+        self.is_in(&Room::Couriers)
+    }
+}
+
+impl Asker {
+    /// Sends an event to those it is for, and tells the sender whom it reached.
+    pub(super) async fn route(self, event: Directed) {
+        let node = &self.node;
+        let origin = Some(self.participant.socket.id);
+        let letter = Letter {
+            draft: node
+                .roster
+                .draft(&Event::Directed(event.clone()), origin, Audience::All),
+            from: event.from.clone(),
+            to: event.to.to_vec(),
+            once: event.given.then(|| event.id.to_string()),
+        };
+        let routed = if node.link() == Link::Up {
+            node.backplane.route(&letter).await
+        } else {
+            Err(Error::Unavailable("not connected".to_owned()))
+        };
+        match routed {
+            Ok(receipts) => {
+                self.note_routed(&event, &receipts);
+                let tally = tally(&receipts);
+                node.say(
+                    &self.participant,
+                    &Reply::Routed {
+                        event: &event,
+                        tally,
+                    },
+                );
+                self.acquaint(&event).await;
+            }
+            Err(error) => {
+                tracing::debug!(parent: &self.participant.span(), %error, "an event was not routed");
+                self.reject(Reject::unavailable());
+            }
+        }
+    }
+
+    /// So that each is told later when the other comes and goes.
+    async fn acquaint(&self, event: &Directed) {
+        let known = self.node.backplane.acquaint(&event.from, &event.to).await;
+        if let Err(error) = known {
+            tracing::debug!(parent: &self.participant.span(), %error, "contacts were not noted");
+        }
+    }
+
+    fn note_routed(&self, event: &Directed, receipts: &[Receipt]) {
+        let Directed { kind, to, id, .. } = event;
+        let tally = tally(receipts);
+        tracing::info!(
+            target: "audit",
+            parent: &self.participant.span(),
+            kind = &**kind,
+            event = &**id,
+            to = ?Names(to),
+            delivered = tally.present,
+            queued = tally.kept,
+            full = tally.full,
+            "routed"
+        );
+        metrics().directed(tally.present, tally.kept, tally.full, receipts.len());
+    }
+}
+
+/// User ids as they are read in a log.
+struct Names<'a>(&'a [UserId]);
+
+impl std::fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(UserId::as_str))
+            .finish()
+    }
+}
+
+fn tally(receipts: &[Receipt]) -> Tally {
+    let count = |receipt| receipts.iter().filter(|known| **known == receipt).count();
+    Tally {
+        all: receipts.len(),
+        present: count(Receipt::Present),
+        kept: count(Receipt::Kept),
+        full: count(Receipt::Full),
+    }
+}
