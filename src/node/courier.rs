@@ -151,7 +151,7 @@ impl Node {
         self.backplane.card(user).await
     }
 
-    /// Writes down what was told to the users of this node's couriers, until the node stops; then what is left.
+    /// Writes down what was told to the users of this node's couriers, until the node stops.
     pub async fn keep_marks(self: Arc<Self>) {
         let marks = &self.hub.marks;
         while self
@@ -166,11 +166,10 @@ impl Node {
                 self.stopping.run_until_cancelled(again).await;
             }
         }
-        self.write_marks().await;
     }
 
     /// False when some could not be written down: these are still to be.
-    async fn write_marks(&self) -> bool {
+    pub(super) async fn write_marks(&self) -> bool {
         let mark = |(user, at): (UserId, Position)| async move {
             let written = self.backplane.mark(&user, at).await;
             if let Err(error) = &written {

@@ -120,6 +120,8 @@ impl Node {
         metrics().drain_remaining(0);
         let _no_beat = self.beating.lock().await;
         if self.link() == Link::Up {
+            // What could not be written down is told again.
+            self.write_marks().await;
             let last = !self.totals.others_stay(self.id());
             let gone = async {
                 if last {
