@@ -29,6 +29,13 @@ pub struct BadId {
     right: &'static str,
 }
 
+impl BadId {
+    /// The same of what the client called it.
+    pub fn named(self, what: &'static str) -> Self {
+        Self { what, ..self }
+    }
+}
+
 const ID_RULE: &str = "1 to 128 characters of A-Z a-z 0-9 . _ : @ | -, not dots only";
 
 fn checked(what: &'static str, text: &str) -> Result<Arc<str>, BadId> {

@@ -103,6 +103,9 @@ impl Api {
             "links": {
                 "pairing": "/api/v1/ws/session/{session_id}?user_id=&username=",
                 "pairing_page": "/pairing.html",
+                "code_rooms": "/socket.io/",
+                "courier": "/socket.io/?user_id=&backend_url=&display_name= or /?user_id=",
+                "users_online": "/api/users/online",
                 "session_state": "/api/v1/session/{session_id}/state",
                 "status": "/status",
                 "health": "/health",

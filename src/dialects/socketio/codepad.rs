@@ -34,7 +34,8 @@ pub fn command(event: &str, body: Option<&RawValue>) -> Result<(Command, Session
             Reject::new(Code::BadFrame, message)
         })?;
     let room: String = required("room", body.room, "a string")?;
-    let room = SessionId::parse(&room).map_err(|error| Reject::field("room", error.to_string()))?;
+    let room = SessionId::parse(&room)
+        .map_err(|error| Reject::field("room", error.named("room").to_string()))?;
     let command = match event {
         "join" => Command::Enter,
         "leave" => Command::Exit,

@@ -27,15 +27,15 @@ struct Body<'a> {
 
 /// What is known of an event's data; the rest passes through unread.
 #[derive(Deserialize)]
-struct Known {
+struct Known<'a> {
     #[serde(rename = "position_id")]
     _position_id: String,
     #[serde(default, rename = "share_url")]
     _share_url: Option<String>,
     #[serde(default, rename = "shared_at")]
     _shared_at: Option<String>,
-    #[serde(default, rename = "comment")]
-    _comment: Option<Comment>,
+    #[serde(borrow)]
+    comment: Option<&'a RawValue>,
     #[serde(default, rename = "updates")]
     _updates: Option<HashMap<String, IgnoredAny>>,
 }
@@ -52,6 +52,19 @@ struct Comment {
     _created_at: Option<String>,
 }
 
+/// Fields of the data, as an error names them.
+const FIELDS: [&str; 9] = [
+    "data.position_id",
+    "data.share_url",
+    "data.shared_at",
+    "data.updates",
+    "data.comment",
+    "data.comment.id",
+    "data.comment.text",
+    "data.comment.user",
+    "data.comment.created_at",
+];
+
 /// Reads the body of a `collab_event`.
 pub fn parcel(body: Option<&RawValue>, id: Option<String>) -> Result<Parcel, Reject> {
     let object = body.map(RawValue::get).filter(|json| json.starts_with('{'));
@@ -61,12 +74,14 @@ pub fn parcel(body: Option<&RawValue>, id: Option<String>) -> Result<Parcel, Rej
             let message = "collab_event takes one object with type, from_user, to_users and data";
             Reject::new(Code::BadFrame, message)
         })?;
+    let kind: String = required("type", body.kind, "a string")?;
     let from: String = required("from_user", body.from_user, "a string")?;
     let to: Vec<String> = required("to_users", body.to_users, "a list of user ids")?;
-    let data: &RawValue = body.data.ok_or_else(no_data)?;
+    let data = body.data.filter(|data| data.get().starts_with('{'));
+    let data: &RawValue = data.ok_or_else(no_data)?;
     known(data)?;
     Ok(Parcel {
-        kind: required("type", body.kind, "a string")?,
+        kind,
         from: user("from_user", &from)?,
         to: to
             .iter()
@@ -78,34 +93,44 @@ pub fn parcel(body: Option<&RawValue>, id: Option<String>) -> Result<Parcel, Rej
 }
 
 fn user(field: &'static str, id: &str) -> Result<UserId, Reject> {
-    UserId::parse(id).map_err(|error| Reject::field(field, error.to_string()))
+    UserId::parse(id).map_err(|error| Reject::field(field, error.named(field).to_string()))
 }
 
 fn no_data() -> Reject {
     Reject::field(
         "data",
-        "data is missing; right is an object with position_id",
+        "data is missing or no object; right is an object with position_id",
     )
 }
 
 /// Checks the types of the fields that are known.
 fn known(data: &RawValue) -> Result<(), Reject> {
-    // A list would be taken for the fields in order.
-    if !data.get().starts_with('{') {
-        return Err(no_data());
+    let known: Known<'_> = object("data", data)?;
+    if let Some(comment) = known.comment {
+        let _: Comment = object("data.comment", comment)?;
     }
-    let mut reader = serde_json::Deserializer::from_str(data.get());
-    let read: Result<Known, _> = serde_path_to_error::deserialize(&mut reader);
-    read.map(|_| ()).map_err(|error| {
+    Ok(())
+}
+
+fn object<'a, T: Deserialize<'a>>(name: &'static str, raw: &'a RawValue) -> Result<T, Reject> {
+    // A list would be taken for the fields in order.
+    if !raw.get().starts_with('{') {
+        let sentence = format!("{name} has the wrong type; right is an object");
+        return Err(Reject::field(name, sentence));
+    }
+    let mut reader = serde_json::Deserializer::from_str(raw.get());
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (path, why) = (error.path().to_string(), error.inner().to_string());
         // Where in the text it was is of no use to who made it with a library.
         let why = why.split(" at line ").next().unwrap_or_default();
-        let place = if path == "." {
-            String::new()
-        } else {
-            format!(".{path}")
+        let place = match (path.as_str(), why.split('`').nth(1)) {
+            // A field that is missing has no path.
+            (".", Some(missing)) => format!("{name}.{missing}"),
+            (".", None) => name.to_owned(),
+            (path, _) => format!("{name}.{path}"),
         };
-        Reject::field("data", format!("data{place}: {why}"))
+        let field = FIELDS.into_iter().find(|field| *field == place);
+        Reject::field(field.unwrap_or(name), format!("{place}: {why}"))
     })
 }
 

@@ -90,3 +90,6 @@ pub fn reply(reply: &Reply<'_>, now: Millis, mut words: Words<'_>) {
         Reply::Resumed { .. } | Reply::TextAck { .. } | Reply::Ack { .. } => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
