@@ -81,10 +81,17 @@ impl Outbox {
         self.queue.push_back((lane, frame));
     }
 
-    /// Puts a frame before all others, of which no byte has been written.
-    pub fn put_first(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.queue.push_front((Lane::Ordered, frame));
+    /// Puts back frames that were taken, before all others, of which no byte has been written. What they tell is told
+    /// when the last of them is written again.
+    pub fn put_back(&mut self, frames: impl DoubleEndedIterator<Item = Bytes>) {
+        for frame in frames.rev() {
+            let lane = match self.take_told() {
+                0 => Lane::Ordered,
+                seq => Lane::Telling(seq),
+            };
+            self.bytes += frame.len();
+            self.queue.push_front((lane, frame));
+        }
     }
 
     /// Drops what no byte of has been written.
@@ -234,6 +241,29 @@ mod tests {
         push(&mut outbox, Lane::Ordered, "o");
         outbox.clear();
         assert_eq!(drain(&mut outbox, 99, 99).0, "1");
+    }
+
+    /// Guards letters that nobody was told: the way changed before they were written.
+    #[test]
+    fn what_is_put_back_is_told_when_it_is_written_again() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, Lane::Telling(1), "l1");
+        push(&mut outbox, Lane::Telling(2), "l2");
+        assert_eq!(drain(&mut outbox, 99, 99).0, "l1l2");
+        push(&mut outbox, Lane::Telling(3), "l3");
+        outbox.put_back(
+            ["l1", "l2"]
+                .map(|one| Bytes::from_static(one.as_bytes()))
+                .into_iter(),
+        );
+        assert_eq!(outbox.take_told(), 0);
+        assert_eq!(drain(&mut outbox, 99, 3), ("l1l".into(), Flush::Blocked));
+        assert_eq!(outbox.take_told(), 0);
+        assert_eq!(drain(&mut outbox, 1, 1).0, "2");
+        assert_eq!(outbox.take_told(), 2);
+        assert_eq!(drain(&mut outbox, 99, 99).0, "l3");
+        assert_eq!(outbox.take_told(), 3);
+        outbox.put_back(std::iter::empty());
     }
 
     #[test]
