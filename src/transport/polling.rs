@@ -32,6 +32,8 @@ const PACKETS_A_TURN: usize = 64;
 /// Packets handed out at once: Python's client takes no more (`max_decode_packets` in python-engineio's payload.py), and
 /// ends the connection when there are.
 const PACKETS_A_BODY: usize = 16;
+/// The end, behind another packet.
+const FAREWELL: &[u8] = b"\x1e1";
 /// Requests that wait for a socket's task. A client has one of each kind under way.
 const WAITING: usize = 4;
 
@@ -88,7 +90,11 @@ impl Tray {
     fn share(&mut self) -> Bytes {
         let separators = self.left.iter().enumerate();
         let mut separators = separators.filter(|(_, byte)| **byte == SEPARATOR as u8);
-        let Some((end, _)) = separators.nth(PACKETS_A_BODY - 1) else {
+        // JavaScript's client takes the end at once, and what stands before it in the same body not at all.
+        let last = self.left.len().checked_sub(FAREWELL.len());
+        let last = last.filter(|_| self.left.ends_with(FAREWELL));
+        let end = separators.nth(PACKETS_A_BODY - 1).map(|(end, _)| end);
+        let Some(end) = end.or(last) else {
             return self.left.split().freeze();
         };
         let share = self.left.split_to(end).freeze();
