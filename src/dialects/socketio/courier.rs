@@ -1,9 +1,12 @@
 //! Couriers: `collab_event` from one user to others, `event_ack` for its sender, and who is there.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -34,7 +37,7 @@ struct Known {
     _share_url: Option<String>,
     #[serde(default, rename = "shared_at")]
     _shared_at: Option<String>,
-    #[serde(default, rename = "comment")]
+    #[serde(default, rename = "comment", deserialize_with = "object")]
     _comment: Option<Comment>,
     #[serde(default, rename = "updates")]
     _updates: Option<HashMap<String, IgnoredAny>>,
@@ -50,6 +53,33 @@ struct Comment {
     _user: Option<HashMap<String, IgnoredAny>>,
     #[serde(default, rename = "created_at")]
     _created_at: Option<String>,
+}
+
+/// An object; a list would be taken for the fields in order.
+fn object<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(fields)).map(Some)
+        }
+    }
+
+    from.deserialize_any(Object(PhantomData))
 }
 
 /// Reads the body of a `collab_event`.
