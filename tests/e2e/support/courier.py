@@ -107,7 +107,13 @@ class Courier:
         return [event for event, body in self.pad.presence if body["user_id"] == user]
 
     def leave(self):
+        """Returns the letters that had come and were not read yet."""
         self.pad.leave()
+        taken, self.letters = self.letters, []
+        while not self.pad.heard.empty():
+            event, body = self.pad.heard.get()
+            taken += [body] if event == "collab_event" else []
+        return taken
 
     def come(self):
         self.pad.come()
