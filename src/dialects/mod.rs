@@ -92,6 +92,15 @@ pub enum Reply<'a> {
     },
 }
 
+/// How a frame is told from others, whatever it says.
+#[derive(Debug, Default)]
+pub struct Labels {
+    /// The sender's own id for it.
+    pub id: Option<String>,
+    /// The number under which the sender wants to know what became of it.
+    pub ack: Option<u64>,
+}
+
 impl Dialect {
     /// How many there are.
     pub const COUNT: usize = 3;
@@ -131,11 +140,15 @@ impl Dialect {
         }
     }
 
-    /// The id its sender gave the frame, if that can be read.
-    pub fn id_of(self, frame: &str) -> Option<String> {
+    /// What its sender wrote on the frame, as far as that can be read.
+    pub fn labels(self, frame: &str) -> Labels {
         match self {
-            Dialect::Pairing => pairing::id_of(frame),
-            Dialect::SocketIo | Dialect::Raw => None,
+            Dialect::Pairing => Labels {
+                id: pairing::id_of(frame),
+                ack: None,
+            },
+            Dialect::SocketIo => socketio::labels(frame).unwrap_or_default(),
+            Dialect::Raw => socketio::raw::labels(frame),
         }
     }
 

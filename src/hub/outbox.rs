@@ -17,6 +17,8 @@ pub enum Lane {
     Latest(u64),
     /// Never dropped; and once it is written, its socket has been told all up to this seq of its user's inbox.
     Telling(u64),
+    /// The same of all that waited in an inbox, in one piece: taken whatever its size, and no bound counts it.
+    Inbox(u64),
 }
 
 /// Bounds of one outbox.
@@ -47,6 +49,8 @@ pub struct Outbox {
     bytes: usize,
     /// Bytes of the first frame that are already written.
     written: usize,
+    /// Bytes of these that no bound counts.
+    beyond: usize,
     /// The last seq that was told by what is written; 0: none since it was last taken.
     told: u64,
 }
@@ -65,10 +69,10 @@ impl Outbox {
             *conflated += 1;
         }
         // The first frame is on its way, however large: the bounds are on what waits behind it.
-        let first = self.queue.front().map_or(0, |(_, first)| first.len());
-        let waiting = self.bytes - first + frame.len();
+        let first = self.queue.front().map_or(0, counted);
+        let waiting = self.bytes - self.beyond - first + frame.len();
         let full = self.queue.len() > bounds.messages || waiting > bounds.bytes;
-        if full && !self.queue.is_empty() {
+        if full && !self.queue.is_empty() && !matches!(lane, Lane::Inbox(_)) {
             return Err(frame);
         }
         self.queue_up(lane, frame);
@@ -78,13 +82,23 @@ impl Outbox {
     /// Queues a frame beyond all bounds: the close frame.
     pub fn queue_up(&mut self, lane: Lane, frame: Bytes) {
         self.bytes += frame.len();
+        if let Lane::Inbox(_) = lane {
+            self.beyond += frame.len();
+        }
         self.queue.push_back((lane, frame));
     }
 
-    /// Puts a frame before all others, of which no byte has been written.
-    pub fn put_first(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.queue.push_front((Lane::Ordered, frame));
+    /// Puts back frames that were taken, before all others, of which no byte has been written. What they tell is told
+    /// when the last of them is written again.
+    pub fn put_back(&mut self, frames: impl DoubleEndedIterator<Item = Bytes>) {
+        for frame in frames.rev() {
+            let lane = match self.take_told() {
+                0 => Lane::Ordered,
+                seq => Lane::Telling(seq),
+            };
+            self.bytes += frame.len();
+            self.queue.push_front((lane, frame));
+        }
     }
 
     /// Drops what no byte of has been written.
@@ -92,6 +106,7 @@ impl Outbox {
         let begun = (self.written > 0).then(|| self.queue.pop_front()).flatten();
         self.queue.clear();
         self.bytes = 0;
+        self.beyond = 0;
         if let Some((lane, frame)) = begun {
             self.queue_up(lane, frame);
         }
@@ -130,8 +145,10 @@ impl Outbox {
     pub fn unmark(&mut self) {
         self.told = 0;
         for (lane, _) in &mut self.queue {
-            if let Lane::Telling(_) = lane {
-                *lane = Lane::Ordered;
+            match lane {
+                Lane::Telling(_) => *lane = Lane::Ordered,
+                Lane::Inbox(_) => *lane = Lane::Inbox(0),
+                Lane::Ordered | Lane::Latest(_) => {}
             }
         }
     }
@@ -164,13 +181,26 @@ impl Outbox {
                 return;
             }
             taken -= left;
-            if let Lane::Telling(seq) = lane {
-                self.told = *seq;
+            match *lane {
+                Lane::Telling(seq) => self.told = seq,
+                Lane::Inbox(seq) => {
+                    self.told = seq;
+                    self.beyond -= frame.len();
+                }
+                Lane::Ordered | Lane::Latest(_) => {}
             }
             self.bytes -= frame.len();
             self.written = 0;
             self.queue.pop_front();
         }
+    }
+}
+
+/// Bytes of a frame as the bounds count them.
+fn counted((lane, frame): &(Lane, Bytes)) -> usize {
+    match lane {
+        Lane::Inbox(_) => 0,
+        _ => frame.len(),
     }
 }
 
@@ -234,6 +264,46 @@ mod tests {
         push(&mut outbox, Lane::Ordered, "o");
         outbox.clear();
         assert_eq!(drain(&mut outbox, 99, 99).0, "1");
+    }
+
+    /// Guards who was long away: a connection that is cut as too slow, again and again, because of what waits for it.
+    #[test]
+    fn no_bound_counts_an_inbox() {
+        let mut outbox = Outbox::default();
+        assert!(push(&mut outbox, Lane::Ordered, "hello"));
+        assert!(push(&mut outbox, Lane::Inbox(9), "much more than may wait"));
+        assert!(push(&mut outbox, Lane::Telling(10), "0123456789"));
+        assert!(!push(&mut outbox, Lane::Ordered, "x"));
+        drain(&mut outbox, 99, 5);
+        assert!(!push(&mut outbox, Lane::Ordered, "x"));
+        drain(&mut outbox, 99, 23);
+        assert_eq!(outbox.take_told(), 9);
+        assert!(push(&mut outbox, Lane::Ordered, "x"));
+        outbox.clear();
+        assert_eq!((outbox.waiting(), outbox.beyond), (0, 0));
+    }
+
+    /// Guards letters that nobody was told: the way changed before they were written.
+    #[test]
+    fn what_is_put_back_is_told_when_it_is_written_again() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, Lane::Telling(1), "l1");
+        push(&mut outbox, Lane::Telling(2), "l2");
+        assert_eq!(drain(&mut outbox, 99, 99).0, "l1l2");
+        push(&mut outbox, Lane::Telling(3), "l3");
+        outbox.put_back(
+            ["l1", "l2"]
+                .map(|one| Bytes::from_static(one.as_bytes()))
+                .into_iter(),
+        );
+        assert_eq!(outbox.take_told(), 0);
+        assert_eq!(drain(&mut outbox, 99, 3), ("l1l".into(), Flush::Blocked));
+        assert_eq!(outbox.take_told(), 0);
+        assert_eq!(drain(&mut outbox, 1, 1).0, "2");
+        assert_eq!(outbox.take_told(), 2);
+        assert_eq!(drain(&mut outbox, 99, 99).0, "l3");
+        assert_eq!(outbox.take_told(), 3);
+        outbox.put_back(std::iter::empty());
     }
 
     #[test]

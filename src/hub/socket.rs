@@ -242,9 +242,7 @@ impl Socket {
     /// From here on frames go this way: `first`, then those that wait. Its task has written nothing by halves.
     pub fn rewire(&self, writer: Writer, first: impl DoubleEndedIterator<Item = Bytes>) {
         let mut state = self.state.lock();
-        for frame in first.rev() {
-            state.outbox.put_first(frame);
-        }
+        state.outbox.put_back(first);
         state.writer = writer;
         state.blocked = false;
         state.congested = false;

@@ -9,7 +9,7 @@ use super::visit::Packet;
 use super::{Node, NotAdmitted, Participant, pack, snapshots};
 use crate::auth::BadToken;
 use crate::backplane::{Audience, Change, Committed, Error, Link};
-use crate::dialects::{Incoming, Refused, Reply};
+use crate::dialects::{Incoming, Labels, Refused, Reply};
 use crate::domain::sessions::View;
 use crate::domain::{
     Actor, Code, Command, Cursor, Effect, Event, Reject, Write, decide, documents,
@@ -129,7 +129,7 @@ impl Node {
 
     /// Answers a frame that came too fast; it is not executed.
     pub fn refuse_haste(
-        &self,
+        self: &Arc<Self>,
         participant: &Participant,
         text: &str,
         what: &str,
@@ -137,9 +137,10 @@ impl Node {
     ) -> Handled {
         metrics().received_bytes(text.len());
         self.door(participant).received(HASTE);
-        let id = participant.dialect.id_of(text);
+        let Labels { id, ack } = participant.dialect.labels(text);
         let reject = Reject::too_fast(what, retry_in.as_millis() as u64);
-        self.refuse(participant, reject, id.as_deref())
+        let handled = self.refuse(participant, reject, id.as_deref());
+        self.then_ack(participant, handled, ack)
     }
 
     async fn renew_token(

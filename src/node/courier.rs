@@ -95,11 +95,18 @@ impl Node {
         self.roster
             .couriers
             .put(socket.id, Profile { backend_url, since });
-        let inbox = Room::User(socket.user.clone());
-        for room in [Room::Couriers, inbox] {
+        // The inbox first: whoever is told that the user is there finds it so.
+        let rooms = [Room::User(socket.user.clone()), Room::Couriers];
+        for room in &rooms {
             visit.keep(room.clone());
-            if let Err(error) = self.bring_in(participant, &room, None, None).await {
-                visit.take_room(&room);
+            if let Err(error) = self.step_in(participant, room, None).await {
+                visit.take_room(room);
+                return Err(error);
+            }
+        }
+        for room in rooms.iter().rev() {
+            if let Err(error) = self.greet(participant, room, None).await {
+                visit.take_room(room);
                 return Err(error);
             }
         }

@@ -242,6 +242,17 @@ impl Node {
         since: Option<Position>,
         text: Option<String>,
     ) -> Result<(), NotAdmitted> {
+        self.step_in(participant, room, text).await?;
+        self.greet(participant, room, since).await
+    }
+
+    /// Makes it a member, who hears nothing yet.
+    async fn step_in(
+        self: &Arc<Self>,
+        participant: &Participant,
+        room: &Room,
+        text: Option<String>,
+    ) -> Result<(), NotAdmitted> {
         let socket = &participant.socket;
         self.listening.begin(room).await?;
         let entered = async {
@@ -257,7 +268,6 @@ impl Node {
                 self.tell_few(&socket.user, came).await?;
             }
             self.backplane.enter(room, entry).await?;
-            self.relay.open(room, socket.clone(), since).await?;
             Ok(())
         };
         let entered = entered.await;
@@ -265,6 +275,21 @@ impl Node {
             self.depart(socket, room, Departure::Clean);
         }
         entered
+    }
+
+    /// Has a member told where the room is, and all that happens there from then on.
+    async fn greet(
+        self: &Arc<Self>,
+        participant: &Participant,
+        room: &Room,
+        since: Option<Position>,
+    ) -> Result<(), NotAdmitted> {
+        let socket = &participant.socket;
+        let greeted = self.relay.open(room, socket.clone(), since).await;
+        if greeted.is_err() {
+            self.depart(socket, room, Departure::Clean);
+        }
+        Ok(greeted?)
     }
 
     /// Whether the node still takes the socket, and its token holds.

@@ -260,7 +260,7 @@ impl Node {
     }
 
     /// Says, once a packet was carried out, that it was.
-    fn then_ack(
+    pub(super) fn then_ack(
         self: &Arc<Self>,
         participant: &Participant,
         handled: Handled,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::AsyncWrite;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -29,6 +29,11 @@ use crate::node::{Handled, Participant};
 const PROBING: Duration = Duration::from_secs(1);
 /// Packets carried out before others have a turn.
 const PACKETS_A_TURN: usize = 64;
+/// Packets handed out at once: Python's client takes no more (`max_decode_packets` in python-engineio's payload.py), and
+/// ends the connection when there are.
+const PACKETS_A_BODY: usize = 16;
+/// The end, behind another packet.
+const FAREWELL: &[u8] = b"\x1e1";
 /// Requests that wait for a socket's task. A client has one of each kind under way.
 const WAITING: usize = 4;
 
@@ -61,7 +66,7 @@ struct Tray {
     /// The request that waits.
     taker: Option<oneshot::Sender<Bytes>>,
     /// Packets that no request has taken.
-    left: Vec<u8>,
+    left: BytesMut,
 }
 
 /// What comes next of a socket that is open.
@@ -76,9 +81,25 @@ enum Next {
 impl Tray {
     fn push(&mut self, packet: &[u8]) {
         if !self.left.is_empty() {
-            self.left.push(SEPARATOR as u8);
+            self.left.extend_from_slice(&[SEPARATOR as u8]);
         }
         self.left.extend_from_slice(packet);
+    }
+
+    /// The packets of one body; the others stay.
+    fn share(&mut self) -> Bytes {
+        let separators = self.left.iter().enumerate();
+        let mut separators = separators.filter(|(_, byte)| **byte == SEPARATOR as u8);
+        // JavaScript's client takes the end at once, and what stands before it in the same body not at all.
+        let last = self.left.len().checked_sub(FAREWELL.len());
+        let last = last.filter(|_| self.left.ends_with(FAREWELL));
+        let end = separators.nth(PACKETS_A_BODY - 1).map(|(end, _)| end);
+        let Some(end) = end.or(last) else {
+            return self.left.split().freeze();
+        };
+        let share = self.left.split_to(end).freeze();
+        self.left.advance(1);
+        share
     }
 
     /// Whether somebody waits to be told something.
@@ -86,15 +107,18 @@ impl Tray {
         self.taker.as_ref().is_some_and(|taker| !taker.is_closed())
     }
 
-    /// Hands out what is left, if somebody waits for it.
+    /// Hands out what is left, or as much as goes at once, if somebody waits for it.
     fn give(&mut self) {
         if self.left.is_empty() || !self.is_awaited() {
             return;
         }
         if let Some(taker) = self.taker.take()
-            && let Err(back) = taker.send(std::mem::take(&mut self.left).into())
+            && let Err(back) = taker.send(self.share())
         {
-            self.left = back.into();
+            let rest = std::mem::replace(&mut self.left, BytesMut::from(back));
+            if !rest.is_empty() {
+                self.push(&rest);
+            }
         }
     }
 
@@ -313,8 +337,10 @@ impl Visit {
                     self.socket.heard_at(self.transport.heartbeat.now());
                     match ask {
                         Ask::Take(taker) => {
-                            // Who asks for more has got what it was given.
-                            self.socket.note_told();
+                            // Who asks for more has got what it was given; when that was all, it has been told all.
+                            if desk.tray.left.is_empty() {
+                                self.socket.note_told();
+                            }
                             if !desk.tray.wait(taker) {
                                 return self.leave(close::PROTOCOL);
                             }

@@ -274,7 +274,8 @@ def test_packets_go_by_requests(alone, room):
     answers = polled(alone, sid).text.split("\x1e")
     assert answers[0] == "430[]" and answers[1].startswith('42["pong",') and answers[2] == "431[]"
     assert posted(alone, sid, "41").text == "ok"
-    assert polled(alone, sid).text.split("\x1e")[-1] == "1"
+    # JavaScript's client does not read what comes in one body with the end.
+    assert [polled(alone, sid).text for _ in range(2)] == ["41", "1"]
     assert polled(alone, sid).json["code"] == 1
 
 
@@ -308,7 +309,7 @@ def test_packets_that_are_none_end_their_connection_alone(alone, room, packet):
         if packet == '42["join",{}]':
             assert '"error"' in answer.text
         else:
-            assert answer.text.split("\x1e")[-1] == "1" or answer.status == 400
+            assert answer.text == "41" and polled(alone, sid).text == "1" or answer.status == 400
         assert ann.nothing_before_pong()
 
 

@@ -34,11 +34,21 @@ struct Body<'a> {
     token: Option<&'a RawValue>,
 }
 
+impl<'a> Body<'a> {
+    fn read(body: Option<&'a RawValue>) -> Self {
+        let object = body.filter(|body| body.get().starts_with('{'));
+        let fields = object.and_then(|body| serde_json::from_str(body.get()).ok());
+        fields.unwrap_or_default()
+    }
+}
+
+/// The sender's own id of an event with this body.
+pub fn id(body: Option<&RawValue>) -> Option<String> {
+    command_id(Body::read(body).id).ok().flatten()
+}
+
 pub fn read(event: &str, body: Option<&RawValue>) -> Result<Asked, Senseless> {
-    let fields: Body<'_> = body
-        .filter(|body| body.get().starts_with('{'))
-        .and_then(|body| serde_json::from_str(body.get()).ok())
-        .unwrap_or_default();
+    let fields = Body::read(body);
     let id = command_id(fields.id).map_err(|reject| Senseless { reject, id: None })?;
     let command = match event {
         "join" | "change" | "leave" => {

@@ -12,7 +12,7 @@ pub mod raw;
 mod talk;
 mod words;
 
-pub use self::talk::{Said, Talk};
+pub use self::talk::{Said, Talk, labels};
 pub use self::words::Words;
 
 use serde::Serialize;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::events::{self, Asked, Senseless};
 use super::packet::{Bad, Engine, Kind, MAIN, Packet};
+use crate::dialects::Labels;
 use crate::domain::{Code, Command, Reject};
 use crate::ids::SessionId;
 
@@ -57,6 +58,19 @@ impl Said {
             Err(Senseless { reject, id }) => Said::Refused { reject, id, ack },
         }
     }
+}
+
+/// What its sender wrote on a packet; `None`: it is no event.
+pub fn labels(frame: &str) -> Option<Labels> {
+    let Ok(Engine::Message(text)) = Engine::read(frame) else {
+        return None;
+    };
+    let packet = Packet::read(text).ok()?;
+    let (_, body) = packet.event().ok()?;
+    Some(Labels {
+        id: events::id(body),
+        ack: packet.ack.filter(|_| packet.kind == Kind::Event),
+    })
 }
 
 /// What a client may say of itself when it connects.

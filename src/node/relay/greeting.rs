@@ -73,7 +73,7 @@ impl Told {
             for letter in &inbox.events {
                 told.extend_from_slice(&written(dialect, letter).unwrap_or_default());
             }
-            (!told.is_empty()).then(|| (Lane::Telling(inbox.position.seq), told.into()))
+            (!told.is_empty()).then(|| (Lane::Inbox(inbox.position.seq), told.into()))
         };
         Told::Inbox(Greetings::of(is_spoken, letters))
     }

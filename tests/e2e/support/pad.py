@@ -1,44 +1,59 @@
-"""Somebody in code rooms, through the official Socket.IO clients: Python's and JavaScript's."""
+"""Somebody at the Socket.IO doors, through the official clients, Python's and JavaScript's, or in plain frames."""
 
 import json
 import queue
 import subprocess
 import threading
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlencode
 
+import engineio
 import socketio
 from socketio.exceptions import ConnectionError as Refused
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from .deadline import PATIENCE
+from .deadline import PATIENCE, eventually
 
 TRANSPORTS = {"websocket": ["websocket"], "polling": ["polling"], "both": None}
 # Every client by every way.
 CLIENTS = [f"{client}-{transports}" for client in ("python", "js") for transports in TRANSPORTS]
+# The variant of couriers without the library.
+RAW = "raw"
 JS = Path(__file__).parent.parent / "js"
 
 
 def pad(node, client, user=None, auth=None, reconnection=False, **query):
-    """A client of CLIENTS. With `reconnection` it comes back by the library's own logic."""
-    library, transports = client.split("-")
+    """A client of CLIENTS, or RAW. With `reconnection` it comes back by the library's own logic."""
+    library, _, transports = client.partition("-")
     query = {key: value for key, value in ({"user_id": user} | query).items() if value is not None}
-    url = f"http://{node.host}:{node.port}"
-    return {"python": Python, "js": Js}[library](url, query, TRANSPORTS[transports], auth, reconnection)
+    transports = TRANSPORTS.get(transports)
+    options = query, transports, auth, reconnection
+    return {"python": Python, "js": Js, RAW: Raw}[library](f"{node.host}:{node.port}", *options)
 
 
 class Pad:
-    """What the clients have in common: `emit`, `ask`, `leave` are theirs."""
+    """What the clients have in common: `come`, `emit`, `ask`, `leave`, `end` are theirs."""
 
     def __init__(self):
         self.heard = queue.Queue()
+        # Who else came and went: told in between everything else.
+        self.presence = []
         self.closed = threading.Event()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.leave()
+        self.end()
+
+    def hear(self, event, body):
+        if event in ("user_online", "user_offline"):
+            self.presence.append((event, body))
+        else:
+            self.heard.put((event, body))
 
     def join(self, room):
         self.ask("join", {"room": room})
@@ -66,17 +81,33 @@ class Pad:
         return set(self.next("pong")) == {"timestamp"}
 
 
+class InOrder(engineio.Client):
+    """The library gives every message a thread of its own, and these overtake one another."""
+
+    def _trigger_event(self, event, *arguments, run_async=False, **options):
+        return super()._trigger_event(event, *arguments, **options)
+
+
+class PythonClient(socketio.Client):
+    def _engineio_client_class(self):
+        return InOrder
+
+
 class Python(Pad):
-    def __init__(self, url, query, transports, auth, reconnection):
+    def __init__(self, address, query, transports, auth, reconnection):
         super().__init__()
-        self.client = socketio.Client(
+        self.client = PythonClient(
             reconnection=reconnection, reconnection_delay=0.1, reconnection_delay_max=0.5, request_timeout=PATIENCE
         )
-        for event in ("receive", "error", "pong"):
-            self.client.on(event, lambda body, event=event: self.heard.put((event, body)))
+        self.client.on("*", lambda event, body=None: self.hear(event, body))
         self.client.on("disconnect", lambda *_: self.closed.set())
-        url = f"{url}?{urlencode(query)}"
-        self.client.connect(url, transports=transports, auth=auth, wait_timeout=PATIENCE)
+        self.url = f"http://{address}?{urlencode(query)}"
+        self.options = {"transports": transports, "auth": auth, "wait_timeout": PATIENCE}
+        self.come()
+
+    def come(self):
+        self.closed.clear()
+        self.client.connect(self.url, **self.options)
 
     @property
     def connected(self):
@@ -94,12 +125,18 @@ class Python(Pad):
         return self.client.call(event, body, timeout=PATIENCE)
 
     def leave(self):
+        # The library throws its goodbye away when it is busy writing, and then waits for the next ping.
+        writing = self.client.eio.queue.not_empty
+        eventually(lambda: not self.connected or writing._waiters, "the client has written all it had", every=0.002)
         self.client.disconnect()
+
+    def end(self):
+        self.leave()
         self.client.shutdown()
 
 
 class Js(Pad):
-    def __init__(self, url, query, transports, auth, reconnection):
+    def __init__(self, address, query, transports, auth, reconnection):
         super().__init__()
         options = {
             "query": query,
@@ -113,34 +150,38 @@ class Js(Pad):
         self.connected = False
         self.opened = threading.Event()
         self.process = subprocess.Popen(
-            ["node", "pad.js", url, json.dumps(options)],
+            ["node", "pad.js", f"http://{address}", json.dumps(options)],
             cwd=JS,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
+        self._await_open()
+
+    def _await_open(self):
         self.opened.wait(PATIENCE)
         if not self.connected:
-            self.leave()
+            self.end()
             raise Refused(self.answers["refused"].get(timeout=1))
 
     def _read(self):
         for line in self.process.stdout:
             said = json.loads(line)
-            event, body = said["event"], said.get("body")
-            if event == "connected":
-                self.connected = True
-                self.opened.set()
-            elif event == "disconnected":
-                self.connected = False
-                self.closed.set()
-            elif event in self.answers:
-                self.answers[event].put(body)
-                if event == "refused":
+            body = said.get("body")
+            match said.get("own"):
+                case None:
+                    self.hear(said["event"], body)
+                case "connected":
+                    self.connected = True
                     self.opened.set()
-            else:
-                self.heard.put((event, body))
+                case "disconnected":
+                    self.connected = False
+                    self.closed.set()
+                case own:
+                    self.answers[own].put(body)
+                    if own == "refused":
+                        self.opened.set()
 
     def _say(self, **command):
         self.process.stdin.write(json.dumps(command) + "\n")
@@ -148,7 +189,7 @@ class Js(Pad):
 
     @property
     def transport(self):
-        self._say(event="transport")
+        self._say(do="transport")
         return self.answers["transport"].get(timeout=PATIENCE)
 
     def emit(self, event, body):
@@ -159,6 +200,78 @@ class Js(Pad):
         self._say(event=event, body=body, number=number)
         assert self.answers["done"].get(timeout=PATIENCE) == number
 
+    def come(self):
+        self.opened.clear()
+        self.closed.clear()
+        self._say(do="come")
+        self._await_open()
+
     def leave(self):
-        self.process.stdin.close()
+        self._say(do="leave")
+        assert self.closed.wait(PATIENCE)
+
+    def end(self):
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
         self.process.wait(PATIENCE)
+
+
+class Raw(Pad):
+    """`{"event":…,"data":…}`, by the `websockets` package. A token goes into the handshake."""
+
+    def __init__(self, address, query, transports, auth, reconnection):
+        super().__init__()
+        assert transports is None and not reconnection, "there is one way only, and no logic"
+        self.url = f"ws://{address}/?{urlencode(query)}"
+        self.headers = {"Authorization": f"Bearer {auth['token']}"} if auth else {}
+        # Frames as they were written, to see that nothing was put differently.
+        self.frames = []
+        self.code = None
+        self.resources = ExitStack()
+        self.come()
+
+    def come(self):
+        self.closed.clear()
+        opening = connect(
+            self.url,
+            proxy=None,
+            additional_headers=self.headers,
+            open_timeout=PATIENCE,
+            ping_interval=None,
+            max_size=None,
+            max_queue=None,
+        )
+        self.socket = self.resources.enter_context(opening)
+        threading.Thread(target=self._read, args=(self.socket,), daemon=True).start()
+
+    def _read(self, socket):
+        try:
+            for text in socket:
+                self.frames.append(text)
+                said = json.loads(text)
+                assert set(said) == {"event", "data"}, said
+                self.hear(said["event"], said["data"])
+        except ConnectionClosed as closed:
+            self.code = closed.rcvd.code if closed.rcvd else None
+        finally:
+            self.closed.set()
+
+    @property
+    def connected(self):
+        return not self.closed.is_set()
+
+    @property
+    def transport(self):
+        return "websocket"
+
+    def emit(self, event, body):
+        self.emit_raw(json.dumps({"event": event, "data": body}))
+
+    def emit_raw(self, frame):
+        self.socket.send(frame)
+
+    def leave(self):
+        self.resources.close()
+        assert self.closed.wait(PATIENCE)
+
+    end = leave

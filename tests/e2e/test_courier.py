@@ -1,0 +1,830 @@
+"""Couriers, through the official Socket.IO clients and in plain frames: who is there, and what one sends to others."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from contextlib import ExitStack, suppress
+from types import SimpleNamespace
+
+import pytest
+from socketio.exceptions import ConnectionError as Refused
+from websockets.exceptions import InvalidStatus
+
+from support.courier import COURIERS, RAW, TYPES, Courier, collab_event, courier, event_ack, letter
+from support.deadline import eventually
+from support.http import assert_problem
+from support.pad import CLIENTS, JS, pad
+from support.peer import unique
+from support.proxy import Proxy
+from support.raw import BINARY, TEXT, RawSocket, Wire, refused
+from support.shapes import MILLIS, NUMBER, STRING, TIME, WORDS
+from support.tokens import SECRET, bearer, token
+
+# Where it does not matter.
+PLAIN = "python-websocket"
+# Short enough to wait for, long enough to tell from at once.
+GRACE = 2.5
+AT_ONCE = 1.5
+INBOX_TTL = 7200
+
+
+@pytest.fixture(scope="module")
+def alone(children):
+    return children.node("alone", COURIER_EVENT_TYPES="note_pinned", INBOX_LENGTH=5, LEAVE_GRACE=GRACE)
+
+
+@pytest.fixture(scope="module")
+def redis(children):
+    return children.redis()
+
+
+@pytest.fixture(scope="module")
+def nodes(children, redis):
+    settings = {"REDIS_URL": redis.url, "LEAVE_GRACE": GRACE, "INBOX_TTL": INBOX_TTL, "INBOX_BYTES": 16 << 20}
+    return [children.node(name, **settings) for name in ("north", "south")]
+
+
+@pytest.fixture(params=COURIERS)
+def client(request):
+    return request.param
+
+
+@pytest.fixture
+def come():
+    """Couriers that go when the test ends: `come(node, client, user)`."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(courier(*arguments, **options))
+
+
+@pytest.fixture
+def users():
+    """Names that no other test uses."""
+    return [unique(name) for name in ("ann", "bob", "cat", "dan", "eve")]
+
+
+def online(node, **query):
+    more = "&".join(f"{key}={value}" for key, value in query.items())
+    answer = node.get(f"/api/users/online?{more}")
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def listed(node):
+    return {user["user_id"] for user in online(node)["users"]}
+
+
+def told(redis, user):
+    """Up to where the user has been told, as it is written down."""
+    return int(redis.client.hget(f"user:{user}", "told") or 0)
+
+
+# Who is there
+
+
+def test_who_comes_is_told_how_many_there_are(alone, come, client, users):
+    """A backend waits for `connected` before it sends anything, or counts wrong."""
+    ann, bob, *_ = users
+    eventually(lambda: online(alone)["count"] == 0, "those before have gone")
+    first = come(alone, client, ann)
+    assert first.connected == {"user_id": ann, "message": WORDS, "active_users": 1}
+    assert come(alone, client, bob).connected["active_users"] == 2
+    assert come(alone, RAW, ann).connected["active_users"] == 2, "users, not sockets"
+    assert first.hears_nothing()
+
+
+def test_others_hear_of_a_users_first_and_last_socket(nodes, come, client, users):
+    """Every further tab, or the same user on another node, is shown as somebody's coming or going."""
+    north, south = nodes
+    ann, bob, cat, *_ = users
+    here, there = come(north, RAW, ann), come(south, PLAIN, ann)
+    bystander = pad(north, PLAIN, cat)
+    with courier(south, client, bob, "Bob B.") as first:
+        for watcher in (here, there):
+            eventually(lambda: watcher.told_of(bob) == ["user_online"], "bob is there")
+            assert watcher.pad.presence[-1] == ("user_online", {"user_id": bob, "display_name": "Bob B."})
+        with courier(north, client, bob):
+            pass
+        with courier(north, client, bob) as second:
+            first.leave()
+            assert second.told_of(bob) == first.told_of(bob) == []
+        left_at = time.monotonic()
+        for watcher in (here, there):
+            eventually(lambda: watcher.told_of(bob) == ["user_online", "user_offline"], "bob has gone, and only once")
+            assert watcher.pad.presence[-1] == ("user_offline", {"user_id": bob})
+        assert time.monotonic() - left_at < AT_ONCE
+    with bystander:
+        assert bystander.nothing_before_pong() and not bystander.presence
+    assert here.told_of(cat) == here.told_of(ann) == [], "a visitor of code rooms is no courier, nor is it told of itself"
+
+
+@pytest.mark.parametrize("client", ["python-websocket", "js-both", RAW])
+def test_who_is_lost_has_a_while_to_come_back(nodes, come, client, users):
+    """Every hiccup of a network is shown as somebody's going."""
+    north, south = nodes
+    ann, bob, cat, *_ = users
+    watcher = come(south, RAW, ann)
+    proxy = Proxy(north.port)
+    way = SimpleNamespace(host="127.0.0.1", port=proxy.port)
+    lost = [come(way, client, user) for user in (bob, cat)]
+    for user in (bob, cat):
+        eventually(lambda: watcher.told_of(user) == ["user_online"], "they are there")
+    lost_at = time.monotonic()
+    proxy.cut()
+    assert all(one.pad.closed.wait(10) for one in lost)
+    back = come(south, client, cat)
+    eventually(lambda: watcher.told_of(bob) == ["user_online", "user_offline"], "bob is given up")
+    assert GRACE <= time.monotonic() - lost_at < GRACE + 3
+    assert watcher.told_of(cat) == ["user_online"], "cat was back in time"
+    assert cat in listed(north) and bob not in listed(north)
+    back.leave()
+    eventually(lambda: watcher.told_of(cat) == ["user_online", "user_offline"], "it went by itself", within=AT_ONCE)
+    proxy.close()
+
+
+def test_coming_and_going_in_haste_ends_in_the_truth(nodes, come, users):
+    """Somebody who comes and goes on two nodes at once is shown as the opposite of what is true."""
+    ann, bob, cat, *_ = users
+    watchers = [come(node, RAW, ann) for node in nodes]
+
+    def storm(node, client):
+        with courier(node, client, bob) as one:
+            for _ in range(15):
+                one.leave()
+                one.come()
+
+    storms = [threading.Thread(target=storm, args=pair) for pair in zip(nodes * 2, (RAW, PLAIN, "python-polling", RAW))]
+    stays = courier(nodes[1], RAW, cat)
+    for one in storms:
+        one.start()
+    for _ in range(15):
+        stays.leave()
+        stays.come()
+    for one in storms:
+        one.join()
+    eventually(lambda: bob not in listed(nodes[0]), "bob is gone")
+    with stays:
+        for watcher in watchers:
+            eventually(lambda: watcher.told_of(bob)[-1:] == ["user_offline"], "so it was told")
+            eventually(lambda: watcher.told_of(cat)[-1:] == ["user_online"], "and that cat stays")
+            for user in (bob, cat):
+                said = watcher.told_of(user)
+                assert all(one != other for one, other in zip(said, said[1:])), said
+        assert cat in listed(nodes[0])
+
+
+# What one sends to others
+
+
+@pytest.fixture(scope="module")
+def crowd(nodes):
+    """A user with a socket by each way, on both nodes in turns."""
+    user = unique("crowd")
+    with ExitStack() as stack:
+        yield {
+            client: stack.enter_context(courier(nodes[at % 2], client, user)) for at, client in enumerate(COURIERS)
+        }
+
+
+@pytest.mark.parametrize("sender", COURIERS)
+def test_every_socket_of_every_recipient_is_told(nodes, come, crowd, users, sender):
+    """One of a user's backends, or one transport, is left out, or told something else."""
+    one = crowd[sender]
+    bob = come(nodes[0], RAW, users[1])
+    to = [bob.user, one.user]
+    data = {
+        "position_shared": {"position_id": "1", "share_url": "http://a:8000/x", "shared_at": "2025-11-01T10:00:00Z"},
+        "comment_added": {
+            "position_id": "1",
+            "comment": {"id": "c", "text": "Große Ärä 👍\u2028", "user": {"id": "u", "display_name": None}},
+        },
+        "position_updated": {"position_id": "1", "updates": {"tags": ["bullish"], "price": 1.5, "deep": {"er": [1, {}]}}},
+        "share_revoked": {"position_id": "1", "unknown": [None, True, {"x": "y" * 20_000}]},
+    }
+    assert set(data) == set(TYPES)
+    for type in TYPES:
+        ack = one.ask(to, data[type], type)
+        event = collab_event(one.user, to, data[type], type, id=ack["id"])
+        assert ack == event_ack(event, 2, 2)
+        heard = [each.take(1) for each in crowd.values()]
+        assert all(each == [letter(event, seq=heard[0][0]["seq"], id=ack["id"])] for each in heard), heard
+        assert bob.take(1) == [letter(event, id=ack["id"])]
+    assert all(each.hears_nothing() for each in (*crowd.values(), bob))
+
+
+@pytest.mark.parametrize("type", ["note_pinned", "note_unpinned"])
+def test_further_types_are_those_of_the_settings(alone, come, users, type):
+    """A new feature's events are refused by an old list, or any word is taken."""
+    ann = come(alone, RAW, users[0])
+    reply = ann.ask([users[1]], type=type)
+    if type == "note_pinned":
+        assert reply["event_type"] == type
+    else:
+        assert (reply["code"], reply["field"]) == ("unknown_type", "type")
+
+
+@pytest.mark.parametrize("where", ["nodes", "alone"])
+def test_the_sender_is_told_the_true_numbers(request, come, users, where):
+    """A sender believes that somebody was told, who was not."""
+    nodes = request.getfixturevalue(where)
+    north, south = nodes if where == "nodes" else (nodes, nodes)
+    ann, bob, cat, dan, _ = users
+    one, _other, _bob = come(north, RAW, ann), come(south, PLAIN, ann), come(south, RAW, bob)
+    cases = [([ann], 1, 1, 0), ([bob], 1, 1, 0), ([cat], 0, 1, 1), ([bob, bob, bob], 1, 1, 0)]
+    cases += [([cat, bob, dan, ann, bob, cat], 2, 4, 2), ([cat, cat, dan], 0, 2, 2)]
+    for to, present, total, queued in cases:
+        id = unique("letter")
+        event = one.send(to, id=id)
+        assert one.reply(id) == event_ack(event, present, total, queued)
+    # Without an id it gets one.
+    event = one.send([ann])
+    name, ack = one.answer()
+    assert (name, ack) == ("event_ack", event_ack(event, 1, 1))
+    to_self, to_some, without_id = one.take(3)
+    assert without_id == letter(event, id=ack["id"])
+    assert to_some["to_users"] == [cat, bob, dan, ann], "nobody twice"
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_acknowledgement_that_is_asked_for_comes(nodes, come, client, users):
+    """`emitWithAck` waits for ever, or is answered before anything was done."""
+    ann, bob, *_ = users
+    one = come(nodes[0], client, ann)
+    one.pad.ask("collab_event", collab_event(ann, [bob], id="first"))
+    assert one.pad.heard.get_nowait()[0] == "event_ack", "it comes behind the answer"
+    one.pad.ask("collab_event", {"type": 7})
+    assert one.pad.heard.get_nowait()[0] == "error"
+    one.pad.ask("ping", {})
+    assert one.pad.heard.get_nowait()[0] == "pong"
+
+
+# Of a frame of raw JSON: numbers of all kinds, escapes, spaces, and deeper than most parsers go.
+ODD = (
+    '{"position_id":"p", "n":1.50,"e":1E+2,"z":-0.0,"big":123456789012345678901234567890.10,"u":"\\u00e9é\\u2028 \\ud83d\\ude00😀",'
+    ' "lone":"\\ud800", "nul":"\\u0000","sep":"\\u001e","deep":' + "[" * 300 + "]" * 300 + ',"__proto__":{"a":1} , "":0}'
+)
+
+
+def test_data_is_passed_on_as_it_was_written(nodes, redis, come, users):
+    """An amount of 1.50 becomes 1.5, a large number another one, or a strange text ends the connection."""
+    north, south = nodes
+    ann, bob, *_ = users
+    sender, present = come(north, RAW, ann), come(south, RAW, bob)
+    frame = json.dumps({"event": "collab_event", "data": collab_event(ann, [bob], "DATA", id="odd")})
+    sender.pad.emit_raw(frame.replace('"DATA"', ODD))
+    assert sender.reply("odd")["delivered_to"] == 1
+    present.take(1)
+    assert ODD in present.pad.frames[-1]
+    others = [come(south, client, bob) for client in ("python-polling", "js-websocket")]
+    sender.pad.emit_raw(frame.replace('"DATA"', ODD).replace('"odd"', '"odd again"'))
+    sender.reply("odd again")
+    assert [one.take(1)[0]["data"]["n"] for one in (present, *others)] == [1.5] * 3
+    eventually(lambda: told(redis, bob) == 2, "it is noted that bob was told")
+    for one in (present, *others):
+        one.leave()
+    eventually(lambda: bob not in listed(north), "bob is gone")
+    sender.pad.emit_raw(frame.replace('"DATA"', ODD).replace('"odd"', '"odd later"'))
+    assert sender.reply("odd later")["queued"] == 1
+    present.come()
+    present.take(1)
+    assert ODD in present.pad.frames[-1]
+
+
+# What waits for who is away
+
+
+def test_who_was_away_is_told_everything_once(nodes, redis, come, client, users):
+    """What happened meanwhile is lost, comes in another order, or comes again with every connection."""
+    north, south = nodes
+    ann, bob, *_ = users
+    sender = come(north, RAW, ann)
+    acks = [sender.ask([bob], {"position_id": str(n)}) for n in range(10)]
+    assert all(ack["queued"] == 1 for ack in acks)
+    with courier(south, client, bob) as away:
+        letters = away.take(10)
+        assert [(one["data"]["position_id"], one["seq"]) for one in letters] == [(str(n), n + 1) for n in range(10)]
+        assert [one["id"] for one in letters] == [ack["id"] for ack in acks]
+        sender.ask([bob], {"position_id": "live"})
+        assert [(one["data"]["position_id"], one["seq"]) for one in away.take(1)] == [("live", 11)]
+        assert away.hears_nothing()
+        eventually(lambda: told(redis, bob) == 11, "it is noted that bob was told")
+        with courier(north, client, bob) as second:
+            assert second.hears_nothing()
+        away.leave()
+        away.come()
+        assert away.hears_nothing()
+
+
+def test_an_inbox_of_a_node_alone(alone, come, client, users):
+    """Without Redis whoever is away misses everything; or what was told before comes again."""
+    ann, bob, *_ = users
+    sender = come(alone, RAW, ann)
+    for round in range(2):
+        for n in range(3):
+            assert sender.ask([bob], {"position_id": f"{round}{n}"})["queued"] == 1
+        with courier(alone, client, bob) as away:
+            assert [one["data"]["position_id"] for one in away.take(3)] == [f"{round}{n}" for n in range(3)]
+        eventually(lambda: bob not in listed(alone), "bob is gone")
+
+        def nothing_more():
+            with courier(alone, PLAIN, bob) as away:
+                return away.hears_nothing()
+
+        eventually(nothing_more, "all was told")
+        eventually(lambda: bob not in listed(alone), "bob is gone")
+
+
+def test_what_is_kept_expires_as_documented(nodes, redis, come, users):
+    """Inboxes of users who never come fill Redis for ever, or go while somebody may still come."""
+    ann, bob, *_ = users
+    sender = come(nodes[0], RAW, ann)
+    sender.ask([bob])
+    key = f"user:{bob}"
+    kept = [key, f"{{{key}}}:inbox", f"{{{key}}}:contacts"]
+
+    def left(names):
+        return [redis.client.ttl(name) for name in names]
+
+    assert all(INBOX_TTL - 60 < ttl <= INBOX_TTL for ttl in left(kept)), left(kept)
+    idempotent = f"{{{key}}}:idem:{ann}/*"
+    (known,) = redis.client.scan_iter(idempotent)
+    assert 0 < redis.client.ttl(known) <= 300
+    with courier(nodes[1], PLAIN, bob) as away:
+        away.take(1)
+        assert left([key, f"{{{key}}}:members", f"{{{key}}}:users"]) == [-1] * 3, "while somebody is there"
+    eventually(lambda: left([key])[0] > 0, "it begins to expire")
+    assert all(INBOX_TTL - 60 < ttl <= INBOX_TTL for ttl in left(kept)), left(kept)
+    eventually(lambda: left([f"{{{key}}}:members", f"{{{key}}}:users", f"{{{key}}}:sockets"]) == [-2] * 3, "nothing stays")
+
+
+@pytest.mark.parametrize("where", ["memory", "redis"])
+def test_a_full_inbox_says_so_and_keeps_its_promises(own_children, redis, come, users, where):
+    """For the newest event the oldest one goes, whose sender was told that it is kept."""
+    settings = {"INBOX_LENGTH": 5, "INBOX_BYTES": 20_000, "KEY_PREFIX": unique("full-")}
+    node = own_children.node("full", **settings | ({"REDIS_URL": redis.url} if where == "redis" else {}))
+    ann, bob, cat, dan, _ = users
+    sender = come(node, RAW, ann)
+    assert [sender.ask([bob], {"position_id": str(n)})["queued"] for n in range(5)] == [1] * 5
+    event = sender.send([bob, cat], id="sixth")
+    assert sender.reply("sixth") == event_ack(event, 0, 2, 1, full=1)
+    with courier(node, PLAIN, bob) as away:
+        assert [one["data"]["position_id"] for one in away.take(5)] == [str(n) for n in range(5)]
+        assert away.hears_nothing()
+        # The same id again is taken now: it was promised to nobody before.
+        eventually(lambda: sender.ask([bob, cat], id="sixth").get("full", 0) == 0, "there is room again")
+        assert [one["id"] for one in away.take(1)] == ["sixth"]
+        assert away.hears_nothing()
+    # A single one is taken whatever its size.
+    large = {"position_id": "x" * 25_000}
+    assert sender.ask([dan], large)["queued"] == 1
+    assert sender.ask([dan], id="small")["full"] == 1
+    with courier(node, PLAIN, dan) as away:
+        assert [one["data"] for one in away.take(1)] == [large]
+        eventually(lambda: sender.ask([dan], id="small").get("full", 0) == 0, "there is room again")
+        assert [one["id"] for one in away.take(1)] == ["small"]
+
+
+@pytest.mark.parametrize("where", ["memory", "redis"])
+def test_without_inboxes_only_who_is_there_is_told(own_children, redis, come, users, where):
+    """INBOX=off keeps what it says it does not, or loses what goes to who is there."""
+    settings = {"INBOX": "off", "KEY_PREFIX": unique("off-")}
+    node = own_children.node("off", **settings | ({"REDIS_URL": redis.url} if where == "redis" else {}))
+    ann, bob, cat, *_ = users
+    sender, there = come(node, RAW, ann), come(node, PLAIN, bob)
+    event = sender.send([bob, cat], id="one")
+    assert sender.reply("one") == event_ack(event, 1, 2, 0)
+    assert len(there.take(1)) == 1
+    with courier(node, PLAIN, cat) as away:
+        assert away.hears_nothing()
+
+
+LARGE = 1_000
+
+
+@pytest.fixture(scope="module")
+def large(nodes):
+    """Users for whom as much waits as may: 1,000 events of 4 KB; one for each way."""
+    to = {client: unique("large") for client in COURIERS}
+    with courier(nodes[0], RAW, unique("sender")) as sender:
+        for n in range(LARGE):
+            sender.send(list(to.values()), {"position_id": str(n), "text": "x" * 4_096})
+        for _ in range(LARGE):
+            assert sender.pad.next("event_ack")["queued"] == len(to)
+    return to
+
+
+def test_a_large_inbox_comes_whole(nodes, large, client):
+    """After a long absence a client's connection is cut as too slow, again and again."""
+    with courier(nodes[1], client, large[client]) as away:
+        letters = away.take(LARGE, within=30)
+        assert [(one["seq"], one["data"]["position_id"]) for one in letters] == [(n + 1, str(n)) for n in range(LARGE)]
+        assert away.hears_nothing()
+
+
+@pytest.mark.parametrize("client", ["python-polling", "js-polling", "js-both", RAW])
+def test_a_large_inbox_comes_whole_through_a_small_outbox(own_children, come, users, client):
+    """Where little may wait for a slow reader, whoever was away never gets in again."""
+    node = own_children.node("narrow", OUTBOX_BYTES=16_384, MESSAGE_QUEUE_SIZE=8)
+    ann, bob, *_ = users
+    with courier(node, RAW, ann) as sender:
+        for n in range(300):
+            sender.send([bob], {"position_id": str(n), "text": "x" * 4_096}, id=f"{n}")
+            assert sender.reply(f"{n}")["queued"] == 1
+    with courier(node, client, bob) as away:
+        assert [one["data"]["position_id"] for one in away.take(300)] == [str(n) for n in range(300)]
+        assert away.hears_nothing()
+
+
+COMINGS = 50
+# Clients that hand over what comes behind their goodbye.
+READ_TO_THE_END = ["python-polling", RAW]
+
+
+def test_nothing_is_lost_between_connections(nodes, redis, come, client, users):
+    """What is sent while somebody connects or leaves falls between the inbox and the live events."""
+    ann, bob, *_ = users
+    sent, stop = [], threading.Event()
+    sender = come(nodes[0], RAW, ann)
+
+    def send():
+        while not stop.is_set():
+            sent.append(unique("hammered"))
+            ack = sender.ask([bob], id=sent[-1])
+            assert ack["delivered_to"] + ack["queued"] == 1 and "full" not in ack, ack
+
+    sending = threading.Thread(target=send)
+    bobs = [come(node, client, bob) for node in nodes]
+    heard = [one.leave() for one in bobs]
+    sending.start()
+    try:
+        for at in range(COMINGS):
+            one = bobs[at % 2]
+            one.come()
+            heard.append(one.take(1) + one.leave())
+    finally:
+        stop.set()
+        sending.join()
+    with courier(nodes[0], client, bob) as last:
+        heard.append([])
+        eventually(lambda: heard[-1].extend(last.take_all()) or told(redis, bob) == len(sent), "bob was told all")
+        heard[-1] += last.take_all()
+    seq_of = {}
+    for letters in heard:
+        seqs = [one["seq"] for one in letters]
+        assert not seqs or seqs == list(range(seqs[0], seqs[-1] + 1)), "in order, nothing twice, no hole"
+        for one in letters:
+            assert seq_of.setdefault(one["id"], one["seq"]) == one["seq"], "again, but as something else"
+    seqs = [seq_of.get(id) for id in sent]
+    ends = [letters[-1]["seq"] for letters in heard if letters]
+    if client in READ_TO_THE_END:
+        assert seqs == list(range(1, len(sent) + 1))
+    else:
+        # What is under way when they say goodbye these libraries throw away.
+        holes = {at for at, (seq, before) in enumerate(zip(seqs[1:], seqs), 1) if seq is None and before is not None}
+        assert holes <= set(ends), (holes, ends)
+
+
+def fill(node, user, count, size=16):
+    """So many letters wait for the user."""
+    with courier(node, RAW, unique("filler")) as sender:
+        for n in range(count):
+            assert sender.ask([user], {"position_id": str(n), "text": "x" * size})["queued"] == 1
+
+
+def seqs(frames):
+    """Of the letters among Socket.IO's or raw frames."""
+    found = (re.search(r'"seq":(\d+),"id":"[^"]*"\}', frame) for frame in frames)
+    return [int(match[1]) for match in found if match]
+
+
+def test_who_stops_reading_is_told_the_rest_later(nodes, redis, come, users):
+    """What was never written to a stuck backend counts as told."""
+    north, south = nodes
+    ann, bob, *_ = users
+    sender = come(north, RAW, ann)
+    count = 600
+    with RawSocket(south, f"/?user_id={bob}", receive_buffer=4_096) as stuck:
+        assert stuck.recv_json()["event"] == "connected"
+        acks = [sender.ask([bob], {"position_id": str(n), "text": "x" * 16_384}) for n in range(count)]
+        assert all(ack["delivered_to"] + ack["queued"] == 1 for ack in acks)
+        assert acks[0]["delivered_to"] == acks[-1]["queued"] == 1, "in the end it was given up as too slow"
+        read = []
+        with suppress(EOFError):
+            while (frame := stuck.recv_frame()).opcode == TEXT:
+                read.append(frame.payload.decode())
+    heard = seqs(read)
+    assert heard == list(range(1, len(heard) + 1)) and len(heard) < count
+    eventually(lambda: told(redis, bob) == len(heard), "what was written is noted, and no more")
+    with courier(north, PLAIN, bob) as back:
+        assert [one["seq"] for one in back.take(count - len(heard))] == list(range(len(heard) + 1, count + 1))
+        assert back.hears_nothing()
+
+
+# Its requests one by one
+
+
+def engine(node, user, sid=None, *packets):
+    """Asks for packets, or brings some."""
+    path = f"/socket.io/?EIO=4&transport=polling&user_id={user}&backend_url=http://b" + (f"&sid={sid}" if sid else "")
+    answer = node.post(path, "\x1e".join(packets).encode()) if packets else node.get(path)
+    assert answer.status == 200, answer
+    return answer.text.split("\x1e")
+
+
+def opened(node, user):
+    sid = json.loads(engine(node, user)[0][1:])["sid"]
+    engine(node, user, sid, "40")
+    return sid
+
+
+def test_an_answer_that_was_lost_is_told_again(nodes, redis, come, users):
+    """A request's answer gets lost in a network, and with it what was in it."""
+    ann, bob, *_ = users
+    sid = opened(nodes[0], bob)
+    first = engine(nodes[0], bob, sid)
+    assert [packet[:2] for packet in first] in (["40"], ["40", "42"])
+    with Wire(nodes[0]) as waiting:
+        waiting.send(f"GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert come(nodes[1], RAW, ann).ask([bob])["delivered_to"] == 1
+        assert waiting.head().status == 200
+    assert told(redis, bob) == 0
+    with courier(nodes[1], PLAIN, bob) as back:
+        assert [one["seq"] for one in back.take(1)] == [1]
+    eventually(lambda: told(redis, bob) == 1, "now it was told")
+
+
+def test_what_is_handed_out_in_parts_is_told_with_the_last(nodes, redis, users):
+    """Of an inbox that takes several requests the end is lost when its client goes in between."""
+    bob = users[1]
+    fill(nodes[0], bob, 40)
+    sid = opened(nodes[1], bob)
+    parts = []
+    while not parts or len(seqs(parts)) < 40:
+        part = engine(nodes[1], bob, sid)
+        assert len(part) <= 16, "Python's client takes no more"
+        assert told(redis, bob) == 0
+        parts += part
+    assert parts[0].startswith("40{") and parts[1].startswith('42["connected"') and seqs(parts) == list(range(1, 41))
+    engine(nodes[1], bob, sid, '42["ping",{}]')
+    assert engine(nodes[1], bob, sid)[0].startswith('42["pong"')
+    eventually(lambda: told(redis, bob) == 40, "who asks for more has got it")
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_change_of_transport_in_the_middle_of_an_inbox(nodes, redis, users, reads):
+    """What waits is lost, doubled or put in another order on the way over, or counts as told too early."""
+    bob = users[1]
+    count = 300
+    fill(nodes[0], bob, count, size=16_384)
+    sid = opened(nodes[1], bob)
+    heard = engine(nodes[1], bob, sid)
+    with RawSocket(nodes[1], f"/socket.io/?EIO=4&transport=websocket&sid={sid}", receive_buffer=4_096) as socket:
+        socket.send_frame(TEXT, b"2probe")
+        assert socket.recv_frame().payload == b"3probe"
+        socket.send_frame(TEXT, b"5")
+        if reads:
+            while len(seqs(heard)) < count:
+                heard.append(socket.recv_frame().payload.decode())
+            assert seqs(heard) == list(range(1, count + 1))
+            eventually(lambda: told(redis, bob) == count, "all was told")
+        else:
+            # It is on its way, and stuck there.
+            heard.append(socket.recv_frame().payload.decode())
+    eventually(lambda: bob not in redis.client.hkeys(f"{{user:{bob}}}:users"), "it is gone")
+    if not reads:
+        assert told(redis, bob) == 0
+        with courier(nodes[0], PLAIN, bob) as back:
+            assert [one["seq"] for one in back.take(count)] == list(range(1, count + 1))
+
+
+# Once
+
+
+@pytest.mark.parametrize("where", ["nodes", "alone"])
+def test_a_repeat_changes_nothing_and_is_answered_alike(request, come, users, where):
+    """Whoever is not sure that an event was taken cannot send it again."""
+    nodes = request.getfixturevalue(where)
+    north, south = nodes if where == "nodes" else (nodes, nodes)
+    ann, bob, cat, dan, _ = users
+    one, other, there = come(north, RAW, ann), come(south, PLAIN, ann), come(south, RAW, bob)
+    impostor = come(north, PLAIN, dan)
+    event = one.send([bob, cat], id="same")
+    first = one.reply("same")
+    assert first == event_ack(event, 1, 2, 1)
+    there.take(1)
+    with courier(north, RAW, cat) as away:
+        assert [letter_["id"] for letter_ in away.take(1)] == ["same"]
+        for sender in (one, other, one):
+            assert sender.ask([bob, cat], id="same") == first, "although cat is there by now"
+        assert there.hears_nothing() and away.hears_nothing()
+        # More recipients: those are told, the others are not.
+        assert other.ask([bob, cat, ann], id="same")["total_recipients"] == 3
+        assert [letter_["to_users"] for letter_ in one.take(1)] == [[bob, cat, ann]]
+        assert there.hears_nothing() and away.hears_nothing()
+        # Somebody else's.
+        impostor.ask([bob, cat], id="same")
+        assert [each.take(1)[0]["from_user"] for each in (there, away)] == [dan, dan]
+
+
+def test_an_id_is_forgotten_in_time(own_children, come, users):
+    """Ids are remembered for ever, or are not remembered."""
+    node = own_children.node("forgetful", IDEMPOTENCY_TTL=1)
+    ann, bob, *_ = users
+    sender, there = come(node, RAW, ann), come(node, RAW, bob)
+    sent_at = time.monotonic()
+    sender.ask([bob], id="same")
+    there.take(1)
+
+    def forgotten():
+        sender.ask([bob], id="same")
+        return there.take_all()
+
+    eventually(forgotten, "it is another event by now", every=1.05)
+    assert time.monotonic() - sent_at >= 1
+
+
+# What is refused
+
+
+def with_data(**data):
+    return {"data": {"position_id": "p"} | data}
+
+
+# What is wrong with an event, its code, its field, and a word of the sentence.
+REFUSED = {
+    "somebody else's": ({"from_user": "dan"}, "forbidden", "from_user", "own id"),
+    "an unknown type": ({"type": "nonsense"}, "unknown_type", "type", "nonsense"),
+    "no type": ({"type": None}, "bad_field", "type", "missing"),
+    "a type that is a number": ({"type": 7}, "bad_field", "type", "string"),
+    "no sender": ({"from_user": None}, "bad_field", "from_user", "missing"),
+    "a sender that is a list": ({"from_user": []}, "bad_field", "from_user", "string"),
+    "a sender that is no id": ({"from_user": "a/b"}, "bad_field", "from_user", "user_id"),
+    "no recipients": ({"to_users": None}, "bad_field", "to_users", "missing"),
+    "recipients that are a text": ({"to_users": "bob"}, "bad_field", "to_users", "list"),
+    "recipients that are numbers": ({"to_users": [7]}, "bad_field", "to_users", "list"),
+    "an empty list": ({"to_users": []}, "bad_field", "to_users", "empty"),
+    "a recipient that is no id": ({"to_users": ["bob", ""]}, "bad_field", "to_users", "user_id"),
+    "ten thousand": ({"to_users": [f"u{n}" for n in range(10_000)]}, "too_many", "to_users", "1000"),
+    "no data": ({"data": None}, "bad_field", "data", "missing"),
+    "data that are a text": ({"data": "x"}, "bad_field", "data", "object"),
+    "data that are a list": ({"data": ["p"]}, "bad_field", "data", "object"),
+    "data without a position": ({"data": {"x": 1}}, "bad_field", "data", "position_id"),
+    "a position that is a number": (with_data(position_id=7), "bad_field", "data", "data.position_id"),
+    "a position that is null": (with_data(position_id=None), "bad_field", "data", "data.position_id"),
+    "an address that is a number": (with_data(share_url=7), "bad_field", "data", "data.share_url"),
+    "a time that is an object": (with_data(shared_at={}), "bad_field", "data", "data.shared_at"),
+    "a comment that is a text": (with_data(comment="x"), "bad_field", "data", "data.comment"),
+    "a comment that is a list": (with_data(comment=["id", "text"]), "bad_field", "data", "data.comment"),
+    "a comment's text": (with_data(comment={"text": 5}), "bad_field", "data", "data.comment.text"),
+    "a comment's user": (with_data(comment={"user": "bob"}), "bad_field", "data", "data.comment.user"),
+    "a comment's time": (with_data(comment={"created_at": 1}), "bad_field", "data", "data.comment.created_at"),
+    "updates that are a list": (with_data(updates=[]), "bad_field", "data", "data.updates"),
+    "too much": (with_data(x="y" * 70_000), "bad_field", "data", "65536"),
+    "an id that is too long": ({"id": "x" * 65}, "bad_field", "id", "64"),
+    "an id that is empty": ({"id": ""}, "bad_field", "id", "64"),
+    "an id that is a number": ({"id": 7}, "bad_field", "id", "string"),
+}
+# The whole body.
+NO_EVENT = {"a text": "text", "a number": 7, "a list": ["position_shared", "ann"], "nothing": None}
+
+
+@pytest.mark.parametrize("client", [PLAIN, "js-polling", RAW])
+def test_a_mistake_is_named_and_harms_nobody(nodes, come, client, users):
+    """A client's mistake reaches somebody, closes a socket, or cannot be found."""
+    ann, bob, *_ = users
+    there = come(nodes[1], RAW, bob)
+    cases = list(REFUSED.items())
+    for some in (cases[:15], cases[15:]):
+        with courier(nodes[0], client, ann) as sender:
+            for name, (wrong, code, field, word) in some:
+                event = collab_event(ann, [bob], id="wrong") | wrong
+                event = {key: value for key, value in event.items() if value is not None}
+                sender.pad.emit("collab_event", event)
+                said, error = sender.answer()
+                expected = {"message": WORDS, "error": code, "code": code, "field": field}
+                assert (said, error) == ("error", expected | ({} if field == "id" else {"id": "wrong"})), name
+                assert word in error["message"], (name, error)
+    with courier(nodes[0], client, ann) as sender:
+        for body in NO_EVENT.values():
+            sender.pad.emit("collab_event", body)
+            error = sender.pad.next("error")
+            assert error == {"message": WORDS, "error": "bad_frame", "code": "bad_frame"}, error
+        sender.pad.emit("nonsense", {"id": "n"})
+        assert sender.reply("n")["code"] == "unknown_type"
+        assert sender.ask([bob])["delivered_to"] == 1
+    there.take(1)
+    assert there.hears_nothing()
+
+
+@pytest.mark.parametrize("client", ["python-websocket", "python-polling"])
+def test_binary_data_are_refused(nodes, come, client, users):
+    """A picture in an event ends the connection, or comes as something else."""
+    ann, bob, *_ = users
+    sender, there = come(nodes[0], client, ann), come(nodes[0], RAW, bob)
+    sender.send([bob], {"position_id": "p", "picture": b"\x00\x01"})
+    assert sender.pad.next("error")["code"] == "bad_frame"
+    sender.ask([bob])
+    there.take(1)
+    assert there.hears_nothing()
+
+
+def test_only_couriers_send(nodes, come, client, users):
+    """A visitor of code rooms writes to everybody's backends."""
+    ann, bob, *_ = users
+    there = come(nodes[0], RAW, bob)
+    if client == RAW:
+        # At this door everybody is one.
+        with pad(nodes[0], RAW, ann) as sender:
+            assert sender.next("connected")["user_id"] == ann
+        return
+    with pad(nodes[0], client, ann) as visitor:
+        visitor.emit("collab_event", collab_event(ann, [bob], id="1"))
+        error = visitor.next("error")
+        assert (error["code"], error["id"]) == ("forbidden", "1")
+        assert visitor.nothing_before_pong()
+    assert there.hears_nothing()
+
+
+@pytest.mark.parametrize("client", [PLAIN, "js-both", "js-polling", RAW])
+def test_many_mistakes_end_a_socket(nodes, come, client, users):
+    """A broken backend keeps a node busy with its mistakes."""
+    ann, bob, *_ = users
+    there = come(nodes[1], RAW, bob)
+    broken = courier(nodes[0], client, ann, **({} if client == RAW else {"reconnection": True}))
+    try:
+        for n in range(21):
+            broken.pad.emit("collab_event", {"type": n})
+        for _ in range(20):
+            assert broken.pad.next("error")["code"] == "bad_field"
+        assert broken.pad.closed.wait(5)
+        if client == RAW:
+            assert broken.pad.code == 4400
+        else:
+            # It was told to stay away.
+            assert not broken.pad.connected
+    finally:
+        broken.end()
+    assert there.hears_nothing()
+
+
+def test_haste_is_answered_with_the_id(own_children, users):
+    """A sender cannot tell which of its events was not taken, or waits for ever for an acknowledgement."""
+    node = own_children.node("slow", MESSAGE_RATE=5, MESSAGE_BURST=5)
+    ann, bob, *_ = users
+    for client in (RAW, PLAIN, "js-polling"):
+        with courier(node, client, ann) as sender:
+            for n in range(9):
+                sender.send([bob], id=f"{client}{n}")
+            replies = [sender.reply(f"{client}{n}") for n in range(9)]
+            hasty = [reply for reply in replies if "code" in reply]
+            assert len(hasty) >= 3
+            assert all(reply["code"] == "rate_limited" and reply["retry_in_ms"] > 0 for reply in hasty)
+            if client != RAW:
+                sender.pad.ask("collab_event", collab_event(ann, [bob]))
+
+
+NO_FRAMES = {
+    "no JSON": "nonsense",
+    "a list": '["collab_event",{}]',
+    "a text": '"collab_event"',
+    "no event": '{"data":{}}',
+    "an event that is a number": '{"event":7,"data":{}}',
+    "an empty object": "{}",
+    "nothing": "",
+    "two": '{"event":"ping"}{"event":"ping"}',
+}
+
+
+def test_frames_that_are_none_are_answered(alone, come, users):
+    """Whoever writes the frames by hand sees a closed connection instead of the mistake."""
+    sender = come(alone, RAW, users[0])
+    for name, frame in NO_FRAMES.items():
+        sender.pad.emit_raw(frame)
+        assert sender.pad.next("error")["code"] == "bad_frame", name
+    sender.pad.emit_raw('{"event":"unknown","data":{"id":"1"}}')
+    error = sender.pad.next("error")
+    assert (error["code"], error["id"]) == ("unknown_type", "1")
+    sender.pad.emit_raw(' {"data" : null , "more":1, "event":"ping"}')
+    assert sender.pad.next("pong") == {"timestamp": MILLIS}
+    sender.pad.emit_raw('{"event":"ping"}')
+    assert sender.pad.next("pong") == {"timestamp": MILLIS}
+
+
+def test_what_the_raw_door_refuses(alone, users):
+    """A client that says nothing of itself is let in, or a browser is not told why it is not."""
+    ann = users[0]
+    with RawSocket(alone, f"/?user_id={ann}") as raw:
+        raw.recv_json()
+        raw.send_frame(BINARY, b"\x00")
+        assert raw.closing() == 1003
+    for path in ("/", "/?user_id=", "/?user_id=a%20b", f"/?user_id={ann}&display_name={'x' * 129}", f"/?user_id={ann}&backend_url=a%20b"):
+        assert refused(alone, path).status == 400, path
+        answer = refused(alone, path, Origin="http://page.example")
+        assert (answer.status, answer.close) == (101, 4400), path
+    # Without an upgrade it is the node's card.
+    assert alone.get("/").json["service"]
+    with pad(alone, RAW, ann, backend_url="http://b:8000") as one:
+        assert one.next("connected")["user_id"] == ann
