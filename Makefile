@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := run
 .PHONY: run check test tools unit e2e soak
 
-PACKAGES := redis-server chromium openssl npm
+PACKAGES := redis-server chromium openssl npm haproxy
 VENV := .venv
 SECONDS := 300
 E2E := $(VENV)/.installed

@@ -75,8 +75,14 @@ impl App {
                 transport::bind(*address).map_err(|error| StartError::Listen(*address, error))?;
             bound.push(listener);
         }
-        let addresses = bound.iter().map(|bound| bound.address).collect();
+        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let id = NodeId::random();
+        let mut config = config;
+        if let (Some(redis), None) = (&config.redis, &config.node.address) {
+            config.node.address = addresses
+                .first()
+                .and_then(|address| redis.reachable(*address));
+        }
         metrics().begin(env!("CARGO_PKG_VERSION"), Dialect::Pairing.door());
         let clock = Clock::system();
         let auth = config.auth.map(Verifier::new).transpose();
@@ -97,7 +103,7 @@ impl App {
             outlet,
             auth.clone(),
         );
-        let transport = Transport::new(node.clone(), config.transport.clone());
+        let transport = Transport::new(node.clone(), config.transport.clone(), tls.clone());
         let app = Self {
             addresses,
             transport,
@@ -167,7 +173,10 @@ impl App {
         let stop = self.listening.clone();
         let service = TowerToHyperService::new(service.boxed_clone());
         let (config, tls) = (config.clone(), self.tls.clone());
-        self.tasks.spawn(bound.serve(service, config, tls, stop));
+        let node = self.node.clone();
+        let is_node = Arc::new(move |address| node.totals().is_node(address));
+        self.tasks
+            .spawn(bound.serve(service, config, tls, is_node, stop));
     }
 
     /// Reads the certificate again.

@@ -24,6 +24,7 @@ impl Api {
                     "rooms": report.rooms,
                     "started_at": rfc3339(report.started_at),
                     "draining": report.draining,
+                    "address": report.address,
                 })
             })
             .collect();

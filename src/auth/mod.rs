@@ -9,6 +9,7 @@ mod claims;
 pub mod jwks;
 mod jwt;
 mod keys;
+pub mod pass;
 
 use std::fmt;
 use std::sync::Arc;

@@ -30,11 +30,23 @@ pub struct NodeReport {
     /// The newest version of an envelope that the node reads.
     #[serde(default = "first_version")]
     pub reads: u8,
+    /// Where other nodes reach it.
+    #[serde(default)]
+    pub address: Option<String>,
 }
 
 /// What a node reads that does not say so.
 fn first_version() -> u8 {
     1
+}
+
+/// Something nobody guesses.
+pub(super) fn new_secret() -> String {
+    format!(
+        "{:032x}{:032x}",
+        rand::random::<u128>(),
+        rand::random::<u128>()
+    )
 }
 
 /// What a node learns when it says that it lives.
@@ -104,4 +116,8 @@ pub trait Cluster: Send + Sync {
     async fn revoke(&self, token: &str, time: Duration) -> Result<(), Error>;
 
     async fn is_revoked(&self, token: &str) -> Result<bool, Error>;
+
+    /// What the nodes know each other by. Whoever is first makes it; `known` is what the asker knew, and is taken when
+    /// the store has none.
+    async fn secret(&self, known: Option<&str>) -> Result<String, Error>;
 }

@@ -37,6 +37,7 @@ pub struct Memory {
     copies: mirror::Copies,
     places: cluster::Places,
     revoked: cluster::Revoked,
+    secret: Mutex<Option<String>>,
 }
 
 type Rooms = Arc<DashMap<Room, Stored>>;
@@ -83,6 +84,7 @@ impl Memory {
             copies: mirror::Copies::default(),
             places: cluster::Places::default(),
             revoked: cluster::Revoked::default(),
+            secret: Mutex::default(),
         }
     }
 

@@ -88,6 +88,7 @@ impl Reader<'_> {
         };
         let node = node::Config {
             name: self.node_name(),
+            address: self.advertised(),
             limits: Limits {
                 code_bytes: self.size("MAX_CODE_BYTES"),
                 chat_bytes: self.size("MAX_CHAT_BYTES"),
@@ -140,6 +141,18 @@ impl Reader<'_> {
             worker_threads,
             stop_timeout,
         })
+    }
+
+    /// Where other nodes reach this one, if that is said.
+    fn advertised(&mut self) -> Option<String> {
+        let given = self.text("ADVERTISE_ADDRESS");
+        if given.is_empty() {
+            return None;
+        }
+        if !parse::is_host_and_port(&given) {
+            self.refuse_by_rule("ADVERTISE_ADDRESS");
+        }
+        Some(given)
     }
 
     fn text(&mut self, name: &'static str) -> String {

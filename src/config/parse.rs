@@ -192,6 +192,21 @@ pub fn network(text: &str) -> Option<ipnet::IpNet> {
     text.parse().ok().or_else(one)
 }
 
+/// A name or an address, IPv6 in brackets, and a port.
+pub fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let is_host = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains([':', '/', '@', ' ', '?', '#']),
+    };
+    is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 /// A word that stands for a kind of event.
 pub fn is_word(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);

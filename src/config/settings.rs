@@ -179,6 +179,26 @@ pub const SETTINGS: &[Setting] = &[
         "Where clients reach this service; told to who registers",
     ),
     setting(
+        "ADVERTISE_ADDRESS",
+        "",
+        Text(
+            "host:port; empty: the first listener, or this machine's address towards Redis with its port",
+        ),
+        "Where other nodes reach this one: requests of Socket.IO clients that come to another node are passed to the one that has the socket",
+    ),
+    setting(
+        "MAX_PASSED_REQUESTS",
+        "4096",
+        Whole("requests", 1, 1_000_000),
+        "Requests and tunnels passed to other nodes at once; more get 503",
+    ),
+    setting(
+        "PASS_TIMEOUT",
+        "1",
+        Seconds(0.05, 60.0),
+        "Time in which another node must be reached; otherwise its client is told to connect anew",
+    ),
+    setting(
         "TRUSTED_PROXIES",
         "",
         Text("a list of networks such as 10.0.0.0/8,fd00::/8; empty: none"),

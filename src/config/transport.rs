@@ -32,6 +32,8 @@ impl Reader<'_> {
             proxy_protocol: self.proxy_protocol(),
             limits: self.limits(max_frame_bytes),
             tls: self.tls(),
+            max_passed: self.size("MAX_PASSED_REQUESTS"),
+            pass_timeout: self.seconds("PASS_TIMEOUT"),
         }
     }
 

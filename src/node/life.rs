@@ -95,6 +95,28 @@ impl Node {
         }
     }
 
+    /// By what nodes know each other; `None`: it was not read yet.
+    pub fn secret(&self) -> Option<Arc<str>> {
+        self.secret.lock().clone()
+    }
+
+    /// Where another node is reached, if it lives and says so.
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        if node == self.id() {
+            return None;
+        }
+        self.totals.address_of(node)
+    }
+
+    /// Reads the nodes' secret with every beat: a store that lost it gets it back, and who has another one learns.
+    pub(super) async fn learn_secret(&self) {
+        let known = self.secret();
+        match self.backplane.secret(known.as_deref()).await {
+            Ok(secret) => *self.secret.lock() = Some(secret.into()),
+            Err(error) => tracing::debug!(%error, "the nodes' secret was not read"),
+        }
+    }
+
     fn begin_anew(&self, paused: Duration) {
         // Nobody is let in until the new id is known to the others.
         self.leased.store(false, Ordering::Relaxed);

@@ -69,6 +69,8 @@ const AFTER_DEATH: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub struct Config {
     pub name: String,
+    /// Where other nodes reach this one, if they can.
+    pub address: Option<String>,
     pub limits: Limits,
     pub leave_grace: Duration,
     pub autocreate: bool,
@@ -98,6 +100,8 @@ pub struct Node {
     /// `None`: everybody is believed.
     auth: Option<Arc<Verifier>>,
     passes: Passes,
+    /// By which nodes know each other, once it was read.
+    secret: Mutex<Option<Arc<str>>>,
     places: Places,
     /// Farewells: they outlive their sockets by the grace.
     farewells: TaskTracker,
@@ -170,6 +174,7 @@ impl Node {
             totals: Totals::new(started_at),
             auth,
             passes: Passes::default(),
+            secret: Mutex::default(),
             places: Places::default(),
             farewells: TaskTracker::new(),
             chores: TaskTracker::new(),
@@ -448,6 +453,7 @@ impl Node {
             next_death = beat
                 .next_death
                 .map(|left| Instant::now() + left + AFTER_DEATH);
+            self.learn_secret().await;
             self.leased.store(true, Ordering::Relaxed);
             if beat.lost {
                 tracing::warn!("this node's lease had run out: its members are entered again");

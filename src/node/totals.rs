@@ -1,6 +1,7 @@
 //! How much the whole cluster carries, as last known.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 
 use parking_lot::Mutex;
 
@@ -44,6 +45,24 @@ impl Totals {
         self.cluster.lock().clone()
     }
 
+    pub(super) fn address_of(&self, node: NodeId) -> Option<String> {
+        let node = node.to_string();
+        let cluster = self.cluster.lock();
+        let mut reports = cluster.reports.iter();
+        let report = reports.find(|report| report.node == node)?;
+        report.address.clone()
+    }
+
+    /// Whether a node is reached at that address.
+    pub fn is_node(&self, address: IpAddr) -> bool {
+        let cluster = self.cluster.lock();
+        let mut said = cluster
+            .reports
+            .iter()
+            .filter_map(|report| report.address.as_ref());
+        said.any(|said| said.parse().is_ok_and(|at: SocketAddr| at.ip() == address))
+    }
+
     /// Whether some other node is there and not about to leave itself.
     pub(super) fn others_stay(&self, node: NodeId) -> bool {
         let node = node.to_string();
@@ -68,6 +87,7 @@ impl Totals {
             started_at: self.started_at,
             draining: node.is_draining(),
             reads: ENVELOPE_VERSION,
+            address: node.config.address.clone(),
         };
         let beat = node.backplane.beat(node.id(), &report).await;
         let mut cluster = self.cluster.lock();

@@ -286,6 +286,16 @@ impl Metrics {
         }
     }
 
+    /// A request was passed to another node: answered, unanswered, or not passed because too many were.
+    pub fn passed(&self, outcome: &'static str) {
+        counter!("collab_passed_requests_total", "outcome" => outcome).increment(1);
+    }
+
+    /// One more request is under way to another node, or one less.
+    pub fn passing(&self, more: f64) {
+        gauge!("collab_passing_requests").increment(more);
+    }
+
     /// So that every series exists from the start, with zero.
     pub fn begin(&self, version: &'static str, door: &'static str) {
         gauge!("collab_build_info", "version" => version).set(1.0);
@@ -298,6 +308,10 @@ impl Metrics {
         }
         self.reaped(0);
         self.directed(0, 0, 0, 0);
+        self.passing(0.0);
+        for outcome in ["answered", "unanswered", "busy"] {
+            counter!("collab_passed_requests_total", "outcome" => outcome).increment(0);
+        }
         counter!("collab_pauses_total").increment(0);
         for outcome in ["replayed", "snapshot"] {
             counter!("collab_resumes_total", "outcome" => outcome).increment(0);

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Transport;
 use super::handshake::Handshake;
 use super::knock::{Caller, Line};
+use super::passing::NotPassed;
 use super::polling::{Ask, Polled};
 use super::refusal::Refusal;
 use super::upgrade::taken_back;
@@ -91,25 +92,81 @@ impl Transport {
         if asked.version.as_deref() != Some("4") {
             return Wrong::Version.answer();
         }
-        let method = request.method().clone();
-        match (asked.transport.as_deref(), asked.sid) {
-            (Some("websocket"), None) => self.engine_socket(request),
-            (Some("websocket"), Some(sid)) => match self.known(&sid, &request) {
-                Ok((polled, _)) => self.engine_upgrade(polled, request),
-                Err(wrong) => wrong.answer(),
-            },
-            (Some("polling"), None) if method == Method::GET => self.engine_open(&request),
-            (Some("polling"), None) => Wrong::Method.answer(),
-            (Some("polling"), Some(sid)) => match self.known(&sid, &request) {
-                Ok((polled, _)) if method == Method::GET => told(polled).await,
-                Ok((polled, posting)) if method == Method::POST => {
-                    self.engine_said(polled, posting, request).await
-                }
-                Ok(_) => Wrong::Method.answer(),
-                Err(wrong) => wrong.answer(),
-            },
-            _ => Wrong::Transport.answer(),
+        let by_socket = match asked.transport.as_deref() {
+            Some("websocket") => true,
+            Some("polling") => false,
+            _ => return Wrong::Transport.answer(),
+        };
+        match asked.sid {
+            None if by_socket => self.engine_socket(request),
+            None if request.method() == Method::GET => self.engine_open(&request),
+            None => Wrong::Method.answer(),
+            Some(sid) => self.engine_known(&sid, by_socket, request).await,
         }
+    }
+
+    /// A request of a client that has been opened, here or at another node.
+    async fn engine_known<B>(
+        self: &Arc<Self>,
+        sid: &str,
+        by_socket: bool,
+        request: Request<B>,
+    ) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let passed = match self.is_passed(sid, &request) {
+            Ok(passed) => passed,
+            Err(why) => {
+                let client = self.client(&request);
+                tracing::info!(target: "audit", door = "socketio", %client, why, "a pass was refused");
+                return Wrong::Foreign.answer();
+            }
+        };
+        let method = request.method().clone();
+        match self.known(sid, &request) {
+            Err(Wrong::Sid) if !passed => self.engine_elsewhere(sid, by_socket, request).await,
+            Err(wrong) => wrong.answer(),
+            Ok((polled, _)) if by_socket => self.engine_upgrade(polled, request),
+            Ok((polled, _)) if method == Method::GET => told(polled).await,
+            Ok((polled, posting)) if method == Method::POST => {
+                self.engine_said(polled, posting, request).await
+            }
+            Ok(_) => Wrong::Method.answer(),
+        }
+    }
+
+    /// Has the node that the sid names answer. If that is gone the client is told that nobody knows it, and begins
+    /// anew.
+    async fn engine_elsewhere<B>(
+        self: &Arc<Self>,
+        sid: &str,
+        by_socket: bool,
+        request: Request<B>,
+    ) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let owner = match self.owner(sid, request.method()) {
+            Ok(owner) => owner,
+            Err(NotPassed::Nobody) => return Wrong::Sid.answer(),
+            Err(NotPassed::Busy(refusal)) => return turned_down(&refusal),
+        };
+        let answered = if by_socket {
+            match Handshake::read(request.method(), request.headers()) {
+                Ok(handshake) => self.tunnel(owner, request, handshake.answer()).await,
+                Err(answer) => return *answer,
+            }
+        } else {
+            let (head, body) = request.into_parts();
+            match self.body(body).await {
+                Ok(body) => self.pass_on(owner, head, body).await,
+                Err(wrong) => return wrong.answer(),
+            }
+        };
+        answered.unwrap_or_else(|| Wrong::Sid.answer())
     }
 
     /// The client of a request, if it is this one's.
@@ -192,24 +249,32 @@ impl Transport {
         http::text(body)
     }
 
+    /// The whole body of a request, if it comes in time and is no larger than a frame.
+    async fn body<B>(&self, body: B) -> Result<Bytes, Wrong>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let body = Limited::new(body, self.config.max_frame_bytes);
+        match tokio::time::timeout(self.config.handshake_timeout, body.collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Wrong::TooLarge),
+            Ok(Err(_)) | Err(_) => Err(Wrong::Request),
+        }
+    }
+
     async fn engine_said<B>(&self, polled: Polled, posting: Posting, request: Request<B>) -> Answer
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let body = Limited::new(request.into_body(), self.config.max_frame_bytes);
         // A client says one thing after the other.
         let Ok(_turn) = posting.try_lock_owned() else {
             return Wrong::Request.answer();
         };
-        let body = tokio::time::timeout(self.config.handshake_timeout, body.collect()).await;
-        let Ok(body) = body else {
-            return Wrong::Request.answer();
-        };
-        let body = match body {
-            Ok(body) => String::from_utf8(body.to_bytes().into()),
-            Err(error) if error.is::<LengthLimitError>() => return Wrong::TooLarge.answer(),
-            Err(_) => return Wrong::Request.answer(),
+        let body = match self.body(request.into_body()).await {
+            Ok(body) => String::from_utf8(body.into()),
+            Err(wrong) => return wrong.answer(),
         };
         let Ok(body) = body else {
             return Wrong::Request.answer();

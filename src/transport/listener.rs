@@ -64,8 +64,13 @@ struct Reception {
     tls: Option<Arc<Tls>>,
     /// Connections of each address that are not sockets yet.
     addresses: DashMap<IpAddr, usize>,
+    /// Other nodes speak for many, too.
+    is_node: IsNode,
     stop: CancellationToken,
 }
+
+/// Whether another node has the address.
+pub type IsNode = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 impl Bound {
     /// Serves until `stop`; requests that are under way then get a moment to be answered.
@@ -74,6 +79,7 @@ impl Bound {
         service: S,
         config: Config,
         tls: Option<Arc<Tls>>,
+        is_node: IsNode,
         stop: CancellationToken,
     ) where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -97,6 +103,7 @@ impl Bound {
             config,
             tls,
             addresses: DashMap::new(),
+            is_node,
             stop,
         });
         loop {
@@ -207,11 +214,11 @@ impl Reception {
 struct Turn(Option<(Arc<Reception>, IpAddr)>);
 
 impl Turn {
-    /// Proxies and this machine's own speak for many, and are not counted.
+    /// Proxies, other nodes and this machine's own speak for many, and are not counted.
     fn take(reception: &Arc<Reception>, from: IpAddr) -> Option<Self> {
         let config = &reception.config;
         let from = from.to_canonical();
-        if from.is_loopback() || config.is_proxy(from) {
+        if from.is_loopback() || config.is_proxy(from) || (reception.is_node)(from) {
             return Some(Self(None));
         }
         let network = limits::network(from);

@@ -7,6 +7,7 @@ mod address;
 mod boundary;
 pub mod close;
 mod connection;
+mod dial;
 mod door;
 mod engine;
 mod handshake;
@@ -15,6 +16,7 @@ mod intake;
 mod knock;
 mod listener;
 mod origin;
+mod passing;
 mod polling;
 mod protocol;
 mod refusal;
@@ -36,6 +38,7 @@ pub use self::handshake::is_upgrade;
 use self::heartbeat::Heartbeat;
 pub use self::listener::{Bound, bind};
 pub use self::origin::Origins;
+use self::passing::Passing;
 use crate::hub::Bounds;
 use crate::limits::{self, Limits};
 use crate::node::Node;
@@ -60,6 +63,9 @@ pub struct Config {
     pub proxy_protocol: bool,
     pub limits: limits::Config,
     pub tls: Option<tls::Config>,
+    /// Requests that are passed to other nodes at once, and the time in which one of those is reached.
+    pub max_passed: usize,
+    pub pass_timeout: Duration,
 }
 
 /// How often what the limits remember is looked through.
@@ -77,11 +83,14 @@ pub struct Transport {
     farewells: Arc<Semaphore>,
     /// Clients that come by requests, by their sids.
     polled: DashMap<String, engine::Known>,
+    passing: Passing,
+    /// What this node and so the others speak TLS with.
+    peers: Option<Arc<tls::Tls>>,
     tasks: TaskTracker,
 }
 
 impl Transport {
-    pub fn new(node: Arc<Node>, config: Config) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, config: Config, peers: Option<Arc<tls::Tls>>) -> Arc<Self> {
         Arc::new(Self {
             node,
             heartbeat: Heartbeat::new(config.heartbeat),
@@ -89,6 +98,8 @@ impl Transport {
             room: Arc::new(Semaphore::new(config.max_connections)),
             farewells: Arc::new(Semaphore::new(config.max_handshakes)),
             polled: DashMap::new(),
+            passing: Passing::new(config.max_passed),
+            peers,
             tasks: TaskTracker::new(),
             config,
         })
@@ -108,6 +119,7 @@ impl Transport {
     /// Waits until every socket is gone. They have been asked to; each takes at most the close timeout.
     /// Whoever comes and is refused meanwhile is not waited for.
     pub async fn emptied(&self) {
+        self.passing.stop();
         self.tasks.close();
         let most = self.config.close_timeout + Duration::from_secs(1);
         if tokio::time::timeout(most, self.tasks.wait()).await.is_err() {

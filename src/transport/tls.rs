@@ -24,6 +24,8 @@ pub struct Config {
 pub struct Tls {
     config: Config,
     current: RwLock<Arc<ServerConfig>>,
+    /// The first certificate of the chain in use.
+    shown: RwLock<CertificateDer<'static>>,
     /// The files as they were when they were last read, good or bad.
     seen: RwLock<Files>,
 }
@@ -40,8 +42,14 @@ impl Tls {
         Ok(Self {
             config: config.clone(),
             current: RwLock::new(Arc::new(files.server()?)),
+            shown: RwLock::new(files.first()?),
             seen: RwLock::new(files),
         })
+    }
+
+    /// What it shows of itself now.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.shown.read().clone()
     }
 
     pub fn acceptor(&self) -> TlsAcceptor {
@@ -77,9 +85,13 @@ impl Tls {
             }
             return;
         }
-        match files.server() {
-            Ok(server) => {
+        match files
+            .server()
+            .and_then(|server| Ok((server, files.first()?)))
+        {
+            Ok((server, first)) => {
                 *self.current.write() = Arc::new(server);
+                *self.shown.write() = first;
                 tracing::info!(certificate = %self.config.certificate.display(), "new certificate");
             }
             Err(error) => tracing::error!(error, "the certificate in use stays"),
@@ -98,6 +110,12 @@ impl Files {
             certificate: read(&config.certificate)?,
             key: read(&config.key)?,
         })
+    }
+
+    fn first(&self) -> Result<CertificateDer<'static>, String> {
+        let first = CertificateDer::pem_slice_iter(&self.certificate).next();
+        let first = first.ok_or("TLS_CERT holds no certificate in PEM")?;
+        first.map_err(|error| format!("TLS_CERT is no PEM chain: {error}"))
     }
 
     fn server(&self) -> Result<ServerConfig, String> {

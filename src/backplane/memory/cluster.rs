@@ -9,6 +9,7 @@ use dashmap::mapref::entry::Entry as Slot;
 use parking_lot::Mutex;
 
 use super::Memory;
+use crate::backplane::cluster::new_secret;
 use crate::backplane::{Beat, Cluster, Error, Held, NodeReport};
 use crate::clock::Millis;
 use crate::ids::{NodeId, Room, SocketId, UserId};
@@ -93,6 +94,12 @@ impl Cluster for Memory {
     async fn is_revoked(&self, token: &str) -> Result<bool, Error> {
         let until = self.revoked.lock().get(token).copied();
         Ok(until.is_some_and(|until| until > self.clock.now()))
+    }
+
+    async fn secret(&self, known: Option<&str>) -> Result<String, Error> {
+        let mut secret = self.secret.lock();
+        let made = secret.get_or_insert_with(|| known.map_or_else(new_secret, str::to_owned));
+        Ok(made.clone())
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::interfaces::{KeysInterface, SetsInterface};
-use fred::types::{Expiration, Key, Value};
+use fred::types::{Expiration, Key, SetOptions, Value};
 
 use super::{Redis, bin, bytes, int, keys, text};
+use crate::backplane::cluster::new_secret;
 use crate::backplane::{Beat, Cluster, Error, Held, NodeReport, envelope};
 use crate::ids::{NodeId, Room, SocketId, UserId};
 
@@ -257,5 +258,28 @@ impl Cluster for Redis {
         });
         let found: u64 = found.await?;
         Ok(found > 0)
+    }
+
+    async fn secret(&self, known: Option<&str>) -> Result<String, Error> {
+        let key = Key::from(keys::secret(self.prefix()));
+        let read = async || -> Result<Option<String>, Error> {
+            let found = self.shards.ask(&key, |shard| {
+                let key = key.clone();
+                async move { shard.commands.get(key).await }
+            });
+            found.await
+        };
+        if let Some(secret) = read().await? {
+            return Ok(secret);
+        }
+        let offered = known.map_or_else(new_secret, str::to_owned);
+        let set = self.shards.ask(&key, |shard| {
+            let (key, offered) = (key.clone(), offered.clone());
+            let first = Some(SetOptions::NX);
+            async move { shard.commands.set(key, offered, None, first, false).await }
+        });
+        let _: Option<String> = set.await?;
+        let secret = read().await?;
+        secret.ok_or_else(|| Error::Unavailable("the nodes' secret does not stay".to_owned()))
     }
 }

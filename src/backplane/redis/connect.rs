@@ -4,6 +4,7 @@
 //! takes many a URL that does not mean what its author thinks; such ones are refused here. Of a cluster it
 //! never learns: each of its servers is reached as if it were alone.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,34 @@ pub struct Config {
     /// Silence after which it is tried whether anything can be heard.
     pub probe_silence: Duration,
     pub durability: Durability,
+}
+
+impl Config {
+    /// Where those who share this Redis reach a listener: at its own address, or, when it listens on all, at the one
+    /// that this machine has towards Redis. Nothing is sent to find that out.
+    pub fn reachable(&self, listener: SocketAddr) -> Option<String> {
+        if !listener.ip().is_unspecified() {
+            return Some(listener.to_string());
+        }
+        let (_, rest) = self.url.split_once("://")?;
+        let place = rest.split(['/', '?']).next()?;
+        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+        let has_port = place
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let place = if has_port {
+            place.to_owned()
+        } else {
+            format!("{place}:6379")
+        };
+        let probe = |from: &str| {
+            let socket = UdpSocket::bind(from).ok()?;
+            socket.connect(&place).ok()?;
+            socket.local_addr().ok()
+        };
+        let here = probe("0.0.0.0:0").or_else(|| probe("[::]:0"))?;
+        Some(SocketAddr::new(here.ip(), listener.port()).to_string())
+    }
 }
 
 /// Commands waiting for Redis beyond this fail at once.

@@ -94,6 +94,11 @@ pub fn mirror(prefix: &str, session: &SessionId) -> String {
     format!("{prefix}code_{session}")
 }
 
+/// What the nodes know each other by.
+pub fn secret(prefix: &str) -> String {
+    format!("{prefix}cluster:secret")
+}
+
 pub fn revoked(prefix: &str, token: &str) -> String {
     format!("{prefix}revoked:{token}")
 }

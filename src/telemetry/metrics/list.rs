@@ -230,6 +230,20 @@ pub const LIST: &[Metric] = &[
         "Recipients of directed events: present; kept for in an inbox; full, an inbox that takes no more; absent, with INBOX=off",
     ),
     row(
+        "collab_passed_requests_total",
+        Counter,
+        None,
+        "outcome",
+        "Requests of clients whose socket another node has: answered by it, unanswered, or busy when too many were under way",
+    ),
+    row(
+        "collab_passing_requests",
+        Gauge,
+        None,
+        "",
+        "Such requests and tunnels under way",
+    ),
+    row(
         "collab_http_requests_total",
         Counter,
         None,

@@ -208,6 +208,7 @@ impl Host {
 fn config(slot: usize, plan: &Plan) -> Config {
     Config {
         name: format!("node-{slot}"),
+        address: None,
         limits: Limits {
             code_bytes: 64 * 1024,
             chat_bytes: 8 * 1024,

@@ -440,6 +440,10 @@ impl Cluster for Station {
         self.ask(self.place.store.revoke(token, time)).await
     }
 
+    async fn secret(&self, known: Option<&str>) -> Result<String, Error> {
+        self.ask(self.place.store.secret(known)).await
+    }
+
     async fn is_revoked(&self, token: &str) -> Result<bool, Error> {
         self.ask(self.place.store.is_revoked(token)).await
     }
