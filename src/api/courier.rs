@@ -40,18 +40,19 @@ impl Api {
         let (mut limit, mut cursor) = (PAGE, None);
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
-                "limit" => limit = page(&value)?,
+                "limit" => limit = page_of(&value)?,
                 "cursor" if value.is_empty() => {}
                 "cursor" => cursor = Some(user("cursor", &value)?),
                 _ => {}
             }
         }
-        let (found, count) = self
+        let page = self
             .node
             .online(cursor.as_ref(), limit)
             .await
             .map_err(|error| problem(&error))?;
-        let users: Vec<UserOut<'_>> = found
+        let users: Vec<UserOut<'_>> = page
+            .users
             .iter()
             .map(|online| UserOut {
                 user_id: online.user.as_str(),
@@ -61,11 +62,9 @@ impl Api {
                 status: "online",
             })
             .collect();
-        let is_full = users.len() as u64 == limit;
-        let last = found.last().filter(|_| is_full);
-        let mut body = json!({ "users": users, "count": count });
-        if let Some(last) = last {
-            body["next_cursor"] = last.user.as_str().into();
+        let mut body = json!({ "users": users, "count": page.count });
+        if let Some(next) = &page.next {
+            body["next_cursor"] = next.as_str().into();
         }
         Ok(answer(StatusCode::OK, &body))
     }
@@ -124,7 +123,7 @@ impl Api {
     }
 }
 
-fn page(limit: &str) -> Result<u64, Problem> {
+fn page_of(limit: &str) -> Result<u64, Problem> {
     let number = limit
         .parse()
         .ok()

@@ -281,13 +281,12 @@ async fn sweep(rooms: Rooms, clock: Clock, keep: Keep) {
         rooms.retain(|room, stored| {
             stored.expire(now);
             stored.once.retain(|_, (_, until)| *until > now);
-            let kept = match room {
-                Room::User(_) => keep.inbox.ttl,
-                _ => keep.log_ttl,
-            };
-            let oldest = now - kept.as_millis() as Millis;
-            while stored.log.front().is_some_and(|entry| entry.at < oldest) {
-                stored.log.pop_front();
+            // An inbox goes as a whole.
+            if !matches!(room, Room::User(_)) {
+                let oldest = now - keep.log_ttl.as_millis() as Millis;
+                while stored.log.front().is_some_and(|entry| entry.at < oldest) {
+                    stored.log.pop_front();
+                }
             }
             !stored.is_nothing()
         });

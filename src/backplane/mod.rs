@@ -254,7 +254,7 @@ pub trait Backplane: Cluster + Courier + Mirror {
     async fn position(&self, room: &Room) -> Result<Option<Position>, Error>;
 
     /// Ends the room's order and begins another, if it is still this one: for a store that lost writes and would
-    /// give their seqs a second time. Its log goes with it, but an inbox; nothing else of the room changes.
+    /// give their seqs a second time. Its log goes, too, except an inbox, which stays; nothing else of the room changes.
     async fn rotate(&self, room: &Room, from: Epoch) -> Result<(), Error>;
 
     /// Hears the room from now on; returns when that is confirmed. Idempotent.

@@ -11,53 +11,74 @@ use crate::ids::{Epoch, Position, UserId};
 
 #[derive(Default)]
 pub struct Marks {
-    users: Mutex<HashMap<UserId, Mark>>,
+    known: Mutex<Known>,
     moved: Notify,
+}
+
+#[derive(Default)]
+struct Known {
+    users: HashMap<UserId, Mark>,
+    /// Whose mark moved since it was last taken.
+    moved: Vec<UserId>,
 }
 
 struct Mark {
     epoch: Epoch,
     told: u64,
-    /// Moved since it was last taken.
+    /// Among those that moved.
     moved: bool,
+    /// The user has no socket here any more: the mark goes when it was taken.
+    over: bool,
 }
 
 impl Marks {
     /// The user is told of this order from now on. What was noted of another means nothing in it.
     pub fn begin(&self, user: &UserId, epoch: Epoch) {
-        let mut users = self.users.lock();
-        if users.get(user).is_none_or(|mark| mark.epoch != epoch) {
-            let mark = Mark {
-                epoch,
-                told: 0,
-                moved: false,
-            };
-            users.insert(user.clone(), mark);
+        let users = &mut self.known.lock().users;
+        match users.get_mut(user) {
+            Some(mark) if mark.epoch == epoch => mark.over = false,
+            Some(mark) => {
+                mark.epoch = epoch;
+                mark.told = 0;
+                mark.over = false;
+            }
+            None => {
+                let mark = Mark {
+                    epoch,
+                    told: 0,
+                    moved: false,
+                    over: false,
+                };
+                users.insert(user.clone(), mark);
+            }
         }
     }
 
     /// The user has no socket here any more that is told anything.
     pub fn end(&self, user: &UserId) {
-        let mut users = self.users.lock();
-        // What was told last is still to be written down.
-        if users.get(user).is_some_and(|mark| !mark.moved) {
-            users.remove(user);
+        let users = &mut self.known.lock().users;
+        if let Some(mark) = users.get_mut(user) {
+            mark.over = true;
+            // What was told last is still to be written down.
+            if !mark.moved {
+                users.remove(user);
+            }
         }
     }
 
-    /// Everything up to this seq has been written to one of the user's sockets.
+    /// Everything up to this seq has been written to one of the user's sockets. Noted under the socket's lock, so that
+    /// what it said of a former order cannot come later.
     pub fn note(&self, user: &UserId, seq: u64) {
         if seq == 0 {
             return;
         }
-        let mut users = self.users.lock();
-        let Some(mark) = users.get_mut(user).filter(|mark| mark.told < seq) else {
+        let known = &mut *self.known.lock();
+        let Some(mark) = known.users.get_mut(user).filter(|mark| mark.told < seq) else {
             return;
         };
         mark.told = seq;
-        let first = !std::mem::replace(&mut mark.moved, true);
-        drop(users);
-        if first {
+        if !std::mem::replace(&mut mark.moved, true) {
+            known.moved.push(user.clone());
             self.moved.notify_one();
         }
     }
@@ -69,32 +90,26 @@ impl Marks {
 
     /// The marks that moved since they were last taken.
     pub fn take(&self) -> Vec<(UserId, Position)> {
-        let mut users = self.users.lock();
-        let moved = users.iter_mut().filter(|(_, mark)| mark.moved);
-        let taken = moved.map(|(user, mark)| {
+        let known = &mut *self.known.lock();
+        let mut taken = Vec::with_capacity(known.moved.len());
+        for user in std::mem::take(&mut known.moved) {
+            let Some(mark) = known.users.get_mut(&user) else {
+                continue;
+            };
             mark.moved = false;
             let at = Position {
                 epoch: mark.epoch,
                 seq: mark.told,
             };
-            (user.clone(), at)
-        });
-        taken.collect()
-    }
-
-    /// A mark that could not be written down: it counts as moved again, unless it is of a former order.
-    pub fn give_back(&self, user: &UserId, at: Position) {
-        let mut users = self.users.lock();
-        let mark = users.entry(user.clone()).or_insert(Mark {
-            epoch: at.epoch,
-            told: at.seq,
-            moved: true,
-        });
-        if mark.epoch == at.epoch {
-            mark.moved = true;
-            drop(users);
-            self.moved.notify_one();
+            if mark.over {
+                known.users.remove(&user);
+            }
+            // Nothing was told yet of an order that began meanwhile.
+            if at.seq > 0 {
+                taken.push((user, at));
+            }
         }
+        taken
     }
 }
 
@@ -128,21 +143,22 @@ mod tests {
         marks.note(&user(), 6);
         marks.begin(&user(), Epoch(2));
         assert_eq!(marks.take(), []);
-        marks.give_back(&user(), at(1, 6));
-        assert_eq!(marks.take(), []);
         marks.note(&user(), 2);
         assert_eq!(marks.take(), [(user(), at(2, 2))]);
     }
 
+    /// Guards what was told last, and a user who is back before that was written down.
     #[test]
-    fn what_was_not_written_down_is_taken_again() {
+    fn a_mark_is_taken_after_its_user_has_gone() {
         let marks = Marks::default();
         marks.begin(&user(), Epoch(1));
         marks.note(&user(), 5);
-        let taken = marks.take();
         marks.end(&user());
-        marks.give_back(&user(), taken[0].1);
+        marks.begin(&user(), Epoch(1));
+        marks.note(&user(), 6);
         marks.end(&user());
-        assert_eq!(marks.take(), taken);
+        assert_eq!(marks.take(), [(user(), at(1, 6))]);
+        marks.note(&user(), 7);
+        assert_eq!(marks.take(), []);
     }
 }

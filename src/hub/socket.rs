@@ -145,8 +145,8 @@ impl Socket {
     /// Notes what an inbox was told by what its task has written, see [`Socket::poll_flush_through`].
     pub fn note_told(&self) {
         if let Some(marks) = &self.marks {
-            let told = self.state.lock().outbox.take_told();
-            marks.note(&self.user, told);
+            let mut state = self.state.lock();
+            marks.note(&self.user, state.outbox.take_told());
         }
     }
 

@@ -10,9 +10,12 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 
 use super::commands::Asker;
+use super::roster::Roster;
 use super::visit::Visit;
 use super::{Node, NotAdmitted, Participant};
-use crate::backplane::{Audience, Card, Draft, Error, Letter, Link, Receipt};
+use crate::backplane::{
+    Audience, Card, Draft, Error, Exit, Letter, Link, Receipt, SharedBackplane,
+};
 use crate::clock::Millis;
 use crate::dialects::Reply;
 use crate::domain::courier::{Directed, Tally};
@@ -25,8 +28,6 @@ use crate::telemetry::metrics::metrics;
 const MARK_PACE: Duration = Duration::from_millis(10);
 /// Marks written down at once.
 const MARKS_AT_ONCE: usize = 64;
-/// Wait before marks that could not be written down are tried again.
-const MARK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What is known of a courier socket beside its user.
 #[derive(Debug, Clone)]
@@ -42,29 +43,74 @@ pub struct Online {
     pub member: Member,
 }
 
+/// Some of them, how many they are in all, and behind whom the next page begins.
+#[derive(Debug)]
+pub struct OnlinePage {
+    pub users: Vec<Online>,
+    pub count: u64,
+    pub next: Option<UserId>,
+}
+
 /// The couriers of the cluster, as far as this node has heard, and its own.
-#[derive(Default)]
 pub struct Couriers {
-    /// Users who have one; heard of while this node has one itself.
+    /// Users who have one; heard of while this node has one itself, and unknown else.
     count: AtomicU64,
+    /// With more only those are told of one who know each other.
+    limit: u64,
     own: Mutex<HashMap<SocketId, Profile>>,
 }
 
+const UNKNOWN: u64 = u64::MAX;
+
+/// Who is told of a courier.
+pub enum Few {
+    Everybody,
+    Contacts(Vec<UserId>),
+}
+
+impl Few {
+    pub fn limit(self, draft: &mut Draft) {
+        if let Few::Contacts(contacts) = self {
+            draft.audience = Audience::Users(contacts);
+        }
+    }
+}
+
 impl Couriers {
+    pub fn new(limit: u64) -> Self {
+        Self {
+            count: AtomicU64::new(UNKNOWN),
+            limit,
+            own: Mutex::default(),
+        }
+    }
+
     pub fn are(&self, users: u64) {
         self.count.store(users, Ordering::Relaxed);
     }
 
+    pub fn are_unknown(&self) {
+        self.are(UNKNOWN);
+    }
+
     pub fn came(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.count_anew(|count| count + 1);
     }
 
     pub fn went(&self) {
-        let less = |count: u64| Some(count.saturating_sub(1));
-        // The closure always gives one.
+        self.count_anew(|count| count.saturating_sub(1));
+    }
+
+    fn count_anew(&self, anew: impl Fn(u64) -> u64) {
+        let known = |count| (count != UNKNOWN).then(|| anew(count));
+        // An unknown number stays so.
         let _ = self
             .count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, known);
+    }
+
+    fn are_known(&self) -> Option<u64> {
+        Some(self.count.load(Ordering::Relaxed)).filter(|count| *count != UNKNOWN)
     }
 
     pub fn profile(&self, socket: SocketId) -> Option<Profile> {
@@ -118,36 +164,39 @@ impl Node {
         &self.hub.marks
     }
 
-    /// Above the limit only those are told of a user's coming and going who exchanged letters with that user.
-    pub(super) async fn tell_few(&self, user: &UserId, draft: &mut Draft) -> Result<(), Error> {
-        if self.couriers().await? > self.config.presence_limit {
-            let contacts = self.backplane.contacts(user).await?;
-            draft.audience = Audience::Users(contacts);
+    /// Says for whom it is that a courier went; waits until that can be asked, and false when the node stops before.
+    pub(super) async fn address_farewell(&self, exit: &mut Exit) -> bool {
+        let found = Mutex::new(None);
+        let find = || async {
+            let few = self.roster.few(&self.backplane, &exit.user).await?;
+            *found.lock() = Some(few);
+            Ok(())
+        };
+        if !self.insist(&Room::Couriers, find).await {
+            return false;
         }
-        Ok(())
-    }
-
-    /// How many users have a courier.
-    async fn couriers(&self) -> Result<u64, Error> {
-        if self.hub.has(&Room::Couriers) {
-            return Ok(self.roster.couriers.count.load(Ordering::Relaxed));
+        if let (Some(few), Some(went)) = (found.into_inner(), &mut exit.left) {
+            few.limit(went);
         }
-        Ok(self.backplane.couriers(None, 0).await?.count)
+        true
     }
 
     /// Those who have a courier, from behind `after` on; and how many they are in all.
-    pub async fn online(
-        &self,
-        after: Option<&UserId>,
-        most: u64,
-    ) -> Result<(Vec<Online>, u64), Error> {
+    pub async fn online(&self, after: Option<&UserId>, most: u64) -> Result<OnlinePage, Error> {
         let registry = self.backplane.couriers(after, most).await?;
+        let is_full = registry.records.len() as u64 == most;
+        let last = registry.records.last().filter(|_| is_full);
+        let next = last.map(|(user, _)| user.clone());
         // A record this node cannot read was written by a newer one: that user is not shown.
         let listed = registry.records.into_iter().filter_map(|(user, record)| {
             let member = rmp_serde::from_slice(&record).ok()?;
             Some(Online { user, member })
         });
-        Ok((listed.collect(), registry.count))
+        Ok(OnlinePage {
+            users: listed.collect(),
+            count: registry.count,
+            next,
+        })
     }
 
     pub async fn register(&self, user: &UserId, card: &Card) -> Result<(), Error> {
@@ -168,30 +217,38 @@ impl Node {
             .is_some()
         {
             tokio::time::sleep(MARK_PACE).await;
-            if !self.write_marks().await {
-                let again = tokio::time::sleep(MARK_AGAIN);
-                self.stopping.run_until_cancelled(again).await;
-            }
+            self.write_marks().await;
         }
     }
 
-    /// False when some could not be written down: these are still to be.
-    pub(super) async fn write_marks(&self) -> bool {
+    /// A mark that cannot be written down now is given up: what it covers is told once more to who comes. Later it might
+    /// cover what nobody was told, in a store that meanwhile lost writes and gave their places anew.
+    pub(super) async fn write_marks(&self) {
         let mark = |(user, at): (UserId, Position)| async move {
-            let written = self.backplane.mark(&user, at).await;
-            if let Err(error) = &written {
-                tracing::debug!(%user, %error, "what was told is not written down yet");
-                self.hub.marks.give_back(&user, at);
-            } else if !self.hub.has(&Room::User(user.clone())) {
-                self.hub.marks.end(&user);
+            if let Err(error) = self.backplane.mark(&user, at).await {
+                tracing::debug!(%user, %error, "what was told was not written down");
             }
-            written.is_ok()
         };
         let marks = stream::iter(self.hub.marks.take());
-        let written = marks.map(mark).buffer_unordered(MARKS_AT_ONCE);
-        written
-            .fold(true, |all, one| async move { all && one })
-            .await
+        marks.for_each_concurrent(MARKS_AT_ONCE, mark).await;
+    }
+}
+
+impl Roster {
+    /// Above the limit only those are told of a user's coming and going who exchanged letters with that user.
+    pub(super) async fn few(
+        &self,
+        backplane: &SharedBackplane,
+        user: &UserId,
+    ) -> Result<Few, Error> {
+        let count = match self.couriers.are_known() {
+            Some(count) => count,
+            None => backplane.couriers(None, 0).await?.count,
+        };
+        if count <= self.couriers.limit {
+            return Ok(Few::Everybody);
+        }
+        backplane.contacts(user).await.map(Few::Contacts)
     }
 }
 

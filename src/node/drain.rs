@@ -17,6 +17,8 @@ pub const RESTARTING: u16 = 1012;
 
 /// Shortest time over which sockets are closed: a close of all at once would lose close frames.
 const LEAST_WINDOW: Duration = Duration::from_secs(1);
+/// Time for what inboxes were told to be written down.
+const MARKS: Duration = Duration::from_secs(1);
 /// How often some of the sockets are closed.
 const STEP: Duration = Duration::from_millis(10);
 
@@ -120,8 +122,8 @@ impl Node {
         metrics().drain_remaining(0);
         let _no_beat = self.beating.lock().await;
         if self.link() == Link::Up {
-            // What could not be written down is told again.
-            self.write_marks().await;
+            // What could not be written down in time is told again.
+            let _ = tokio::time::timeout(MARKS, self.write_marks()).await;
             let last = !self.totals.others_stay(self.id());
             let gone = async {
                 if last {

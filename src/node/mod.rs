@@ -36,7 +36,7 @@ use self::admission::Places;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
 use self::courier::Couriers;
-pub use self::courier::{Online, Profile};
+pub use self::courier::{Online, OnlinePage, Profile};
 use self::drain::Stage;
 use self::life::Life;
 use self::listening::Listening;
@@ -161,7 +161,7 @@ impl Node {
         let roster = Arc::new(Roster {
             life: life.clone(),
             clock,
-            couriers: Couriers::default(),
+            couriers: Couriers::new(config.presence_limit),
         });
         Arc::new(Self {
             relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
@@ -263,14 +263,16 @@ impl Node {
         let entered = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
             self.may_stay(socket)?;
-            let create = self.config.autocreate;
+            // Sessions alone may be for those only whom a match named.
+            let create = self.config.autocreate || room.session().is_none();
             let mut create = create.then(|| self.roster.first_fields(room)).flatten();
             if let (Some(text), Some(fields)) = (text, &mut create) {
                 begin_with(text, fields);
             }
             let mut entry = self.roster.entry(room, socket, create);
             if let (Room::Couriers, Some(came)) = (room, &mut entry.joined) {
-                self.tell_few(&socket.user, came).await?;
+                let few = self.roster.few(&self.backplane, &socket.user);
+                few.await?.limit(came);
             }
             self.backplane.enter(room, entry).await?;
             Ok(())
@@ -343,9 +345,8 @@ impl Node {
                     return;
                 }
             }
-            if let (Room::Couriers, Some(went)) = (&room, &mut exit.left) {
-                // Unless it can be asked now for whom that is, everybody is told.
-                let _ = node.tell_few(&exit.user, went).await;
+            if room == Room::Couriers && !node.address_farewell(&mut exit).await {
+                return;
             }
             // Who could not be taken out is for whoever reaps this node, who must find the room.
             if node.retire(&room, exit).await {
@@ -357,21 +358,14 @@ impl Node {
     /// One socket less hears the room.
     async fn stop_hearing(&self, room: &Room) {
         if self.listening.end(room).await {
-            self.forget(room).await;
+            self.relay.forget(room).await;
         }
     }
 
     /// A place less is this node's.
     async fn stop_holding(&self, room: &Room) {
         if self.listening.release(room).await {
-            self.forget(room).await;
-        }
-    }
-
-    async fn forget(&self, room: &Room) {
-        self.relay.forget(room).await;
-        if let Room::User(user) = room {
-            self.hub.marks.end(user);
+            self.relay.forget(room).await;
         }
     }
 

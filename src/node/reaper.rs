@@ -154,8 +154,9 @@ impl Node {
         let (mut from, mut exits) = (None, Vec::new());
         loop {
             let held = self.backplane.held(self.id(), room, from).await?;
-            let gone = self.exits_of(room, &held.members).await?.into_iter();
-            exits.extend(gone.filter(|exit| !self.hub.has_socket(exit.socket)));
+            let mut gone = held.members;
+            gone.retain(|(socket, _)| !self.hub.has_socket(*socket));
+            exits.extend(self.exits_of(room, &gone).await?);
             from = held.next;
             if from.is_none() {
                 return Ok(exits);
@@ -180,7 +181,8 @@ impl Node {
         }
         let told = stream::iter(exits).map(|mut exit| async move {
             if let Some(went) = &mut exit.left {
-                self.tell_few(&exit.user, went).await?;
+                let few = self.roster.few(&self.backplane, &exit.user);
+                few.await?.limit(went);
             }
             Ok(exit)
         });

@@ -45,7 +45,10 @@ impl Roster {
         Entry {
             socket: socket.id,
             user: socket.user.clone(),
-            member: self.member(socket, None),
+            member: match room {
+                Room::Couriers => self.courier(socket),
+                _ => self.member(socket, None),
+            },
             joined: joined.map(draft),
             create,
         }
@@ -72,18 +75,30 @@ impl Roster {
 
     /// A socket's record in its room, packed.
     pub fn member(&self, socket: &Socket, cursor: Option<Cursor>) -> Bytes {
-        let profile = self.couriers.profile(socket.id);
-        let (backend_url, since) = profile.map_or((None, None), |p| (p.backend_url, Some(p.since)));
-        pack(&Member {
+        pack(&self.record(socket, cursor))
+    }
+
+    /// The same among the couriers.
+    fn courier(&self, socket: &Socket) -> Bytes {
+        let mut record = self.record(socket, None);
+        if let Some(profile) = self.couriers.profile(socket.id) {
+            record.backend_url = profile.backend_url;
+            record.at = profile.since;
+        }
+        pack(&record)
+    }
+
+    fn record(&self, socket: &Socket, cursor: Option<Cursor>) -> Member {
+        Member {
             user: socket.user.clone(),
             name: socket.name.clone(),
             role: None,
             node: self.life.id().to_string(),
             cursor,
             status: ACTIVE.to_owned(),
-            at: since.unwrap_or_else(|| self.clock.now()),
-            backend_url,
-        })
+            at: self.clock.now(),
+            backend_url: None,
+        }
     }
 
     pub fn draft(&self, event: &Event, origin: Option<SocketId>, audience: Audience) -> Draft {
@@ -114,8 +129,12 @@ impl Roster {
             .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
                 let mut entry = self.entry(room, &socket, create.clone());
                 // Where it had been taken out, it has itself heard that its user left.
-                if let (Room::Session(_), Some(joined)) = (room, &mut entry.joined) {
-                    joined.audience = Audience::All;
+                match (room, &mut entry.joined) {
+                    (Room::Session(_), Some(joined)) => joined.audience = Audience::All,
+                    (Room::Couriers, Some(came)) => {
+                        self.few(backplane, &socket.user).await?.limit(came);
+                    }
+                    _ => {}
                 }
                 backplane.enter(room, entry).await?;
                 // It may have left meanwhile, and its leaving been overtaken by our entering.

@@ -1,7 +1,7 @@
 //! The WebSocket handshake of RFC 6455, and the subprotocol by which browsers hand over a token.
 
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, StatusCode};
@@ -44,20 +44,21 @@ impl Handshake {
 
 /// Whether a request wants to become a WebSocket, well-formed or not.
 pub fn is_upgrade<B>(request: &Request<B>) -> bool {
-    let upgrade = request.headers().get(UPGRADE);
-    upgrade.is_some_and(|word| word.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    has(request.headers(), UPGRADE, "websocket")
+}
+
+/// Whether a header that is a list, in one or several lines, has the word.
+fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value: &HeaderValue| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case(word))
 }
 
 /// The key of a well-formed handshake by RFC 6455, or what is wrong with it.
 fn handshake_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Box<Answer>> {
-    let has = |name, word: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value: &HeaderValue| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|token| token.trim().eq_ignore_ascii_case(word))
-    };
     let upgrade_required = |detail: &str| {
         let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
         let mut answer = problem.answer();
@@ -67,7 +68,8 @@ fn handshake_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Bo
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         Box::new(answer)
     };
-    if method != Method::GET || !has(UPGRADE, "websocket") || !has(CONNECTION, "upgrade") {
+    let asks = has(headers, UPGRADE, "websocket") && has(headers, CONNECTION, "upgrade");
+    if method != Method::GET || !asks {
         return Err(upgrade_required("this is a WebSocket; connect with one"));
     }
     if headers

@@ -61,7 +61,7 @@ impl Memory {
             }
             let size = letter.draft.event.len() as u64;
             let keep = &self.keep.inbox;
-            if keep.absent && !stored.post.has_room(stored.seq, size, keep) {
+            if !stored.post.has_room(stored.seq, size, keep) {
                 return Ok(Receipt::Full);
             }
             stored.epoch.get_or_insert_with(Epoch::random);

@@ -6,26 +6,32 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fred::interfaces::HashesInterface;
 use fred::types::{Key, Value};
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Redis, bin, bytes, int, number, text};
 use crate::backplane::courier::{CONTACTS, Card, Courier, Inbox, Letter, Receipt, Registry};
 use crate::backplane::{Envelope, Error};
 use crate::ids::{Epoch, Position, Room, UserId};
 
+/// Parts of a cluster that are sent a letter at once.
+const AT_ONCE: usize = 32;
 /// Fields of a user's state.
 const DISPLAY_NAME: &str = "display_name";
 const BACKEND_URL: &str = "backend_url";
 
 impl Redis {
     /// One call for users whose rooms are in one place.
-    async fn route_some(&self, letter: &Letter, some: &[usize]) -> Result<Vec<Value>, Error> {
-        let (before, behind) = letter.draft.front_around(self.version());
+    async fn route_some(
+        &self,
+        letter: &Letter,
+        front: &(Bytes, Bytes),
+        some: &[usize],
+    ) -> Result<Vec<Value>, Error> {
         let mut named = Vec::with_capacity(some.len() * 6);
         let each = if letter.once.is_some() { 6 } else { 5 };
         let mut args = vec![
-            bin(before),
-            bin(behind),
+            bin(front.0.clone()),
+            bin(front.1.clone()),
             text(letter.from.as_str()),
             int(Epoch::random().0),
             int(u64::from(self.keep.inbox.absent)),
@@ -67,8 +73,14 @@ impl Courier for Redis {
     async fn route(&self, letter: &Letter) -> Result<Vec<Receipt>, Error> {
         self.lease.check()?;
         let groups = self.together(letter);
-        let routed = groups.iter().map(|some| self.route_some(letter, some));
-        let answers = try_join_all(routed).await?;
+        let (before, behind) = letter.draft.front_around(self.version());
+        let front = &(Bytes::from(before), Bytes::from(behind));
+        let routed: Vec<_> = groups
+            .iter()
+            .map(|some| self.route_some(letter, front, some))
+            .collect();
+        let routed = stream::iter(routed).buffered(AT_ONCE);
+        let answers: Vec<_> = routed.try_collect().await?;
         let mut receipts = vec![Receipt::Absent; letter.to.len()];
         for (some, answers) in groups.iter().zip(answers) {
             for (at, answer) in some.iter().zip(answers) {
@@ -81,8 +93,7 @@ impl Courier for Redis {
     async fn inbox(&self, room: &Room) -> Result<Inbox, Error> {
         let keys = self.keys(room);
         let named = vec![keys.state(), keys.log()];
-        let args = vec![int(self.keep.inbox.length)];
-        let parts = self.ask(&self.scripts.inbox, named, args).await?;
+        let parts = self.ask(&self.scripts.inbox, named, Vec::new()).await?;
         let position = Position {
             epoch: Epoch(number(&parts, 1)?),
             seq: number(&parts, 2)?,

@@ -78,10 +78,6 @@ impl Told {
         Told::Inbox(Greetings::of(is_spoken, letters))
     }
 
-    pub(super) fn couriers(users: u64) -> Self {
-        Told::Couriers(users)
-    }
-
     /// What a socket is told that comes in, or comes back from `since`: when everybody starts afresh, so does it.
     pub(super) fn first(
         &self,

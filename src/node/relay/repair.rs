@@ -120,6 +120,9 @@ impl Worker {
         };
         local.kept = kept;
         let restarted = local.track.snapshot(at);
+        if let Told::Couriers(users) = told {
+            self.roster.couriers.are(users);
+        }
         if let Room::User(user) = room {
             if restarted {
                 self.hub.unmark(room);
@@ -367,8 +370,7 @@ impl Remote {
             Room::Couriers => {
                 let snapshot = self.backplane.snapshot(room).await?;
                 let at = snapshot.position().ok_or(Error::Missing)?;
-                self.roster.couriers.are(snapshot.users);
-                let told = Told::couriers(snapshot.users);
+                let told = Told::Couriers(snapshot.users);
                 Ok(Taken {
                     at,
                     kept: None,

@@ -113,8 +113,14 @@ impl Worker {
             Note::Open(room, waiter) => self.open(room, waiter),
             Note::Compare(room) => self.compare(&room),
             Note::Forget(room) => {
+                // Whoever came meanwhile is seated by this worker alone.
                 if !self.hub.has(&room) {
                     self.rooms.remove(&room);
+                    match &room {
+                        Room::User(user) => self.hub.marks.end(user),
+                        Room::Couriers => self.roster.couriers.are_unknown(),
+                        Room::Session(_) | Room::Lobby => {}
+                    }
                 }
             }
             Note::Snapshot(room, result) => self.snapshotted(&room, result),

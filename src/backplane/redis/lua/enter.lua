@@ -13,7 +13,9 @@ if not epoch then
   local old = redis.call('HEXISTS', KEYS[1], 'session_id') == 1
   if not old and ARGV[6] ~= '1' then return {'missing'} end
   epoch = ARGV[5]
-  redis.call('DEL', KEYS[2], KEYS[4], KEYS[5], KEYS[6])
+  for i = 2, #KEYS do
+    if i ~= 3 then redis.call('DEL', KEYS[i]) end
+  end
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'version', 0, 'code_version', 0)
   for i = 9, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
@@ -36,7 +38,7 @@ if ARGV[4] == '' then return {'ok'} end
 -- counting a long list, or looking for somebody in a full one, costs more than all the rest.
 local known = redis.call('HMGET', KEYS[1], 'matched', 'user_count')
 local most, count = tonumber(ARGV[7]), tonumber(known[2] or -1)
-if not known[1] and count < most then
+if most > 0 and not known[1] and count < most then
   local list, quoted = redis.call('HGET', KEYS[1], 'users') or '[]', '"' .. ARGV[3] .. '"'
   if not string.find(list, quoted, 1, true) then
     if list == '[]' then

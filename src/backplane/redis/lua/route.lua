@@ -24,7 +24,7 @@ local function route(k, name)
   local epoch, seq, bytes = room[1] or ARGV[4], tonumber(room[2] or 0) + 1, tonumber(room[4] or 0)
   local waiting = bytes - tonumber(room[5] or 0)
   -- What somebody was promised is not dropped for what comes later. One letter is taken whatever its size.
-  if ARGV[5] == '1' and (seq - tonumber(room[3] or 0) > INBOX_LENGTH or waiting > 0 and waiting + size > INBOX_BYTES) then
+  if seq - tonumber(room[3] or 0) > INBOX_LENGTH or waiting > 0 and waiting + size > INBOX_BYTES then
     return 'full'
   end
   if not room[1] then redis.call('DEL', inbox) end
