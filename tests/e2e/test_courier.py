@@ -13,12 +13,14 @@ from types import SimpleNamespace
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from support.courier import COURIERS, RAW, TYPES, Courier, collab_event, courier, event_ack, letter
 from support.deadline import eventually
 from support.http import assert_problem
 from support.pad import CLIENTS, JS, pad
 from support.peer import unique
+from support.people import metric, said
 from support.proxy import Proxy
 from support.raw import BINARY, TEXT, RawSocket, Wire, refused
 from support.shapes import MILLIS, NUMBER, STRING, TIME, WORDS
@@ -44,8 +46,8 @@ def redis(children):
 
 @pytest.fixture(scope="module")
 def nodes(children, redis):
-    settings = {"REDIS_URL": redis.url, "LEAVE_GRACE": GRACE, "INBOX_TTL": INBOX_TTL, "INBOX_BYTES": 16 << 20}
-    return [children.node(name, **settings) for name in ("north", "south")]
+    settings = {"LEAVE_GRACE": GRACE, "INBOX_TTL": INBOX_TTL, "INBOX_BYTES": 16 << 20, "BEAT_INTERVAL": 0.5}
+    return [children.node(name, REDIS_URL=redis.url, **settings) for name in ("north", "south")]
 
 
 @pytest.fixture(params=COURIERS)
@@ -54,10 +56,16 @@ def client(request):
 
 
 @pytest.fixture
-def come():
-    """Couriers that go when the test ends: `come(node, client, user)`."""
+def stack():
+    """What ends with the test."""
     with ExitStack() as stack:
-        yield lambda *arguments, **options: stack.enter_context(courier(*arguments, **options))
+        yield stack
+
+
+@pytest.fixture
+def come(stack):
+    """Couriers that go when the test ends: `come(node, client, user)`."""
+    return lambda *arguments, **options: stack.enter_context(courier(*arguments, **options))
 
 
 @pytest.fixture
@@ -171,8 +179,8 @@ def test_coming_and_going_in_haste_ends_in_the_truth(nodes, come, users):
             eventually(lambda: watcher.told_of(bob)[-1:] == ["user_offline"], "so it was told")
             eventually(lambda: watcher.told_of(cat)[-1:] == ["user_online"], "and that cat stays")
             for user in (bob, cat):
-                said = watcher.told_of(user)
-                assert all(one != other for one, other in zip(said, said[1:])), said
+                events = watcher.told_of(user)
+                assert all(one != other for one, other in zip(events, events[1:])), events
         assert cat in listed(nodes[0])
 
 
@@ -703,9 +711,9 @@ def test_a_mistake_is_named_and_harms_nobody(nodes, come, client, users):
                 event = collab_event(ann, [bob], id="wrong") | wrong
                 event = {key: value for key, value in event.items() if value is not None}
                 sender.pad.emit("collab_event", event)
-                said, error = sender.answer()
+                event, error = sender.answer()
                 expected = {"message": WORDS, "error": code, "code": code, "field": field}
-                assert (said, error) == ("error", expected | ({} if field == "id" else {"id": "wrong"})), name
+                assert (event, error) == ("error", expected | ({} if field == "id" else {"id": "wrong"})), name
                 assert word in error["message"], (name, error)
     with courier(nodes[0], client, ann) as sender:
         for body in NO_EVENT.values():
@@ -828,3 +836,560 @@ def test_what_the_raw_door_refuses(alone, users):
     assert alone.get("/").json["service"]
     with pad(alone, RAW, ann, backend_url="http://b:8000") as one:
         assert one.next("connected")["user_id"] == ann
+
+
+# Who it is
+
+
+@pytest.fixture(scope="module")
+def guarded(children, redis):
+    settings = {"REDIS_URL": redis.url, "JWT_SECRET": SECRET, "KEY_PREFIX": "guarded-", "LEAVE_GRACE": GRACE}
+    return [children.node(name, **settings) for name in ("guarded north", "guarded south")]
+
+
+@pytest.mark.parametrize("client", [PLAIN, "js-both", "js-polling", RAW])
+def test_a_courier_is_who_its_token_says(guarded, come, client, users):
+    """Somebody writes another one's id into the query and sends in that one's name."""
+    north, south = guarded
+    ann, bob, *_ = users
+    there = come(south, RAW, bob, auth={"token": token(bob)})
+    for wrong in ({"user": bob, "auth": {"token": token(ann)}}, {"user": ann}, {"user": ann, "auth": {"token": "nonsense"}}):
+        with pytest.raises((Refused, InvalidStatus)) as why:
+            pad(north, client, display_name="x", **wrong)
+        if client == RAW:
+            status = 403 if wrong["user"] == bob else 401
+            assert why.value.response.status_code == status
+    # The id need not be said twice, and the token's name goes before that of the query.
+    with pad(north, client, display_name="not Ann", auth={"token": token(ann, name="Ann A.")}) as sender:
+        assert sender.next("connected")["user_id"] == ann
+        eventually(lambda: there.told_of(ann) == ["user_online"], "it is announced")
+        assert there.pad.presence[-1][1]["display_name"] == "Ann A."
+        sender.emit("collab_event", collab_event(ann, [bob]))
+        assert sender.next("event_ack")["delivered_to"] == 1
+        sender.emit("collab_event", collab_event(bob, [bob]))
+        assert sender.next("error")["code"] == "forbidden"
+    assert len(there.take(1)) == 1 and there.hears_nothing()
+
+
+def test_a_token_may_stand_in_the_query(guarded, users):
+    """A client library that sets no headers cannot come."""
+    for client in (RAW, PLAIN):
+        with pad(guarded[0], client, display_name="A", token=token(users[0])) as one:
+            assert one.next("connected")["user_id"] == users[0]
+
+
+def test_requests_need_a_token_too(guarded, users):
+    """Anybody reads who is there, or registers others' backends."""
+    ann, bob, *_ = users
+    node = guarded[0]
+    card = {"user_id": ann, "backend_url": "http://a:8000", "display_name": "A"}
+    assert_problem(node.get("/api/users/online"), 401, "unauthorized")
+    assert_problem(node.post("/api/register", card), 401, "unauthorized")
+    assert node.get("/api/users/online", headers=bearer(token(bob))).status == 200
+    assert_problem(node.post("/api/register", card, headers=bearer(token(bob))), 403, "forbidden")
+    assert_problem(node.post("/api/register", card, headers=bearer(token(bob, role="agent"))), 403, "forbidden")
+    assert node.post("/api/register", card, headers=bearer(token(ann))).status == 200
+    assert node.post("/api/register", card, headers=bearer(token(bob, role="service"))).status == 200
+
+
+def test_a_revoked_token_ends_its_couriers_everywhere(guarded, come, users):
+    """Whoever was logged out goes on hearing everything."""
+    ann, bob, *_ = users
+    mine, other = token(ann, jti=unique("jti")), token(ann, jti=unique("jti"))
+    going = [come(node, client, ann, auth={"token": mine}) for node in guarded for client in (RAW, PLAIN, "js-both")]
+    stays, watcher = [come(guarded[0], RAW, user, auth={"token": made}) for user, made in ((ann, other), (bob, token(bob)))]
+    assert guarded[1].post("/api/auth/logout", b"", headers=bearer(mine)).status == 204
+    assert all(one.pad.closed.wait(5) for one in going)
+    assert [one.pad.code for one in going if isinstance(one.pad, type(stays.pad))] == [4401] * 2
+    assert not any(one.pad.connected for one in going)
+    assert watcher.ask([ann])["delivered_to"] == 1
+    stays.take(1)
+    with pytest.raises(Refused):
+        pad(guarded[0], PLAIN, display_name="A", auth={"token": mine})
+
+
+@pytest.mark.parametrize("client", [PLAIN, "js-polling", RAW])
+def test_a_new_token_takes_the_place_of_the_old(guarded, come, client, users):
+    """A backend that runs for days is cut off when its first token ends."""
+    ann, bob, *_ = users
+    first, second = unique("jti"), unique("jti")
+    one = come(guarded[0], client, ann, auth={"token": token(ann, jti=first)})
+    one.pad.emit("auth", {"token": token(ann, jti=second), "id": "renewed"})
+    assert one.pad.next("auth_ok") == {"expires_at": TIME, "id": "renewed"}
+    for wrong in (token(bob), "nonsense", token(ann, exp=1)):
+        one.pad.emit("auth", {"token": wrong})
+        assert one.pad.next("error")["code"] == "forbidden"
+    for wrong in ({}, {"token": 7}, None):
+        one.pad.emit("auth", wrong)
+        assert one.pad.next("error")["code"] == "bad_field"
+    service = bearer(token("service", role="service"))
+    assert guarded[1].post("/api/auth/logout", {"jti": first}, headers=service).status == 204
+    assert one.ask([ann])["delivered_to"] == 1
+    assert guarded[1].post("/api/auth/logout", {"jti": second}, headers=service).status == 204
+    assert one.pad.closed.wait(5)
+
+
+# Requests
+
+
+def test_who_is_there_is_listed(nodes, come, users):
+    """A page of users does not go on where the last one ended, or lacks somebody of another node."""
+    prefix = unique("listed")
+    names = sorted(f"{prefix}-{n:02}" for n in range(25))
+    before = time.time()
+    for at, name in enumerate(names):
+        come(nodes[at % 2], RAW, name, f"Name of {name}", backend_url=f"http://{name}:8000/?a=b")
+    come(nodes[0], PLAIN, names[0], "another name", backend_url="http://another")
+    visitor = pad(nodes[0], PLAIN, f"{prefix}-visitor")
+    with visitor:
+        pages, cursor = [], prefix
+        while cursor is not None:
+            page = online(nodes[len(pages) % 2], limit=10, cursor=cursor)
+            assert set(page) <= {"users", "count", "next_cursor"} and page["count"] >= 25
+            pages.append([user for user in page["users"] if user["user_id"].startswith(prefix)])
+            cursor = page.get("next_cursor")
+    users = sum(pages, [])
+    assert [user["user_id"] for user in users] == names
+    assert len(pages) >= 3
+    for user in users:
+        name = user["user_id"]
+        assert user == {
+            "user_id": name,
+            "display_name": f"Name of {name}",
+            "backend_url": f"http://{name}:8000/?a=b",
+            "connected_at": TIME,
+            "status": "online",
+        }
+    whole = online(nodes[1])
+    assert whole["count"] == len(whole["users"]) and "next_cursor" not in whole
+    eventually(lambda: nodes[0].get("/health").json["active_users"] >= 25, "they are counted, too")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=", "limit=-1", "cursor=a%20b", f"cursor={'x' * 129}"])
+def test_a_wrong_page_is_refused(alone, query):
+    """A typo in a query shows another page than was asked for."""
+    assert_problem(alone.get(f"/api/users/online?{query}"), 400, "bad_field", query.split("=")[0])
+
+
+def test_who_registers_is_known_when_it_comes(nodes, users):
+    """What a backend said of itself beforehand is forgotten, or shows it as being there."""
+    north, south = nodes
+    ann, bob, cat, *_ = users
+    answer = north.post("/api/register", {"user_id": ann, "backend_url": "http://registered", "display_name": "Registered"})
+    assert answer.status == 200
+    assert answer.json == {"success": True, "collab_ws_url": f"ws://{north.address}", "message": WORDS}
+    assert ann not in listed(south)
+
+    def shown(user, **query):
+        with pad(south, PLAIN, user, **query) as one:
+            one.next("connected")
+            (found,) = [each for each in online(north)["users"] if each["user_id"] == user]
+        eventually(lambda: user not in listed(north), "it is gone")
+        return found["display_name"], found["backend_url"]
+
+    assert shown(ann, display_name="Said") == ("Said", "http://registered")
+    assert shown(ann, backend_url="http://said") == ("Registered", "http://said")
+    assert shown(ann, backend_url="http://said", display_name="Said") == ("Said", "http://said")
+    # Each field by itself, and what was said before stays.
+    for card in ({"display_name": "B"}, {"backend_url": "http://b"}, {"display_name": "Bob"}):
+        assert north.post("/api/register", {"user_id": bob} | card).status == 200
+    assert shown(bob, display_name="Said") == ("Said", "http://b")
+    assert shown(bob, backend_url="http://said") == ("Bob", "http://said")
+    # Somebody of whom nothing is known.
+    assert shown(cat, backend_url="http://said") == (cat, "http://said")
+    assert shown(cat, display_name="Said") == ("Said", None)
+
+
+def test_a_public_address_is_told(own_children, users):
+    """Behind a balancer backends are sent to an address that only the balancer reaches."""
+    node = own_children.node("public", PUBLIC_URL="wss://collab.example/ws")
+    answer = node.post("/api/register", {"user_id": users[0], "backend_url": "http://a", "display_name": "A"})
+    assert answer.json["collab_ws_url"] == "wss://collab.example/ws"
+
+
+@pytest.mark.parametrize(
+    "body, field",
+    [
+        (b"", None),
+        (b"{", None),
+        ([], None),
+        ("text", None),
+        ({}, None),
+        ({"backend_url": "http://a"}, None),
+        ({"user_id": 7}, "user_id"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": "a/b"}, "user_id"),
+        ({"user_id": "a", "display_name": 7}, "display_name"),
+        ({"user_id": "a", "display_name": "x" * 129}, "display_name"),
+        ({"user_id": "a", "backend_url": []}, "backend_url"),
+        ({"user_id": "a", "backend_url": "a b"}, "backend_url"),
+        ({"user_id": "a", "backend_url": "x" * 2_049}, "backend_url"),
+    ],
+)
+def test_a_wrong_card_is_refused(alone, body, field):
+    """A backend registers under nonsense, and nobody reaches it."""
+    assert_problem(alone.post("/api/register", body), 400, "bad_field", field)
+
+
+# One socket, both doors
+
+
+@pytest.mark.parametrize("client", [PLAIN, "js-both", "python-polling", RAW])
+def test_a_courier_may_be_in_code_rooms_as_well(nodes, join, come, client, users):
+    """What one service's clients do at the door is not seen by the other's, or ends up in the inbox."""
+    ann, bob, cat, *_ = users
+    room = unique("room")
+    peer = join(nodes[0], room, ann)
+    one = come(nodes[1], client, bob)
+    with pad(nodes[0], "js-websocket", cat) as coder:
+        one.pad.emit("join", {"room": room})
+        assert peer.expect("user_joined")["user_id"] == bob
+        coder.join(room)
+        assert peer.expect("user_joined")["user_id"] == cat
+        peer.ask("code_change", code="of the peer")
+        assert [each.next("receive")["code"] for each in (one.pad, coder)] == ["of the peer"] * 2
+        one.pad.emit("change", {"room": room, "code": "of the courier"})
+        assert coder.next("receive")["code"] == "of the courier"
+        assert peer.expect("code_update")["code"] == "of the courier"
+        coder.change(room, "of the coder")
+        assert one.pad.next("receive")["code"] == "of the coder"
+        assert peer.expect("code_update")["code"] == "of the coder"
+        assert one.ask([bob, cat]) | {"id": ""} == event_ack(collab_event(bob, []), 1, 2, 1) | {"id": ""}
+        one.take(1)
+        assert coder.nothing_before_pong() and one.hears_nothing()
+        one.pad.emit("leave", {"room": room})
+        assert peer.until(lambda frame: frame["type"] == "user_left")[-1]["user_id"] == bob
+        assert bob in listed(nodes[0]), "it left the room, not the courier"
+        one.leave()
+        eventually(lambda: bob not in listed(nodes[0]), "now it did")
+
+
+# With many
+
+
+def test_above_the_limit_only_acquaintances_are_told(own_children, redis, come, users):
+    """Ten thousand backends are told of each other's every step, or those that work together are not."""
+    settings = {"REDIS_URL": redis.url, "KEY_PREFIX": unique("many-"), "PRESENCE_BROADCAST_LIMIT": 3, "LEAVE_GRACE": 1}
+    north, south = [own_children.node(name, **settings) for name in ("many north", "many south")]
+    ann, bob, cat, dan, eve = users
+    fay = unique("fay")
+    first = [come(node, client, user) for node, client, user in ((north, RAW, ann), (south, PLAIN, bob), (north, "js-both", cat))]
+    eventually(lambda: first[0].told_of(cat) == ["user_online"], "few enough to be told")
+    come(south, RAW, dan)
+    eventually(lambda: all(one.told_of(dan) == ["user_online"] for one in first), "with the fourth they are not more than three yet")
+    one, two, three = first
+    quiet = come(south, RAW, eve)
+    # Before it ever came: it is known from the inbox.
+    assert one.ask([fay])["queued"] == 1
+    with courier(south, RAW, fay) as came:
+        came.take(1)
+        eventually(lambda: one.told_of(fay) == ["user_online"], "ann wrote to fay")
+        came.ask([bob])
+        two.take(1)
+    for acquainted in (one, two):
+        eventually(lambda: acquainted.told_of(fay)[-1:] == ["user_offline"], "they exchanged letters")
+    assert two.told_of(fay) == ["user_offline"]
+    with courier(north, PLAIN, fay):
+        for acquainted in (one, two):
+            eventually(lambda: acquainted.told_of(fay)[-1:] == ["user_online"], "they know each other")
+    eventually(lambda: two.told_of(fay)[-1:] == ["user_offline"], "it is gone again")
+    assert [each.told_of(fay) for each in (three, quiet)] == [[], []]
+    assert [each.told_of(eve) for each in first] == [[], [], []]
+    assert quiet.hears_nothing() and three.hears_nothing()
+
+
+# Faults
+
+LEASE, BEAT = 2, 0.5
+QUICK = {"LEASE": LEASE, "BEAT_INTERVAL": BEAT, "REAP_PAUSE": 2, "LEAVE_GRACE": 1, "COMMAND_TIMEOUT": 1, "DRAIN_WINDOW": 1}
+# Whoever sends all the time sends more than an inbox takes.
+QUICK |= {"INBOX_LENGTH": 100_000, "INBOX_BYTES": 1 << 30}
+
+
+def pair(children, redis):
+    nodes = [children.node(name, REDIS_URL=redis.url, **QUICK) for name in ("east", "west")]
+    eventually(lambda: all(metric(node, "collab_cluster_nodes") == 2 for node in nodes), "they know of each other")
+    return nodes
+
+
+def comes(one):
+    with suppress(InvalidStatus):
+        one.come()
+        return True
+
+
+class Sender:
+    """Somebody who sends all the time, each event again until it is taken."""
+
+    def __init__(self, node, user, to):
+        self.courier = courier(node, RAW, user)
+        self.to, self.sent, self.refused, self.acks = to, [], 0, []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._send)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def _send(self):
+        while not self.stop.is_set():
+            id = unique("sent")
+            while (reply := self.courier.ask(self.to, id=id)).get("code") == "backplane_unavailable":
+                assert reply["retry_in_ms"] > 0
+                self.refused += 1
+                time.sleep(0.02)
+            assert "code" not in reply and "full" not in reply, reply
+            self.acks.append(reply)
+            self.sent.append(id)
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+        self.courier.end()
+        return self.sent
+
+
+def test_the_users_of_a_dead_node_go_and_miss_nothing(own_children, stack, come, users):
+    """After a crash its users are shown for ever, or what was sent to them in the meantime is lost."""
+    redis = own_children.redis()
+    east, west = pair(own_children, redis)
+    ann, bob, cat, *_ = users
+    watcher = come(west, RAW, ann)
+    dead = come(east, RAW, bob), come(east, "js-both", cat)
+    for user in (bob, cat):
+        eventually(lambda: watcher.told_of(user) == ["user_online"], "they are there")
+    eventually(lambda: time.monotonic() - west.started_at > LEASE, "west may take others for dead")
+    sender = stack.enter_context(Sender(west, unique("sender"), [bob, cat]))
+    eventually(lambda: len(sender.sent) > 50, "it is under way")
+    killed_at = time.monotonic()
+    east.kill()
+    # Cat is back at once, bob later.
+    back = come(west, PLAIN, cat)
+    eventually(lambda: watcher.told_of(bob) == ["user_online", "user_offline"], "bob is given up")
+    assert time.monotonic() - killed_at < LEASE + BEAT + 5
+    assert bob not in listed(west) and cat in listed(west)
+    assert watcher.told_of(cat) == ["user_online"]
+    eventually(lambda: sender.acks[-1]["queued"] == 1, "that is seen by who sends")
+    sent = sender.end()
+    for one, back in ((dead[0], come(west, RAW, bob)), (dead[1], back)):
+        # What was written is in the socket of the dead node; the rest comes now.
+        assert one.pad.closed.wait(5)
+        written = [body for event, body in one.pad.heard.queue if event == "collab_event"]
+        rest = []
+        eventually(lambda: rest.extend(back.take_all()) or rest[-1:] and rest[-1]["id"] == sent[-1], "the last one comes")
+        heard = {one["id"]: one["seq"] for one in (*written, *rest)}
+        assert [heard.get(id) for id in sent] == list(range(1, len(sent) + 1))
+        seqs = [one["seq"] for one in rest]
+        assert seqs == list(range(seqs[0], len(sent) + 1))
+        assert back.hears_nothing()
+
+
+def test_what_a_frozen_node_was_to_tell_is_told_elsewhere(own_children, come, users):
+    """A node stands still between an event and its delivery, and the event stays there."""
+    redis = own_children.redis()
+    east, west = pair(own_children, redis)
+    ann, bob, *_ = users
+    sender, stuck = come(west, RAW, ann), come(east, RAW, bob)
+    sender.ask([bob])
+    stuck.take(1)
+    eventually(lambda: told(redis, bob) == 1, "that was told")
+    east.signal(signal.SIGSTOP)
+    try:
+        acks = [sender.ask([bob]) for _ in range(5)]
+        assert all(ack["delivered_to"] == 1 for ack in acks), "it is still believed to be there"
+        with courier(west, RAW, bob) as elsewhere:
+            assert [one["id"] for one in elsewhere.take(5)] == [ack["id"] for ack in acks]
+            eventually(lambda: told(redis, bob) == 6, "that was told")
+            eventually(lambda: said(west, "a dead node was reaped"), "the frozen one is given up", within=LEASE + 8)
+            east.signal(signal.SIGCONT)
+            assert stuck.pad.closed.wait(10) and stuck.pad.code == 1012, "it was somebody else for so long"
+            again = {one["id"] for one in stuck.leave()}
+            assert again <= {ack["id"] for ack in acks}
+            eventually(lambda: comes(stuck), "it takes somebody again")
+            assert stuck.hears_nothing() and elsewhere.hears_nothing()
+            assert sender.told_of(bob) == ["user_online"], "bob was there all the time"
+            assert sender.ask([bob])["delivered_to"] == 1
+            assert len(stuck.take(1)) == len(elsewhere.take(1)) == 1
+            assert bob in listed(east)
+    finally:
+        east.signal(signal.SIGCONT)
+
+
+def test_a_redis_that_goes_in_the_middle_loses_and_doubles_nothing(own_children, stack, come, users):
+    """An event is sent to some of its recipients, or twice, when Redis goes between its parts."""
+    redis = own_children.redis(durable=True)
+    east, west = pair(own_children, redis)
+    ann, bob, cat, dan, _ = users
+    there = [come(node, client, user) for node, client, user in ((east, RAW, bob), (west, PLAIN, bob), (west, "js-both", cat))]
+    sender = stack.enter_context(Sender(east, ann, [bob, cat, dan]))
+    for _ in range(2):
+        so_far = len(sender.sent)
+        eventually(lambda: len(sender.sent) > so_far + 30, "it is under way")
+        refused = sender.refused
+        redis.kill()
+        eventually(lambda: sender.refused > refused, "the sender is told")
+        redis.start()
+    so_far = len(sender.sent)
+    eventually(lambda: len(sender.sent) > so_far + 30, "it goes on", within=20)
+    sent = sender.end()
+    with courier(west, RAW, dan) as away:
+        for one in (*there, away):
+            ids = [letter_["id"] for letter_ in one.take(len(sent))]
+            assert ids == sent
+            assert one.hears_nothing()
+
+
+def test_a_redis_without_its_data_learns_of_the_couriers(own_children, come, users):
+    """After a restart without persistence everybody is shown as gone, and hears nothing until it connects anew."""
+    redis = own_children.redis()
+    east, west = pair(own_children, redis)
+    ann, bob, cat, *_ = users
+    one, two = come(east, RAW, ann), come(west, PLAIN, bob)
+    for _ in range(3):
+        two.ask([ann])
+    one.take(3)
+    two.ask([cat])
+    redis.kill()
+    eventually(lambda: two.ask([ann]).get("code") == "backplane_unavailable", "it is noticed")
+    redis.start()
+    answers = lambda: all(node.get("/api/users/online").status == 200 for node in (east, west))
+    eventually(answers, "Redis is back", within=20)
+    eventually(lambda: listed(east) == {ann, bob} == listed(west), "they are listed again", within=20)
+    ack = eventually(lambda: (ack := two.ask([ann])) and ack.get("delivered_to") == 1 and ack, "events go on")
+    eventually(lambda: ack["id"] in [letter_["id"] for letter_ in one.take_all()], "and are heard")
+    back = two.ask([ann, bob])
+    assert back["delivered_to"] == 2
+    assert [one.take(1)[0]["id"], two.take(1)[0]["id"]] == [back["id"]] * 2
+    assert one.hears_nothing() and two.hears_nothing()
+    assert one.pad.connected and two.pad.connected
+
+
+@pytest.mark.parametrize("client", ["js-both", RAW])
+def test_a_node_that_leaves_hands_its_couriers_over(own_children, stack, come, users, client):
+    """Every deploy is shown as everybody's going, and what is sent meanwhile is lost."""
+    redis = own_children.redis()
+    east, west = pair(own_children, redis)
+    ann, bob, *_ = users
+    watcher = come(west, RAW, ann)
+    leaving = come(east, client, bob, **({} if client == RAW else {"reconnection": True}))
+    eventually(lambda: watcher.told_of(bob) == ["user_online"], "bob is there")
+    sender = stack.enter_context(Sender(west, unique("sender"), [bob]))
+    eventually(lambda: len(sender.sent) > 30, "it is under way")
+    east.signal(signal.SIGTERM)
+    assert leaving.pad.closed.wait(10)
+    if client == RAW:
+        assert leaving.pad.code == 1012
+    before = [body for event, body in leaving.pad.heard.queue if event == "collab_event"]
+    back = come(west, client, bob)
+    eventually(lambda: not east.alive, "it is gone", within=15)
+    eventually(lambda: said(west, "a dead node was reaped"), "what it left behind was taken away", within=15)
+    sent = sender.end()
+    heard = [letter_["id"] for letter_ in (*before, *back.take_all())]
+    assert [id for id in sent if id not in heard] == []
+    assert watcher.told_of(bob) == ["user_online"]
+    assert bob in listed(west)
+
+
+# What is written down
+
+
+def test_the_audit_log_says_who_sent_what_to_whom(own_children, come, users):
+    """After an incident nobody knows who sent it; or private data stand in every log."""
+    node = own_children.node("audited")
+    ann, bob, cat, *_ = users
+    sender, there = come(node, PLAIN, ann), come(node, RAW, bob)
+    secret = "canary-of-the-data"
+    ack = sender.ask([bob, cat], {"position_id": secret, "comment": {"text": secret}}, "comment_added")
+    there.take(1)
+    lines = [json.loads(line) for line in node.log().splitlines() if '"routed"' in line]
+    (line,) = [line for line in lines if line["target"] == "audit"]
+    assert line["span"]["user"] == ann and line["event"] == ack["id"] and line["kind"] == "comment_added"
+    assert json.loads(line["to"]) == [bob, cat]
+    assert (line["delivered"], line["queued"]) == (1, 1)
+    sender.ask([bob], {"position_id": 7, "x": secret})
+    assert secret not in node.log()
+    eventually(lambda: node.get("/health").json["total_events_routed"] >= 1, "it is counted")
+
+
+# The service that is replaced: what its description told people to do
+
+MANUAL = """
+// Test client (Node.js)
+const io = require('socket.io-client');
+
+const socket = io('ws://localhost:9000', {
+  query: {
+    user_id: 'test-user',
+    backend_url: 'http://localhost:8000',
+    display_name: 'Test User'
+  }
+});
+
+socket.on('connected', (data) => {
+  console.log('Connected:', data);
+  
+  // Send test event
+  socket.emit('collab_event', {
+    type: 'position_shared',
+    from_user: 'test-user',
+    to_users: ['other-user'],
+    data: { position_id: '123' }
+  });
+});
+
+socket.on('event_ack', (ack) => {
+  console.log('Event acknowledged:', ack);
+});
+"""
+
+
+def test_the_old_services_manual_test_works(own_children, come):
+    """The documented client of the old service does not work with the new one."""
+    node = own_children.node("manual")
+    other = come(node, PLAIN, "other-user")
+    script = subprocess.Popen(
+        ["node", "-e", MANUAL.replace("localhost:9000", f"localhost:{node.port}")],
+        cwd=JS,
+        env={"PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        (event,) = other.take(1)
+        assert event == letter(collab_event("test-user", ["other-user"], {"position_id": "123"}))
+        lines = [script.stdout.readline() for _ in range(11)]
+        text = "".join(lines)
+        assert text.startswith("Connected: {") and "user_id: 'test-user'" in text and "active_users: 2" in text
+        assert "Event acknowledged: {" in text and "delivered_to: 1" in text
+
+        def curl(path):
+            address = f"http://localhost:{node.port}{path}"
+            return json.loads(subprocess.run(["curl", "-sf", address], capture_output=True, text=True, check=True).stdout)
+
+        health = curl("/health")
+        assert health["status"] == "healthy"
+        assert {"uptime", "active_users", "total_connections", "total_events_routed"} <= set(health)
+        users = curl("/api/users/online")
+        assert users["count"] == 2
+        assert users["users"][1] == {
+            "user_id": "test-user",
+            "display_name": "Test User",
+            "backend_url": "http://localhost:8000",
+            "connected_at": TIME,
+            "status": "online",
+        }
+    finally:
+        script.kill()
+        script.wait()
+        script.stdout.close()
+
+
+def test_the_old_services_address_works(alone, users):
+    """An address without a path, as it was documented, is no address here."""
+    ann = users[0]
+    address = f"ws://{alone.address}?user_id={ann}&backend_url=http://localhost:8000&display_name=Ann"
+    with connect(address, proxy=None, open_timeout=15) as socket:
+        assert json.loads(socket.recv(timeout=15))["event"] == "connected"

@@ -231,7 +231,6 @@ class Raw(Pad):
         self.come()
 
     def come(self):
-        self.closed.clear()
         opening = connect(
             self.url,
             proxy=None,
@@ -242,6 +241,7 @@ class Raw(Pad):
             max_queue=None,
         )
         self.socket = self.resources.enter_context(opening)
+        self.closed.clear()
         threading.Thread(target=self._read, args=(self.socket,), daemon=True).start()
 
     def _read(self, socket):
