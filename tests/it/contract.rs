@@ -310,6 +310,7 @@ contract!(
     a_full_inbox_takes_no_more_and_drops_nothing,
     letters_outlive_their_order,
     couriers_are_listed_while_they_are_there,
+    nodes_share_a_secret,
     who_wrote_to_each_other_is_known_and_what_was_registered,
 );
 
@@ -322,7 +323,7 @@ use couriers::{
 
 use nodes::{
     a_crowd_leaves_in_one_step_each_user_once, a_node_finds_its_own_members,
-    a_revocation_ends_with_the_token, a_user_has_so_many_places,
+    a_revocation_ends_with_the_token, a_user_has_so_many_places, nodes_share_a_secret,
 };
 
 async fn a_commit_is_heard_once_in_order(subject: Subject) {
@@ -872,6 +873,7 @@ async fn a_node_knows_the_nodes_that_report(subject: Subject) {
         started_at: 5,
         draining: true,
         reads: 1,
+        address: Some("10.0.0.7:8004".to_owned()),
     };
     let seen = subject
         .backplane

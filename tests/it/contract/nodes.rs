@@ -558,3 +558,12 @@ async fn redis_nothing_of_a_forgotten_node_is_kept() {
     node.backplane.forget(node.node).await.expect("works");
     assert_eq!(keys(), BTreeSet::new());
 }
+
+/// Guards requests between nodes: each makes a secret of its own, or a store that forgot it gets another.
+pub async fn nodes_share_a_secret(subject: Subject) {
+    let first = subject.backplane.secret(None).await.expect("it is made");
+    assert!(first.len() >= 32);
+    for known in [None, Some("another")] {
+        assert_eq!(subject.backplane.secret(known).await, Ok(first.clone()));
+    }
+}
