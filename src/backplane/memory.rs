@@ -36,6 +36,7 @@ pub struct Memory {
     copies: mirror::Copies,
     places: cluster::Places,
     revoked: cluster::Revoked,
+    counted: Mutex<cluster::Counted>,
 }
 
 type Rooms = Arc<DashMap<Room, Stored>>;
@@ -78,6 +79,7 @@ impl Memory {
             copies: mirror::Copies::default(),
             places: cluster::Places::default(),
             revoked: cluster::Revoked::default(),
+            counted: Mutex::default(),
         }
     }
 

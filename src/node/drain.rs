@@ -121,6 +121,7 @@ impl Node {
         let _no_beat = self.beating.lock().await;
         if self.link() == Link::Up {
             let last = !self.totals.others_stay(self.id());
+            self.totals.count(self).await;
             let gone = async {
                 if last {
                     self.take_out(self.id()).await?;

@@ -7,6 +7,7 @@ use futures_util::{TryStreamExt, stream};
 
 use super::life::Life;
 use super::pack;
+use super::tally::Tally;
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
@@ -19,6 +20,7 @@ const ENTERED_AT_ONCE: usize = 32;
 
 pub struct Roster {
     pub(super) life: Arc<Life>,
+    pub(super) tally: Tally,
     pub clock: Clock,
 }
 

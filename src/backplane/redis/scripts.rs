@@ -37,6 +37,7 @@ pub struct Scripts {
     pub held: Script,
     pub claim: Script,
     pub forget: Script,
+    pub count: Script,
     pub admit: Script,
     pub vacate: Script,
 }
@@ -63,6 +64,7 @@ impl Scripts {
             held: script("held", include_str!("lua/held.lua")),
             claim: script("claim", include_str!("lua/claim.lua")),
             forget: script("forget", include_str!("lua/forget.lua")),
+            count: script("count", include_str!("lua/count.lua")),
             admit: script("admit", include_str!("lua/admit.lua")),
             vacate: script("vacate", include_str!("lua/vacate.lua")),
         }
