@@ -167,38 +167,56 @@ impl fmt::Display for NodeId {
 /// The server's end of one client connection, unique in the cluster: node in the high half, a
 /// counter in the low one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(u128);
+pub struct SocketId {
+    // Two numbers and not one of twice the length, which would be aligned to its own size wherever it is kept.
+    node: u64,
+    counter: u64,
+}
 
 impl SocketId {
     pub fn next(node: NodeId) -> Self {
         static COUNTER: AtomicU64 = AtomicU64::new(1);
-        Self((u128::from(node.0) << 64) | u128::from(COUNTER.fetch_add(1, Ordering::Relaxed)))
+        Self {
+            node: node.0,
+            counter: COUNTER.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     pub fn to_bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+        self.bits().to_be_bytes()
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes
             .try_into()
             .ok()
-            .map(|bytes| Self(u128::from_be_bytes(bytes)))
+            .map(|bytes| Self::of(u128::from_be_bytes(bytes)))
     }
 
     pub fn is_of(self, node: NodeId) -> bool {
-        (self.0 >> 64) as u64 == node.0
+        self.node == node.0
     }
 
     /// The counter alone: spreads evenly, for slots and shards.
     pub fn counter(self) -> u64 {
-        self.0 as u64
+        self.counter
+    }
+
+    fn bits(self) -> u128 {
+        (u128::from(self.node) << 64) | u128::from(self.counter)
+    }
+
+    fn of(bits: u128) -> Self {
+        Self {
+            node: (bits >> 64) as u64,
+            counter: bits as u64,
+        }
     }
 }
 
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", self.bits())
     }
 }
 
@@ -217,7 +235,7 @@ impl Serialize for SocketId {
 impl<'de> Deserialize<'de> for SocketId {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let bytes: serde_bytes::ByteArray<16> = Deserialize::deserialize(from)?;
-        Ok(Self(u128::from_be_bytes(*bytes)))
+        Ok(Self::of(u128::from_be_bytes(*bytes)))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::http::{Answer, html, json as answer};
 const DEAF: &str = "redis takes commands, but this node hears nothing of what is published";
 
 impl Api {
-    /// Totals of the cluster as last known.
+    /// Totals of the cluster as last known: users now, sockets and events of all times.
     pub(super) fn health(&self) -> Answer {
         let totals = self.node.totals();
         let cluster = totals.cluster();
@@ -19,12 +19,12 @@ impl Api {
             "status": "healthy",
             "uptime": uptime,
             "active_users": cluster.users,
-            "total_connections": cluster.sockets,
-            "total_events_routed": cluster.routed,
+            "total_connections": cluster.ever.opened,
+            "total_events_routed": cluster.ever.routed,
             "node_id": self.node.id().to_string(),
             "version": env!("CARGO_PKG_VERSION"),
         });
-        if cluster.stale || self.node.link() != Link::Up {
+        if cluster.stale || cluster.uncounted || self.node.link() != Link::Up {
             body["stale"] = true.into();
         }
         answer(StatusCode::OK, &body)

@@ -49,6 +49,15 @@ pub(super) fn new_secret() -> String {
     )
 }
 
+/// What is counted for all time, over all nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sockets opened.
+    pub opened: u64,
+    /// Events routed, each once, on whatever number of nodes it was heard.
+    pub routed: u64,
+}
+
 /// What a node learns when it says that it lives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beat {
@@ -101,6 +110,11 @@ pub trait Cluster: Send + Sync {
 
     /// Nothing of the dead node is left.
     async fn forget(&self, dead: NodeId) -> Result<(), Error>;
+
+    /// Adds what this node counted since its start, up to `now`, to what all nodes ever did, and returns that.
+    /// `added` is how much of it the last answer held. Idempotent: what was added without an answer is not added
+    /// again.
+    async fn count(&self, node: NodeId, added: Counters, now: Counters) -> Result<Counters, Error>;
 
     /// Takes one of the user's places for a socket, on whatever node; [`Error::Full`] when `most` are
     /// taken. Places of dead nodes count as free. Idempotent.

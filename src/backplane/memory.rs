@@ -38,6 +38,7 @@ pub struct Memory {
     places: cluster::Places,
     revoked: cluster::Revoked,
     secret: Mutex<Option<String>>,
+    counted: Mutex<cluster::Counted>,
 }
 
 type Rooms = Arc<DashMap<Room, Stored>>;
@@ -85,6 +86,7 @@ impl Memory {
             places: cluster::Places::default(),
             revoked: cluster::Revoked::default(),
             secret: Mutex::default(),
+            counted: Mutex::default(),
         }
     }
 

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use cluster::{Beat, Cluster, Held, NodeReport};
+pub use cluster::{Beat, Cluster, Counters, Held, NodeReport};
 pub use courier::{CONTACTS, Card, Courier, Inbox, Letter, Receipt, Registry};
 pub use envelope::{BadEnvelope, Draft, Envelope, NEWEST as ENVELOPE_VERSION};
 pub use mirror::Mirror;

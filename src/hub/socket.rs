@@ -338,3 +338,19 @@ impl Socket {
         self.task.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The counts of an [`Arc`].
+    const COUNTS: usize = 16;
+    /// The allocator's next class is a seventh larger.
+    const CLASS: usize = 224;
+
+    /// Guards the memory of idle sockets.
+    #[test]
+    fn a_socket_keeps_its_size_class() {
+        assert!(size_of::<Socket>() + COUNTS <= CLASS);
+    }
+}

@@ -125,6 +125,7 @@ impl Node {
             // What could not be written down in time is told again.
             let _ = tokio::time::timeout(MARKS, self.write_marks()).await;
             let last = !self.totals.others_stay(self.id());
+            self.totals.count(self).await;
             let gone = async {
                 if last {
                     self.take_out(self.id()).await?;

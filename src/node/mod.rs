@@ -17,6 +17,7 @@ pub mod relay;
 mod roster;
 mod sessions;
 mod snapshots;
+mod tally;
 mod totals;
 mod visit;
 
@@ -44,6 +45,7 @@ use self::passes::Passes;
 use self::reaper::Rising;
 use self::relay::Relay;
 use self::roster::Roster;
+use self::tally::Tally;
 use self::totals::Totals;
 use self::visit::Visit;
 use crate::auth::Verifier;
@@ -160,6 +162,7 @@ impl Node {
         let life = Life::new(id);
         let roster = Arc::new(Roster {
             life: life.clone(),
+            tally: Tally::default(),
             clock,
             couriers: Couriers::new(config.presence_limit),
         });
@@ -230,7 +233,10 @@ impl Node {
             cursor: None,
         };
         match self.bring_in(&participant, &room, since, None).await {
-            Ok(()) => Ok(participant),
+            Ok(()) => {
+                self.roster.tally.opened();
+                Ok(participant)
+            }
             Err(error) => {
                 self.hub.unregister(&participant.socket);
                 Err(error)
@@ -454,6 +460,12 @@ impl Node {
             }
             self.rise(beat.lost);
             self.reap(&beat.dead);
+            if !self.totals.is_counting() {
+                let node = self.clone();
+                // Beside the beat, which must not wait: on a cluster another server may have the totals.
+                self.chores
+                    .spawn(async move { node.totals.count(&node).await });
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use futures_util::{TryStreamExt, stream};
 use super::courier::Couriers;
 use super::life::Life;
 use super::pack;
+use super::tally::Tally;
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
@@ -20,6 +21,7 @@ const ENTERED_AT_ONCE: usize = 32;
 
 pub struct Roster {
     pub(super) life: Arc<Life>,
+    pub(super) tally: Tally,
     pub clock: Clock,
     pub(super) couriers: Couriers,
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use parking_lot::Mutex;
 
 use super::Node;
-use crate::backplane::{Beat, ENVELOPE_VERSION, NodeReport};
+use crate::backplane::{Beat, Counters, ENVELOPE_VERSION, NodeReport};
 use crate::clock::Millis;
 use crate::ids::NodeId;
 use crate::telemetry::metrics::{Observation, metrics};
@@ -19,14 +19,19 @@ pub struct Cluster {
     pub sockets: u64,
     /// Users by node, added up: someone on two nodes counts twice.
     pub users: u64,
-    pub routed: u64,
+    /// What was ever counted.
+    pub ever: Counters,
     /// True when the backplane was away at the last look.
     pub stale: bool,
+    /// The same of what was ever counted.
+    pub uncounted: bool,
 }
 
 pub struct Totals {
     started_at: Millis,
     cluster: Mutex<Cluster>,
+    /// How much of what this node counted is known to be in what was ever counted.
+    added: tokio::sync::Mutex<Counters>,
 }
 
 impl Totals {
@@ -34,6 +39,7 @@ impl Totals {
         Self {
             started_at,
             cluster: Mutex::default(),
+            added: tokio::sync::Mutex::default(),
         }
     }
 
@@ -98,9 +104,9 @@ impl Totals {
                     nodes: reports.len(),
                     sockets: reports.iter().map(|report| report.sockets).sum(),
                     users: reports.iter().map(|report| report.users).sum(),
-                    routed: reports.iter().map(|report| report.routed).sum(),
                     stale: false,
                     reports: reports.clone(),
+                    ..std::mem::take(&mut *cluster)
                 }
             }
             Err(error) => {
@@ -115,5 +121,26 @@ impl Totals {
             cluster_nodes: cluster.nodes,
         });
         beat.ok()
+    }
+
+    /// Whether [`Totals::count`] is under way.
+    pub(super) fn is_counting(&self) -> bool {
+        self.added.try_lock().is_err()
+    }
+
+    /// Adds what this node counted to what was ever counted, and takes that in.
+    pub(super) async fn count(&self, node: &Node) {
+        let mut added = self.added.lock().await;
+        let by_now = node.roster.tally.by_now();
+        let counted = node.backplane.count(node.id(), *added, by_now).await;
+        let mut cluster = self.cluster.lock();
+        cluster.uncounted = counted.is_err();
+        match counted {
+            Ok(ever) => {
+                *added = by_now;
+                cluster.ever = ever;
+            }
+            Err(error) => tracing::debug!(%error, "no totals of all times now"),
+        }
     }
 }

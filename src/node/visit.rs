@@ -73,7 +73,10 @@ impl Node {
             cursor: None,
         };
         match self.may_stay(&participant.socket) {
-            Ok(()) => Ok(participant),
+            Ok(()) => {
+                self.roster.tally.opened();
+                Ok(participant)
+            }
             Err(error) => {
                 self.hub.unregister(&participant.socket);
                 Err(error)

@@ -1,6 +1,6 @@
 //! Follows the frames of an incoming byte stream, to know when none is half read.
 //!
-//! The protocol library keeps its read buffer as large as the largest message was. Between two messages
+//! The protocol library keeps its read buffer, which grows with the largest message. Between two messages
 //! its state can be thrown away and begun afresh, which gives the memory back; only the library does not
 //! say when that is. It takes the frames' headers alone to know.
 

@@ -14,6 +14,12 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Intake {
     pace: Pace,
+    /// Of the few who give cause for it.
+    trouble: Option<Box<Trouble>>,
+}
+
+#[derive(Default)]
+struct Trouble {
     /// When the last bad frames came.
     bad: VecDeque<Instant>,
     /// When it was last noted that the socket is too fast.
@@ -24,8 +30,7 @@ impl Intake {
     pub fn new(transport: &Transport) -> Self {
         Self {
             pace: transport.limits.pace(),
-            bad: VecDeque::new(),
-            noted: None,
+            trouble: None,
         }
     }
 
@@ -42,9 +47,7 @@ impl Intake {
             Verdict::Fine => transport.node.handle(participant, text),
             Verdict::Haste { over, retry_in } => {
                 let what = limits.sentence(over);
-                let now = Instant::now();
-                if self.noted.is_none_or(|noted| now - noted >= NOTED_EVERY) {
-                    self.noted = Some(now);
+                if self.trouble.get_or_insert_default().is_to_be_noted() {
                     let span = participant.span();
                     tracing::info!(target: "audit", parent: &span, what, "too fast");
                 }
@@ -90,13 +93,7 @@ impl Intake {
     /// Counts a frame that made no sense.
     pub fn count_bad(&mut self, transport: &Transport, socket: &Socket) {
         let most = transport.config.bad_frames;
-        let now = Instant::now();
-        self.bad.push_back(now);
-        if self.bad.len() <= most {
-            return;
-        }
-        let first = self.bad.pop_front();
-        if first.is_some_and(|first| now - first < BAD_FRAMES_WITHIN) {
+        if self.trouble.get_or_insert_default().is_beyond(most) {
             let reason = format!("more than {most} bad frames in a minute");
             socket.close(close::BAD_FRAMES, &reason);
         }
@@ -106,5 +103,27 @@ impl Intake {
         let reason = "far too fast for too long: come again, and slower";
         socket.close(close::TOO_FAST, reason);
         Handled::Done
+    }
+}
+
+impl Trouble {
+    fn is_to_be_noted(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.noted.is_none_or(|noted| now - noted >= NOTED_EVERY);
+        if due {
+            self.noted = Some(now);
+        }
+        due
+    }
+
+    /// Takes one more bad frame; true when those are more than `most` of late.
+    fn is_beyond(&mut self, most: usize) -> bool {
+        let now = Instant::now();
+        self.bad.push_back(now);
+        if self.bad.len() <= most {
+            return false;
+        }
+        let first = self.bad.pop_front();
+        first.is_some_and(|first| now - first < BAD_FRAMES_WITHIN)
     }
 }

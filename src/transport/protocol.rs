@@ -1,5 +1,6 @@
-//! The WebSocket protocol of one connection, between the bytes and whole messages: the library's state, and what is
-//! needed to throw that away when its buffer has grown.
+//! The WebSocket protocol of one connection, between the bytes and whole messages: the library's state while a message
+//! is on its way, and what is needed to know when none is. Most sockets are idle most of the time, and then have neither
+//! state nor buffer.
 
 use std::io;
 
@@ -8,14 +9,14 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::boundary::Boundary;
 
-/// The read buffer of an idle socket, in bytes. Larger frames get a buffer of their own.
-const READ_BUFFER: usize = 512;
+/// Bytes read at once. Larger frames get a buffer of their own.
+const READ_BUFFER: usize = 2_048;
 
 pub struct Protocol {
-    context: WebSocketContext,
+    /// Made when there is something to read, and given back between two messages: the allocator has the last one's
+    /// memory at hand, so that is cheaper than to keep a buffer for every socket.
+    context: Option<Box<WebSocketContext>>,
     boundary: Boundary,
-    /// A buffer grew; the context is made afresh at the next boundary.
-    grown: bool,
     /// Most bytes of a message.
     most: usize,
 }
@@ -26,9 +27,8 @@ impl Protocol {
         let mut boundary = Boundary::default();
         boundary.feed(early);
         Self {
-            context: context(most, early),
+            context: (!early.is_empty()).then(|| context(most, early)),
             boundary,
-            grown: !early.is_empty(),
             most,
         }
     }
@@ -43,35 +43,30 @@ impl Protocol {
             bytes,
             boundary: &mut self.boundary,
         };
-        let message = self.context.read(&mut counted);
-        match &message {
-            Ok(Message::Text(text)) => self.grown |= text.len() > READ_BUFFER,
-            Ok(Message::Binary(bytes)) => self.grown |= bytes.len() > READ_BUFFER,
-            _ => {}
-        }
-        message
+        let context = self.context.get_or_insert_with(|| context(self.most, &[]));
+        context.read(&mut counted)
     }
 
-    /// A context whose buffer grew is replaced once everything it read was consumed.
+    /// Keeps nothing, if everything read was whole messages. To be called when no more is there, and only where writing
+    /// never blocks: a pong that is written by halves would be lost.
     pub fn give_back(&mut self) {
-        if self.grown && self.boundary.is_clean() {
-            self.context = context(self.most, &[]);
-            self.grown = false;
+        if self.boundary.is_clean() {
+            self.context = None;
         }
     }
 }
 
-fn context(most: usize, early: &[u8]) -> WebSocketContext {
+fn context(most: usize, early: &[u8]) -> Box<WebSocketContext> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
-    if early.is_empty() {
+    Box::new(if early.is_empty() {
         WebSocketContext::new(Role::Server, Some(config))
     } else {
         WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config))
-    }
+    })
 }
 
 struct Counted<'a, S> {

@@ -204,10 +204,13 @@ def test_health_counts_the_whole_cluster(nodes, session, join):
         return [node.get("/health").json for node in nodes]
 
     def agreed():
-        totals = {(health["total_connections"], health["active_users"]) for health in counted()}
-        return totals == {(len(peers), len(peers))}
+        users = {health["active_users"] for health in counted()}
+        sockets = {node.get("/status").json["connections"] for node in nodes}
+        return users == sockets == {len(peers)}
 
     eventually(agreed, "every node counts every socket of the cluster")
+    ever = lambda: {health["total_connections"] for health in counted()}
+    eventually(lambda: len(ever()) == 1 and min(ever()) >= len(peers), "all know of the same sockets of all times")
     assert len({health["node_id"] for health in counted()}) == 3
 
 

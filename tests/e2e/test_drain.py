@@ -239,7 +239,7 @@ def test_a_node_that_left_is_counted_no_more(drain):
     print(f"counted no more {drain.uncounted - drain.exited:.2f} s after the exit")
     # Before it is dead for the others.
     assert drain.uncounted - drain.exited < GRACE - BEAT / 2
-    totals = lambda: drain.staying.get("/health").json["total_connections"]
+    totals = lambda: drain.staying.get("/status").json["connections"]
     eventually(lambda: totals() == 2, "the watcher and who came back", within=GRACE)
     (node,) = drain.staying.get("/status").json["nodes"]
     assert node["name"] == "staying"

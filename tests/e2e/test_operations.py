@@ -26,19 +26,20 @@ def node(children):
 
 def test_health_has_the_documented_shape(node, session, join):
     """A status page finds a field missing or of another type."""
+    before = node.get("/health").json["total_connections"]
     join(node, session, "ann")
     join(node, session, "ann")
     join(node, session, "bob")
 
     def counts():
         health = node.get("/health").json
-        return (health["total_connections"], health["active_users"]) == (3, 2) and health
+        return (health["total_connections"], health["active_users"]) == (before + 3, 2) and health
 
     assert eventually(counts, "two users with three sockets are counted") == {
         "status": "healthy",
         "uptime": shapes.Matcher("seconds", lambda value: isinstance(value, (int, float)) and value >= 0),
         "active_users": 2,
-        "total_connections": 3,
+        "total_connections": before + 3,
         "total_events_routed": shapes.NUMBER,
         "node_id": shapes.STRING,
         "version": shapes.STRING,
@@ -52,6 +53,47 @@ def test_routed_events_are_counted(node, session, join):
     for number in range(5):
         ann.ask("chat", message=str(number))
     eventually(lambda: node.get("/health").json["total_events_routed"] >= before + 5, "events are counted")
+
+
+def totals(node):
+    health = node.get("/health").json
+    return health["total_connections"], health["total_events_routed"]
+
+
+def test_totals_of_all_times_survive_every_node(own_children, session):
+    """A deploy sets the figures back, or counts an event once for each node that heard it."""
+    redis = own_children.redis(durable=True)
+    nodes = [own_children.node(name, REDIS_URL=redis.url, BEAT_INTERVAL=0.2, LEASE=2) for name in ("one", "two")]
+    with Peer(nodes[0], session, "ann") as ann, Peer(nodes[1], session, "bob") as bob:
+        for number in range(5):
+            ann.ask("chat", message=str(number))
+        for _ in range(5):
+            bob.expect("chat_message")
+        eventually(lambda: all(totals(node)[0] == 2 for node in nodes), "both sockets are counted, on both nodes")
+        eventually(lambda: totals(nodes[0]) == totals(nodes[1]), "both nodes tell the same")
+        # Five lines; besides, who came.
+        assert 5 <= totals(nodes[0])[1] < 10
+
+    for node in nodes:
+        node.terminate()
+    for node in nodes:
+        node.start()
+    eventually(lambda: all(totals(node)[0] == 2 for node in nodes), "the totals go on")
+    before = totals(nodes[0])[1]
+    with Peer(nodes[1], session, "cat") as cat:
+        cat.ask("chat", message="again")
+        eventually(lambda: totals(nodes[0])[0] == 3, "and grow")
+        eventually(lambda: totals(nodes[0])[1] > before, "and grow")
+
+    # Who dies loses what it counted since its last beat, and no more.
+    settled = totals(nodes[1])
+    nodes[1].kill()
+    nodes[1].start()
+    eventually(lambda: totals(nodes[1]) >= settled, "nothing of what was told is lost")
+    known = totals(nodes[0])
+    redis.stop()
+    eventually(lambda: nodes[0].get("/health").json.get("stale"), "the node says that it does not know")
+    assert totals(nodes[0]) == known
 
 
 @pytest.mark.parametrize("path", ["/health", "/livez", "/readyz", "/lb", "/health/redis", "/ws/health"])

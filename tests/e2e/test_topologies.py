@@ -51,7 +51,7 @@ def test_totals_are_those_of_all_nodes_on_a_cluster(on_cluster, session, join):
     """Nodes do not see each other, because what they report lies on different servers."""
     gather(on_cluster, session, join, "ann", "bob", "cat")
     eventually(
-        lambda: all(node.get("/health").json["total_connections"] == 3 for node in on_cluster),
+        lambda: all(node.get("/status").json["connections"] == 3 for node in on_cluster),
         "every node counts the sockets of all three",
     )
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
-    Audience, Backplane, Change, Created, Draft, Entry, Error, Exit, Fields, InboxKeep, Keep, Link,
-    NodeReport, Replay,
+    Audience, Backplane, Change, Counters, Created, Draft, Entry, Error, Exit, Fields, InboxKeep,
+    Keep, Link, NodeReport, Replay,
 };
 use collabd::clock::Clock;
 use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -278,6 +278,7 @@ macro_rules! contract {
 
 contract!(
     a_commit_is_heard_once_in_order,
+    what_nodes_counted_is_added_once,
     nothing_is_heard_before_listening_or_after,
     state_and_position_move_in_one_step,
     a_text_from_an_older_version_is_refused,
@@ -324,6 +325,7 @@ use couriers::{
 use nodes::{
     a_crowd_leaves_in_one_step_each_user_once, a_node_finds_its_own_members,
     a_revocation_ends_with_the_token, a_user_has_so_many_places, nodes_share_a_secret,
+    what_nodes_counted_is_added_once,
 };
 
 async fn a_commit_is_heard_once_in_order(subject: Subject) {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::children;
+use crate::door::{Door, DoorOptions, Event, Speech};
 use crate::host::Host;
 use crate::measure::{Figures, measure};
 use crate::meter::CpuSpent;
@@ -27,6 +28,8 @@ pub struct Options {
     redis: bool,
     #[command(flatten)]
     given: GivenOptions,
+    #[command(flatten)]
+    door: DoorOptions,
     #[command(flatten)]
     node: NodeOptions,
     #[command(flatten)]
@@ -58,10 +61,11 @@ pub fn run(options: &Options) -> Result<()> {
         (None, false) => kinds.push(Kind::Node),
         (None, true) => kinds.extend([Kind::Node, Kind::NodeWithRedis]),
     }
+    let speech = options.door.speech()?;
     let start = |kind: Kind, text: usize| match kind {
-        Kind::Floor => Target::floor(text),
-        Kind::Node => Target::node(&options.node, false),
-        Kind::NodeWithRedis => Target::node(&options.node, true),
+        Kind::Floor => Target::floor(&speech, text),
+        Kind::Node => Target::node(&speech, &options.node, false),
+        Kind::NodeWithRedis => Target::node(&speech, &options.node, true),
         Kind::Given => Target::given(&options.given),
     };
     let mut versions = match &options.given.url {
@@ -72,8 +76,19 @@ pub fn run(options: &Options) -> Result<()> {
         versions.push(children::version_of("redis-server".as_ref())?);
     }
     let host = Host::describe(versions);
-    let results = compare(&options.shapes, &kinds, start)?;
-    let settings = json!({"env": options.node.settings(), "url": options.given.url});
+    let event = options.door.event();
+    let results = compare(
+        &options.shapes.shapes(event)?,
+        options.shapes.repeat,
+        &kinds,
+        start,
+    )?;
+    let settings = json!({
+        "env": options.node.settings(),
+        "url": options.given.url,
+        "door": options.door.door,
+        "event": event,
+    });
     report::publish(
         "fanout",
         &options.output,
@@ -87,8 +102,10 @@ pub fn run(options: &Options) -> Result<()> {
 /// The floor alone, several times: how steady the machine is.
 pub fn run_floor(options: &FloorOptions) -> Result<()> {
     let host = Host::describe(Vec::new());
-    let results = compare(&options.shapes, &[Kind::Floor], |_, text| {
-        Target::floor(text)
+    let shapes = options.shapes.shapes(Event::Chat)?;
+    let speech = Speech::of(Door::Pairing, Event::Chat)?;
+    let results = compare(&shapes, options.shapes.repeat, &[Kind::Floor], |_, text| {
+        Target::floor(&speech, text)
     })?;
     report::publish(
         "floor",
@@ -101,23 +118,19 @@ pub fn run_floor(options: &FloorOptions) -> Result<()> {
 }
 
 fn compare(
-    options: &ShapeOptions,
+    shapes: &[Shape],
+    repeat: u32,
     kinds: &[Kind],
     start: impl Fn(Kind, usize) -> Result<Target>,
 ) -> Result<Vec<Results>> {
     let mut results = Vec::new();
-    for shape in options.shapes() {
+    for shape in shapes {
         let mut measurements = Vec::new();
-        for round in 1..=options.repeat {
+        for round in 1..=repeat {
             for &kind in kinds {
-                eprintln!(
-                    "{}: {} ({round} of {})",
-                    shape.name,
-                    kind.label(),
-                    options.repeat
-                );
+                eprintln!("{}: {} ({round} of {repeat})", shape.name, kind.label(),);
                 let target = start(kind, shape.payload)?;
-                let figures = measure(kind, &target, &shape).map_err(|error| {
+                let figures = measure(kind, &target, shape).map_err(|error| {
                     format!("{}: {error}\n{}", kind.label(), target.last_words())
                 })?;
                 measurements.push(figures);
@@ -129,7 +142,7 @@ fn compare(
             .map(|&kind| (kind, median(ratios(&measurements, kind))))
             .collect();
         results.push(Results {
-            shape,
+            shape: shape.clone(),
             ratios,
             measurements,
         });

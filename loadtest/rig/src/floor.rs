@@ -19,9 +19,6 @@ use crate::{Result, stamp, wire};
 const ACCEPTED: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 
-/// What a node puts around a chat text of ours, roughly: type, user, name, time, id and position.
-const AROUND: usize = 166;
-
 /// The floor's hidden subcommand.
 #[derive(Debug, clap::Args)]
 pub struct ServerOptions {
@@ -30,10 +27,13 @@ pub struct ServerOptions {
     /// Payload of the frame it writes, in bytes.
     #[arg(long)]
     frame: usize,
+    /// A sender does not hear itself.
+    #[arg(long)]
+    others: bool,
 }
 
-/// Starts the floor as a child of this very executable, for messages with a text of `text` bytes.
-pub fn start(text: usize) -> Result<Process> {
+/// Starts the floor as a child of this very executable. It writes messages of `frame` bytes, also to who sent it.
+pub fn start(frame: usize, echoes: bool) -> Result<Process> {
     let address = free_address()?;
     // Not by its path: a build may have replaced the file meanwhile.
     let mut command = Command::new("/proc/self/exe");
@@ -43,8 +43,11 @@ pub fn start(text: usize) -> Result<Process> {
         "--address",
         &address.to_string(),
         "--frame",
-        &(text + AROUND).to_string(),
+        &frame.to_string(),
     ]);
+    if !echoes {
+        command.arg("--others");
+    }
     Process::start("floor", command, address, |address| {
         TcpStream::connect(address).is_ok()
     })
@@ -56,7 +59,7 @@ pub fn serve(options: &ServerOptions) -> Result<()> {
     listener.set_nonblocking(true)?;
     let mut epoll = Epoll::new()?;
     epoll.add(listener.as_raw_fd(), usize::MAX)?;
-    let mut server = Server::new(options.frame);
+    let mut server = Server::new(options.frame, !options.others);
     loop {
         for index in 0..epoll.wait(None)? {
             match epoll.ready(index).token {
@@ -76,6 +79,7 @@ struct Server {
     rooms: Vec<Vec<usize>>,
     room_numbers: HashMap<String, usize>,
     greeting: Vec<u8>,
+    echoes: bool,
     frame: Vec<u8>,
     /// Where the stamp lies in `frame`.
     frame_stamp: usize,
@@ -90,7 +94,7 @@ struct Socket {
 }
 
 impl Server {
-    fn new(frame: usize) -> Self {
+    fn new(frame: usize, echoes: bool) -> Self {
         let text = stamp::text(frame);
         let frame = wire::server_frame(wire::TEXT, text.as_bytes());
         Self {
@@ -99,6 +103,7 @@ impl Server {
             room_numbers: HashMap::new(),
             greeting: wire::server_frame(wire::TEXT, b"{\"type\":\"floor\"}"),
             frame_stamp: frame.len() - text.len(),
+            echoes,
             frame,
             finder: stamp::Finder::default(),
             buffer: vec![0; 64 * 1024].into_boxed_slice(),
@@ -142,7 +147,7 @@ impl Server {
             &carry
         };
         let used = match socket.room {
-            Some(room) => self.frames(room, bytes)?,
+            Some(room) => self.frames(number, room, bytes)?,
             None => self.shake(number, bytes)?,
         };
         if used < bytes.len()
@@ -178,7 +183,7 @@ impl Server {
         Ok(bytes.len())
     }
 
-    fn frames(&mut self, room: usize, bytes: &[u8]) -> Result<usize> {
+    fn frames(&mut self, sender: usize, room: usize, bytes: &[u8]) -> Result<usize> {
         let mut used = 0;
         while let Some(frame) = wire::first_frame(&bytes[used..])? {
             used += frame.size;
@@ -189,16 +194,19 @@ impl Server {
                 self.frame[self.frame_stamp..][..stamp::LENGTH]
                     .copy_from_slice(&frame.payload[at..][..stamp::LENGTH]);
             }
-            self.deliver(room);
+            self.deliver(sender, room);
         }
         Ok(used)
     }
 
     /// A socket that would block loses the frame, and the run shows it as not delivered. One that took half a
     /// frame has lost its framing and is given up.
-    fn deliver(&mut self, room: usize) {
+    fn deliver(&mut self, sender: usize, room: usize) {
         let mut broken = Vec::new();
         for &number in &self.rooms[room] {
+            if number == sender && !self.echoes {
+                continue;
+            }
             let Some(socket) = &mut self.sockets[number] else {
                 continue;
             };
@@ -231,7 +239,7 @@ mod tests {
     #[test]
     fn a_message_reaches_its_room() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-        let mut server = Server::new(100);
+        let mut server = Server::new(100, true);
         let mut clients: Vec<TcpStream> = ["/a/one", "/b/one?x=/y", "/a/two"]
             .iter()
             .map(|path| {

@@ -38,7 +38,17 @@ pub struct Seat {
     pub path: String,
     /// Whether the server speaks first; the seat is taken once it has.
     pub greeted: bool,
+    /// Frames sent then, to join a room.
+    pub hello: Vec<u8>,
+    /// How the message begins by which the seat is taken after the hello; without it nothing is waited for.
+    pub joined: Option<&'static str>,
+    /// Pings are Engine.IO's, of text.
+    pub engine: bool,
 }
+
+/// Engine.IO's ping, and what answers it.
+const ENGINE_PING: &[u8] = b"2";
+const ENGINE_PONG: &[u8] = b"3";
 
 pub struct Generator {
     epoll: Epoll,
@@ -55,7 +65,11 @@ pub struct Generator {
 struct Socket {
     stream: TcpStream,
     stage: Stage,
-    greeted: bool,
+    /// The server speaks first, and has not yet.
+    awaits_greeting: bool,
+    hello: Vec<u8>,
+    joined: Option<&'static str>,
+    engine: bool,
     /// The beginning of a frame whose end has not arrived.
     carry: Vec<u8>,
     /// What the kernel would not take yet.
@@ -190,7 +204,10 @@ impl Generator {
         self.sockets.push(Socket {
             stream,
             stage: Stage::Shaking,
-            greeted: !seat.greeted,
+            awaits_greeting: seat.greeted,
+            hello: seat.hello.clone(),
+            joined: seat.joined,
+            engine: seat.engine,
             carry: Vec::new(),
             backlog: Vec::new(),
         });
@@ -296,7 +313,9 @@ impl Generator {
             }
             used = end + 4;
             self.sockets[number].stage = Stage::Open;
-            self.taken += usize::from(self.sockets[number].greeted);
+            if !self.sockets[number].awaits_greeting {
+                self.say_hello(number)?;
+            }
         }
         while let Some(frame) = wire::first_frame(&bytes[used..])? {
             used += frame.size;
@@ -312,10 +331,18 @@ impl Generator {
         listener: &mut impl Listener,
     ) -> Result<()> {
         match frame.opcode {
+            wire::TEXT if self.sockets[number].engine && frame.payload == ENGINE_PING => {
+                self.write(number, &wire::client_frame(wire::TEXT, ENGINE_PONG))?;
+            }
             wire::TEXT | wire::BINARY => {
                 self.heard += 1;
-                if !self.sockets[number].greeted {
-                    self.sockets[number].greeted = true;
+                let socket = &mut self.sockets[number];
+                if std::mem::take(&mut socket.awaits_greeting) {
+                    self.say_hello(number)?;
+                } else if let Some(joined) = socket.joined
+                    && frame.payload.starts_with(joined.as_bytes())
+                {
+                    socket.joined = None;
                     self.taken += 1;
                 }
                 listener.heard(number, frame.payload);
@@ -333,6 +360,13 @@ impl Generator {
             _ => {}
         }
         Ok(())
+    }
+
+    fn say_hello(&mut self, number: usize) -> Result<()> {
+        let socket = &mut self.sockets[number];
+        self.taken += usize::from(socket.joined.is_none());
+        let hello = std::mem::take(&mut socket.hello);
+        self.write(number, &hello)
     }
 
     fn lose(&mut self, number: usize, why: String) {

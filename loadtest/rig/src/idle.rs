@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::door::{Door, Event, Speech};
 use crate::generator::Generator;
 use crate::host::Host;
 use crate::meter::{Kernel, Resident};
@@ -41,6 +42,9 @@ pub struct Options {
     /// A node without Redis: its memory then holds the rooms' texts too.
     #[arg(long)]
     memory_backplane: bool,
+    /// The door by which sockets come in.
+    #[arg(long, value_enum, default_value = "pairing")]
+    door: Door,
     #[command(flatten)]
     node: NodeOptions,
     #[command(flatten)]
@@ -73,20 +77,20 @@ pub fn run(options: &Options) -> Result<()> {
     } else {
         Kind::NodeWithRedis
     };
+    let speech = Speech::of(options.door, Event::Code)?;
     let host = Host::describe(vec![options.node.version()?]);
     let mut results = Vec::new();
     for kind in [Kind::Floor, kind] {
         eprintln!("{}: {} sockets", kind.label(), options.sockets);
         let target = match kind {
-            Kind::Floor => Target::floor(options.code)?,
-            _ => Target::node(&options.node, kind == Kind::NodeWithRedis)?,
+            Kind::Floor => Target::floor(&speech, options.code)?,
+            _ => Target::node(&speech, &options.node, kind == Kind::NodeWithRedis)?,
         };
         let figures = measure(kind, &target, options)
             .map_err(|error| format!("{}: {error}\n{}", kind.label(), target.last_words()))?;
         results.push(figures);
     }
-    let settings =
-        json!({"env": options.node.settings(), "code": options.code, "rest_s": options.rest});
+    let settings = json!({"env": options.node.settings(), "door": options.door, "code": options.code, "rest_s": options.rest});
     report::publish(
         "idle",
         &options.output,
@@ -115,24 +119,23 @@ fn measure(kind: Kind, target: &Target, options: &Options) -> Result<Figures> {
         })
     };
 
+    let place = |n: usize| (format!("rig-{:05}", n / 2), format!("u{n:05}"));
     let seats: Vec<_> = (0..sockets)
-        .map(|n| target.seat(&format!("rig-{:05}", n / 2), &format!("u{n:05}")))
+        .map(place)
+        .map(|(room, user)| target.seat(&room, &user))
         .collect();
     generator.seat(&seats, &mut listener)?;
     generator.settle(STILL, DRAIN, &mut listener)?;
     generator.serve(rest, &mut listener)?;
     let idle = growth()?;
 
-    let change = format!(
-        r#"{{"type":"code_change","code":"{}"}}"#,
-        stamp::text(options.code)
-    );
-    let frame = wire::client_frame(wire::TEXT, change.as_bytes());
     let everybody = Vec::from_iter(0..sockets);
     let period = Duration::from_secs_f64(sockets as f64 / f64::from(options.rate));
     let pace = Pace::new(&[everybody], Phase::Even, period, 1);
     pace.run(&mut generator, &mut listener, |generator, socket| {
-        generator.send(socket, &frame)
+        let (room, user) = place(socket);
+        let change = target.message(&room, &user, options.code);
+        generator.send(socket, &wire::client_frame(wire::TEXT, change.as_bytes()))
     })?;
     generator.settle(STILL, DRAIN, &mut listener)?;
     generator.serve(rest, &mut listener)?;

@@ -7,6 +7,7 @@
 
 mod children;
 mod commit;
+mod door;
 mod epoll;
 mod fanout;
 mod floor;

@@ -65,11 +65,6 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
         .map(|(room, user)| target.seat(room, user))
         .collect();
     generator.seat(&seats, &mut tally)?;
-    for (socket, (room, user)) in places.iter().enumerate() {
-        if let Some(hello) = target.hello(room, user) {
-            generator.send(socket, &wire::client_frame(wire::TEXT, hello.as_bytes()))?;
-        }
-    }
     generator.settle(QUIET, DRAIN, &mut tally)?;
 
     let mut messages = Messages::new(target, shape, &places);
@@ -86,7 +81,7 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
     let lateness = pace.run(&mut generator, &mut tally, &mut fire)?;
     let scheduled = host::now();
     generator.settle(QUIET, DRAIN, &mut tally)?;
-    let expected = pace.messages() * (shape.members - usize::from(!target.echoes)) as u64;
+    let expected = pace.messages() * (shape.members - usize::from(!target.echoes())) as u64;
     if tally.delivered < expected {
         // A server that stalls may still deliver.
         generator.settle(STALL, DRAIN, &mut tally)?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::Result;
+use crate::door::Event;
 use crate::pace::{Pace, Phase};
 
 /// One shape of load.
@@ -28,9 +30,9 @@ pub struct Shape {
 pub enum Named {
     /// 1 room × 1000 members, one sender, 20/s: 20,000 deliveries/s.
     Hall,
-    /// 200 rooms × 10 members, one sender each, 20/s, evenly spread: 40,000 deliveries/s, singly.
+    /// 200 rooms × 10 members, one sender each, 20/s, evenly spread: 40,000 deliveries/s, singly. Of code half as many.
     Singles,
-    /// 200 rooms × 10 members, all send at 5/s, a room's members in the same instant: 100,000 deliveries/s.
+    /// 200 rooms × 10 members, all send at 5/s, a room's members in the same instant: 100,000 deliveries/s. Not of code.
     Bunches,
 }
 
@@ -67,20 +69,32 @@ pub struct ShapeOptions {
 }
 
 impl ShapeOptions {
-    pub fn shapes(&self) -> Vec<Shape> {
+    /// The shapes to measure an event in. Of changes of a text that bunch only the newest is heard, so these are
+    /// measured singly; and in fewer places at once, because a server that is behind leaves older ones out, too.
+    pub fn shapes(&self, event: Event) -> Result<Vec<Shape>> {
         let own = self.rooms.is_some()
             || self.members.is_some()
             || self.senders.is_some()
             || self.rate.is_some();
-        if own || self.phase.is_some() {
-            return vec![self.own_shape()];
-        }
-        let named = if self.shape.is_empty() {
-            Named::value_variants()
+        let shapes = if own || self.phase.is_some() {
+            vec![self.own_shape()]
+        } else if self.shape.is_empty() {
+            let named = Named::value_variants().iter();
+            let fit = named.filter(|named| event == Event::Chat || **named != Named::Bunches);
+            fit.map(|&named| self.named_shape(named, event)).collect()
         } else {
-            &self.shape
+            let named = self.shape.iter();
+            named.map(|&named| self.named_shape(named, event)).collect()
         };
-        named.iter().map(|&named| self.named_shape(named)).collect()
+        let bunched = |shape: &&Shape| shape.senders > 1 && shape.phase != Phase::Even;
+        match shapes.iter().find(bunched) {
+            Some(shape) if event == Event::Code => {
+                let (name, right) = (&shape.name, "one sender in a room, or --phase even");
+                let why = "of changes that bunch only the newest is heard";
+                Err(format!("{name}: {why}; right is {right}").into())
+            }
+            _ => Ok(shapes),
+        }
     }
 
     fn own_shape(&self) -> Shape {
@@ -96,8 +110,16 @@ impl ShapeOptions {
         self.shape_of(name, rooms, members, senders, rate, phase)
     }
 
-    fn named_shape(&self, named: Named) -> Shape {
+    fn named_shape(&self, named: Named, event: Event) -> Shape {
         match named {
+            Named::Singles if event == Event::Code => self.shape_of(
+                "200 × 10, one sends 10/s".into(),
+                200,
+                10,
+                1,
+                10.0,
+                Phase::Even,
+            ),
             Named::Hall => self.shape_of(
                 "1 × 1000, one sends 20/s".into(),
                 1,

@@ -5,13 +5,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use serde::Serialize;
 
 use crate::children::{self, Process};
+use crate::door::{PAIRING_CHAT, Speech};
 use crate::generator::Seat;
 use crate::node::NodeOptions;
-use crate::{Result, floor, stamp};
-
-/// Pairing's upgrade; `{room}` and `{user}` are filled in.
-pub const PAIRING_PATH: &str = "/api/v1/ws/session/{room}?user_id={user}&username={user}";
-const PAIRING_CHAT: &str = r#"{"type":"chat","message":"{text}"}"#;
+use crate::{Result, floor, stamp, wire};
 
 /// The kinds of server a run compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,6 +55,9 @@ pub struct GivenOptions {
     /// A sender does not hear its own messages.
     #[arg(long, requires = "url")]
     others: bool,
+    /// The server speaks Engine.IO: its pings are answered.
+    #[arg(long, requires = "url")]
+    engine: bool,
 }
 
 /// A running server and how to talk to it.
@@ -66,30 +66,25 @@ pub struct Target {
     pub address: SocketAddr,
     pub pid: Option<u32>,
     pub redis_pid: Option<u32>,
-    /// Whether a sender hears itself.
-    pub echoes: bool,
-    path: String,
-    message: String,
-    hello: Option<String>,
-    greeted: bool,
+    speech: Speech,
     /// Ended when the target goes.
     children: Vec<Process>,
 }
 
 impl Target {
     /// Starts the floor for texts of `text` bytes.
-    pub fn floor(text: usize) -> Result<Self> {
-        Ok(Self::pairing(vec![floor::start(text)?]))
+    pub fn floor(speech: &Speech, text: usize) -> Result<Self> {
+        let floor = floor::start(text + speech.around, speech.echoes)?;
+        Ok(Self::child(vec![floor], speech.to_floor()))
     }
 
     /// Starts a node, and a Redis before it if it is to have one.
-    pub fn node(options: &NodeOptions, with_redis: bool) -> Result<Self> {
+    pub fn node(speech: &Speech, options: &NodeOptions, with_redis: bool) -> Result<Self> {
         let redis = with_redis.then(children::start_redis).transpose()?;
         let node = options.start(redis.as_ref())?;
         // The node goes first: it need not mourn its Redis.
-        Ok(Self::pairing(
-            [Some(node), redis].into_iter().flatten().collect(),
-        ))
+        let children = [Some(node), redis].into_iter().flatten().collect();
+        Ok(Self::child(children, speech.clone()))
     }
 
     pub fn given(options: &GivenOptions) -> Result<Self> {
@@ -115,31 +110,43 @@ impl Target {
             address,
             pid: options.pid,
             redis_pid: None,
-            echoes: !options.others,
-            path: format!("/{path}"),
-            message,
-            hello: options.hello.clone(),
-            greeted: !options.silent,
+            speech: Speech {
+                path: format!("/{path}"),
+                message,
+                hello: options.hello.iter().cloned().collect(),
+                greeted: !options.silent,
+                joined: None,
+                echoes: !options.others,
+                engine: options.engine,
+                around: 0,
+            },
             children: Vec::new(),
         })
     }
 
     /// The seat of `user` in `room`.
     pub fn seat(&self, room: &str, user: &str) -> Seat {
+        let hello = self.speech.hello.iter();
+        let frame =
+            |text: &String| wire::client_frame(wire::TEXT, fill(text, room, user).as_bytes());
         Seat {
             address: self.address,
-            path: fill(&self.path, room, user),
-            greeted: self.greeted,
+            path: fill(&self.speech.path, room, user),
+            greeted: self.speech.greeted,
+            hello: hello.flat_map(frame).collect(),
+            joined: self.speech.joined,
+            engine: self.speech.engine,
         }
+    }
+
+    /// Whether a sender hears itself.
+    pub fn echoes(&self) -> bool {
+        self.speech.echoes
     }
 
     /// What `user` sends in `room`, its text `length` bytes long and beginning with a stamp.
     pub fn message(&self, room: &str, user: &str, length: usize) -> String {
-        fill(&self.message, room, user).replace("{text}", &stamp::text(length))
-    }
-
-    pub fn hello(&self, room: &str, user: &str) -> Option<String> {
-        self.hello.as_deref().map(|hello| fill(hello, room, user))
+        fill(&self.speech.message, room, user).replace("{text}", &stamp::text(length))
     }
 
     /// The last lines the server wrote.
@@ -150,16 +157,12 @@ impl Target {
             .unwrap_or_default()
     }
 
-    fn pairing(children: Vec<Process>) -> Self {
+    fn child(children: Vec<Process>, speech: Speech) -> Self {
         Self {
             address: children[0].address,
             pid: Some(children[0].pid()),
             redis_pid: children.get(1).map(Process::pid),
-            echoes: true,
-            path: PAIRING_PATH.into(),
-            message: PAIRING_CHAT.into(),
-            hello: None,
-            greeted: true,
+            speech,
             children,
         }
     }
@@ -183,11 +186,12 @@ mod tests {
             hello: Some("40{user}".into()),
             silent: true,
             others: true,
+            engine: false,
         };
         let target = Target::given(&options).expect("a fine address");
         let seat = target.seat("r1", "u2");
         assert_eq!(
-            (seat.path.as_str(), seat.greeted, target.echoes),
+            (seat.path.as_str(), seat.greeted, target.echoes()),
             ("/x/r1?u=u2", false, false)
         );
         assert!(
@@ -195,7 +199,7 @@ mod tests {
                 .message("r1", "u2", 30)
                 .starts_with(r#"42["say",{"room":"r1","text":"rig:0000"#)
         );
-        assert_eq!(target.hello("r1", "u2").as_deref(), Some("40u2"));
+        assert_eq!(seat.hello, wire::client_frame(wire::TEXT, b"40u2"));
         assert!(
             Target::given(&GivenOptions {
                 url: Some("http://x/".into()),

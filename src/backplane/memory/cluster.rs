@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Memory;
 use crate::backplane::cluster::new_secret;
-use crate::backplane::{Beat, Cluster, Error, Held, NodeReport};
+use crate::backplane::{Beat, Cluster, Counters, Error, Held, NodeReport};
 use crate::clock::Millis;
 use crate::ids::{NodeId, Room, SocketId, UserId};
 
@@ -18,6 +18,13 @@ use crate::ids::{NodeId, Room, SocketId, UserId};
 pub(super) type Places = DashMap<UserId, HashSet<SocketId>>;
 /// Revoked tokens, and until when that matters.
 pub(super) type Revoked = Mutex<HashMap<String, Millis>>;
+
+/// What was ever counted, and how much of it each node added.
+#[derive(Default)]
+pub(super) struct Counted {
+    all: Counters,
+    nodes: HashMap<NodeId, Counters>,
+}
 
 #[async_trait]
 impl Cluster for Memory {
@@ -60,8 +67,22 @@ impl Cluster for Memory {
         Ok(true)
     }
 
-    async fn forget(&self, _: NodeId) -> Result<(), Error> {
+    async fn forget(&self, dead: NodeId) -> Result<(), Error> {
+        self.counted.lock().nodes.remove(&dead);
         Ok(())
+    }
+
+    async fn count(&self, node: NodeId, added: Counters, now: Counters) -> Result<Counters, Error> {
+        let mut counted = self.counted.lock();
+        let before = *counted.nodes.entry(node).or_insert(added);
+        let by_now = Counters {
+            opened: now.opened.max(before.opened),
+            routed: now.routed.max(before.routed),
+        };
+        counted.nodes.insert(node, by_now);
+        counted.all.opened += by_now.opened - before.opened;
+        counted.all.routed += by_now.routed - before.routed;
+        Ok(counted.all)
     }
 
     async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {

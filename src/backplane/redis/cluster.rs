@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::interfaces::{KeysInterface, SetsInterface};
+use fred::interfaces::{HashesInterface, KeysInterface, SetsInterface};
 use fred::types::{Expiration, Key, SetOptions, Value};
 
 use super::{Redis, bin, bytes, int, keys, text};
 use crate::backplane::cluster::new_secret;
-use crate::backplane::{Beat, Cluster, Error, Held, NodeReport, envelope};
+use crate::backplane::{Beat, Cluster, Counters, Error, Held, NodeReport, envelope};
 use crate::ids::{NodeId, Room, SocketId, UserId};
 
 /// Dead nodes told at once; the others come when these are forgotten.
@@ -53,6 +53,15 @@ impl Redis {
         let gone = self.shards.ask(&key, |shard| {
             let key = key.clone();
             async move { shard.commands.del(key).await }
+        });
+        gone.await
+    }
+
+    async fn hdel(&self, key: String, field: &str) -> Result<(), Error> {
+        let key = Key::from(key);
+        let gone = self.shards.ask(&key, |shard| {
+            let (key, field) = (key.clone(), field.to_owned());
+            async move { shard.commands.hdel(key, field).await }
         });
         gone.await
     }
@@ -209,10 +218,28 @@ impl Cluster for Redis {
         ] {
             self.del(key).await?;
         }
+        self.hdel(keys::counters(self.prefix()), dead.as_str())
+            .await?;
         let named = vec![Key::from(keys::nodes(self.prefix()))];
         let args = vec![text(dead.as_str())];
         self.ask(&self.scripts.forget, named, args).await?;
         self.del(keys::claim(self.prefix(), &dead)).await
+    }
+
+    async fn count(&self, node: NodeId, added: Counters, now: Counters) -> Result<Counters, Error> {
+        let named = vec![Key::from(keys::counters(self.prefix()))];
+        let args = vec![
+            text(node.to_string()),
+            int(added.opened),
+            int(added.routed),
+            int(now.opened),
+            int(now.routed),
+        ];
+        let answer = self.ask(&self.scripts.count, named, args).await?;
+        Ok(Counters {
+            opened: super::number(&answer, 1)?,
+            routed: super::number(&answer, 2)?,
+        })
     }
 
     async fn admit(&self, user: &UserId, socket: SocketId, most: u64) -> Result<(), Error> {

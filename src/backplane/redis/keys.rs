@@ -79,6 +79,11 @@ pub fn holdings(prefix: &str, node: &str) -> String {
     format!("{{{prefix}node:{node}}}:rooms")
 }
 
+/// What all nodes ever counted, and how much of it is each living node's.
+pub fn counters(prefix: &str) -> String {
+    format!("{prefix}cluster:counters")
+}
+
 /// Held by the one who reaps a dead node.
 pub fn claim(prefix: &str, node: &str) -> String {
     format!("{prefix}reap:{node}")

@@ -140,14 +140,15 @@ impl Worker {
             bytes += lengths[tongue] * recipients[tongue];
         }
         metrics().sent_bytes(bytes);
+        let origin = envelope.origin;
+        let ours = origin.is_some_and(|socket| self.roster.has(socket));
+        self.ours += u64::from(ours);
         self.routed += 1;
         if self.routed.is_multiple_of(SAMPLED) {
             metrics().heard(millis(self.roster.clock.now() - envelope.at));
             self.sampled.push(Sampled {
                 at: envelope.at,
-                local: envelope
-                    .origin
-                    .is_some_and(|socket| self.roster.has(socket)),
+                local: ours,
                 recipients: recipients.iter().sum(),
             });
         }

@@ -38,9 +38,11 @@ pub struct Worker {
     pub(super) jobs: JoinSet<Note>,
     pub(super) comparing: Arc<Semaphore>,
     pub(super) touched: Vec<Arc<Socket>>,
-    /// Events delivered, those of them that were counted, and those whose latency is taken.
+    /// Events delivered, those of them that were counted, those of this node's own sockets that are to be counted, and
+    /// those whose latency is taken.
     pub(super) routed: u64,
     pub(super) counted: u64,
+    pub(super) ours: u64,
     pub(super) sampled: Vec<Sampled>,
     pub(super) doors: [DoorMetrics; Dialect::COUNT],
     pub(super) look: Look,
@@ -69,6 +71,7 @@ impl Worker {
             touched: Vec::new(),
             routed: 0,
             counted: 0,
+            ours: 0,
             sampled: Vec::new(),
             doors: doors(),
         }
@@ -184,6 +187,7 @@ impl Worker {
         self.touched.clear();
         metrics().routed(self.routed - self.counted);
         self.counted = self.routed;
+        self.roster.tally.routed(std::mem::take(&mut self.ours));
         if self.sampled.is_empty() {
             return;
         }

@@ -159,6 +159,30 @@ nodes!(
     members_of_one_node_are_told_from_those_of_others,
 );
 
+/// Guards the totals of all times: an answer that was lost, a command that came late, a node that was forgotten and
+/// lives must neither add anything twice nor take it away.
+pub async fn what_nodes_counted_is_added_once(subject: Subject) {
+    let (ann, bob) = (subject.node, NodeId::random());
+    let count = async |node, added: (u64, u64), now: (u64, u64)| {
+        let [added, now] = [added, now].map(|(opened, routed)| Counters { opened, routed });
+        let all = subject.backplane.count(node, added, now).await;
+        let all = all.expect("counting works");
+        (all.opened, all.routed)
+    };
+    // Others may have been here before.
+    let (opened, routed) = count(ann, (0, 0), (0, 0)).await;
+    let more = |by: u64, of: u64| (opened + by, routed + of);
+    assert_eq!(count(ann, (0, 0), (3, 10)).await, more(3, 10));
+    assert_eq!(count(ann, (0, 0), (4, 12)).await, more(4, 12));
+    assert_eq!(count(ann, (0, 0), (3, 10)).await, more(4, 12));
+    assert_eq!(count(bob, (0, 0), (5, 1)).await, more(9, 13));
+    assert_eq!(count(bob, (5, 1), (5, 2)).await, more(9, 14));
+    subject.backplane.forget(ann).await.expect("works");
+    assert_eq!(count(ann, (4, 12), (6, 12)).await, more(11, 14));
+    subject.backplane.forget(bob).await.expect("works");
+    assert_eq!(count(ann, (6, 12), (6, 12)).await, more(11, 14));
+}
+
 /// Guards presence itself: who does not beat is dead for the others, and hears of it when it beats again.
 async fn a_node_that_does_not_beat_is_dead_until_it_is_forgotten(place: Place) {
     let (ann, bob) = (place.node().await, place.node().await);

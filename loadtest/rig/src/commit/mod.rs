@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::node::NodeOptions;
 use crate::redis::Raw;
 use crate::report::{self, Output};
-use crate::{Result, target};
+use crate::{Result, door};
 use latency::{Latency, Paths};
 use throughput::Throughput;
 
@@ -112,12 +112,15 @@ impl Options {
 
 /// The seat of the pairing user with this number.
 fn seat(node: &Process, room: &str, number: usize) -> Seat {
-    let path = target::PAIRING_PATH
+    let path = door::PAIRING_PATH
         .replace("{room}", room)
         .replace("{user}", &format!("u{number:05}"));
     Seat {
         address: node.address,
         path,
         greeted: true,
+        hello: Vec::new(),
+        joined: None,
+        engine: false,
     }
 }
