@@ -279,6 +279,7 @@ impl Asker {
         };
         match routed {
             Ok(receipts) => {
+                node.roster.tally.routed(1);
                 self.note_routed(&event, &receipts);
                 let tally = tally(&receipts);
                 node.say(

@@ -142,7 +142,8 @@ impl Worker {
         metrics().sent_bytes(bytes);
         let origin = envelope.origin;
         let ours = origin.is_some_and(|socket| self.roster.has(socket));
-        self.ours += u64::from(ours);
+        // What goes to users was counted where it was sent: it may be heard on other nodes alone, and on many.
+        self.ours += u64::from(ours && !matches!(envelope.room, Room::User(_)));
         self.routed += 1;
         if self.routed.is_multiple_of(SAMPLED) {
             metrics().heard(millis(self.roster.clock.now() - envelope.at));
