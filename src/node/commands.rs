@@ -113,7 +113,7 @@ impl Node {
 
     /// Answers a frame that came too fast; it is not executed.
     pub fn refuse_haste(
-        &self,
+        self: &Arc<Self>,
         participant: &Participant,
         text: &str,
         what: &str,
@@ -123,7 +123,11 @@ impl Node {
         self.door(participant).received(HASTE);
         let id = participant.dialect.id_of(text);
         let reject = Reject::too_fast(what, retry_in.as_millis() as u64);
-        self.refuse(participant, reject, id.as_deref())
+        let refused = self.refuse(participant, reject, id.as_deref());
+        match &participant.visit {
+            Some(visit) => self.then_ack(participant, refused, visit.pass_over(text)),
+            None => refused,
+        }
     }
 
     async fn renew_token(

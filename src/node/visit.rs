@@ -29,6 +29,11 @@ impl Visit {
         self.rooms.lock().contains(room)
     }
 
+    /// A packet that is not carried out: under which number its sender waits for an answer.
+    pub fn pass_over(&self, text: &str) -> Option<u64> {
+        self.talk.lock().pass_over(text)
+    }
+
     pub fn take_rooms(&self) -> Vec<Room> {
         std::mem::take(&mut self.rooms.lock())
     }
@@ -237,8 +242,8 @@ impl Node {
         }
     }
 
-    /// Says, once a packet was carried out, that it was.
-    fn then_ack(
+    /// Says, once a packet was carried out or refused, that it was dealt with.
+    pub(super) fn then_ack(
         self: &Arc<Self>,
         participant: &Participant,
         handled: Handled,
