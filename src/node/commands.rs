@@ -139,8 +139,13 @@ impl Node {
         self.door(participant).received(HASTE);
         let Labels { id, ack } = participant.dialect.labels(text);
         let reject = Reject::too_fast(what, retry_in.as_millis() as u64);
-        let handled = self.refuse(participant, reject, id.as_deref());
-        self.then_ack(participant, handled, ack)
+        let refused = self.refuse(participant, reject, id.as_deref());
+        // Binary parts of it may follow.
+        let passed_over = participant
+            .visit
+            .as_ref()
+            .and_then(|visit| visit.pass_over(text));
+        self.then_ack(participant, refused, ack.or(passed_over))
     }
 
     async fn renew_token(

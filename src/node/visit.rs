@@ -40,6 +40,11 @@ impl Visit {
         rooms.iter().filter(|room| room.session().is_some()).count()
     }
 
+    /// A packet that is not carried out: under which number its sender waits for an answer.
+    pub fn pass_over(&self, text: &str) -> Option<u64> {
+        self.talk.as_ref()?.lock().pass_over(text)
+    }
+
     pub fn take_rooms(&self) -> Vec<Room> {
         std::mem::take(&mut self.rooms.lock())
     }
@@ -262,7 +267,7 @@ impl Node {
         }
     }
 
-    /// Says, once a packet was carried out, that it was.
+    /// Says, once a packet was carried out or refused, that it was dealt with.
     pub(super) fn then_ack(
         self: &Arc<Self>,
         participant: &Participant,

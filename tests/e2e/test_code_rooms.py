@@ -208,6 +208,34 @@ def test_a_mistake_is_answered_and_harms_nobody(alone, room, client, case):
         assert ann.nothing_before_pong()
 
 
+@pytest.fixture(scope="module")
+def strict(children):
+    return children.node("strict", MESSAGE_RATE=1, MESSAGE_BURST=3, FLOOD_TIME=3600)
+
+
+def test_who_is_too_fast_is_answered_all_the_same(strict, room, client):
+    """A client that asked what became of its event waits for ever."""
+    with pad(strict, client, "ann") as ann:
+        ann.join(room)
+        for number in range(12):
+            ann.change(room, str(number))
+        error = ann.next("error")
+        assert error["code"] == "rate_limited" and error["retry_in_ms"] > 0, error
+        assert ann.connected
+
+
+def test_parts_of_what_came_too_fast_are_passed_over(strict, room):
+    """A picture pasted too fast ends its connection: its parts are taken for something else."""
+    with pad(strict, "python-websocket", "ann") as ann:
+        ann.join(room)
+        for _ in range(15):
+            ann.emit("change", {"room": room, "code": b"\x00\x01"})
+        ann.change(room, "answered")
+        codes = [ann.next("error")["code"] for _ in range(16)]
+        assert codes[0] == "bad_frame" and codes[-1] == "rate_limited", codes
+        assert ann.connected
+
+
 # The protocols below
 
 

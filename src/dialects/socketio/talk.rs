@@ -100,6 +100,24 @@ impl Talk {
         }
     }
 
+    /// Passes over a frame that came too fast: what is behind it must still make sense. Returns the number under which
+    /// its sender waits to know what became of it.
+    pub fn pass_over(&mut self, frame: &str) -> Option<u64> {
+        match Engine::read(frame) {
+            Ok(Engine::Message(text)) if self.parts == 0 => {
+                let packet = Packet::read(text).ok()?;
+                self.parts = packet.parts;
+                let event = packet.kind == Kind::Event && packet.namespace == MAIN;
+                packet.ack.filter(|_| event)
+            }
+            Ok(Engine::Binary) => {
+                self.parts = self.parts.saturating_sub(1);
+                None
+            }
+            _ => None,
+        }
+    }
+
     /// Takes a binary part.
     pub fn binary(&mut self) -> Said {
         if self.parts == 0 {
