@@ -1,10 +1,11 @@
 # make run    a node on http://127.0.0.1:8004
 # make check  quick: format, lints, tidy
 # make test   everything, with real servers, clients and a browser; installs what is missing
+# make fuzz   texts that nobody thought of, for SECONDS=60 to each target; installs cargo-fuzz if it is missing
 # make soak   simulated worlds from new seeds, for SECONDS=300; one again: SIM_SEED=n cargo test --test it sim::losses
 
 .DEFAULT_GOAL := run
-.PHONY: run check test tools unit e2e soak
+.PHONY: run check test tools unit e2e soak fuzz
 
 PACKAGES := redis-server chromium openssl npm haproxy
 VENV := .venv
@@ -32,6 +33,16 @@ e2e: $(E2E) $(JS)
 
 soak:
 	SIM_SECONDS=$(SECONDS) cargo test --test it sim::soak -- --nocapture
+
+# What is found on the way stays in fuzz/corpus. The flags of its build are not stable Rust's.
+fuzz: SECONDS := 60
+fuzz:
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	set -e; for target in packet talk; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(SECONDS); \
+	done
 
 # Servers and the browser, from the distribution's own packages. Asked for only when one is missing.
 tools:

@@ -3,6 +3,7 @@
 mod contract;
 mod joins;
 mod outage;
+mod packets;
 mod sim;
 mod support;
 mod tidy;
