@@ -35,10 +35,16 @@ pub fn conversation(frames: &str) {
                 assert!(!connected, "a namespace is entered once: {frame:?}");
                 connected = true;
             }
-            Said::Command { command, room, ack } => {
+            Said::Command {
+                command, room, ack, ..
+            } => {
                 assert!(connected, "a command before the namespace: {frame:?}");
                 assert!(ack.is_none_or(|ack| ack <= MOST));
-                assert_eq!(room.is_none(), command == Command::Ping, "{frame:?}");
+                let is_rooms = matches!(
+                    command,
+                    Command::Enter | Command::Exit | Command::ChangeText { .. }
+                );
+                assert_eq!(room.is_some(), is_rooms, "{frame:?}");
             }
             Said::Refused { .. } => assert!(connected, "heard before the namespace: {frame:?}"),
             Said::Elsewhere { namespace } => assert_ne!(namespace, MAIN),
