@@ -188,8 +188,8 @@ def test_too_many_at_once_are_told_when_to_come_again(own_children):
     with ExitStack() as stack:
         waiting = stack.enter_context(Wire(two))
         waiting.send(f"GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        busy = lambda: posted(two, sid, "3").status == 503
-        eventually(busy, "the one place is taken")
+        eventually(lambda: "collab_passing_requests 1" in two.metrics(), "the one place is taken")
+        assert posted(two, sid, "3").status == 503
         assert posted(one, sid, '420["ping",{}]').status == 200
         assert waiting.head().status == 200
         eventually(lambda: posted(two, sid, "3").status == 200, "it is free again")
