@@ -411,7 +411,7 @@ def test_totals_lose_a_dead_node(death):
     """The status page counts the people of a node that is gone."""
     for node in death.nodes[1:]:
         # Bob, Cat, Dan's phone, and who came back.
-        eventually(lambda: node.get("/health").json["total_connections"] == 4, "totals", within=30)
+        eventually(lambda: node.get("/status").json["connections"] == 4, "totals", within=30)
         status = node.get("/status").json
         assert sorted(other["name"] for other in status["nodes"]) == ["east", "south"]
         assert status["connections"] == 4
