@@ -273,7 +273,9 @@ impl Asker {
             once: event.given.then(|| event.id.to_string()),
         };
         let routed = if node.link() == Link::Up {
-            node.backplane.route(&letter).await
+            // Together, because the sender's next event waits for both.
+            let (routed, ()) = tokio::join!(node.backplane.route(&letter), self.acquaint(&event));
+            routed
         } else {
             Err(Error::Unavailable("not connected".to_owned()))
         };
@@ -289,7 +291,6 @@ impl Asker {
                         tally,
                     },
                 );
-                self.acquaint(&event).await;
             }
             Err(error) => {
                 tracing::debug!(parent: &self.participant.span(), %error, "an event was not routed");
