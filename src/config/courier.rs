@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Reader, parse};
 use crate::backplane::InboxKeep;
+use crate::limits::Postage;
 
 impl Reader<'_> {
     pub(super) fn inbox(&mut self) -> InboxKeep {
@@ -12,6 +13,13 @@ impl Reader<'_> {
             length: self.whole("INBOX_LENGTH"),
             bytes: self.whole("INBOX_BYTES"),
             ttl: self.seconds("INBOX_TTL"),
+        }
+    }
+
+    pub(super) fn postage(&mut self) -> Postage {
+        Postage {
+            bytes: self.rate("COURIER_BYTE_RATE"),
+            burst: self.rate("COURIER_BYTE_BURST"),
         }
     }
 

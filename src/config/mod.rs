@@ -110,6 +110,7 @@ impl Reader<'_> {
             places_per_user: self.whole("MAX_CONNECTIONS_PER_USER"),
             rooms_per_socket: self.size("MAX_ROOMS_PER_SOCKET"),
             presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
+            postage: self.postage(),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),

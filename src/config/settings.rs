@@ -319,6 +319,18 @@ pub const SETTINGS: &[Setting] = &[
         "Data of a directed event; more gets `bad_field`",
     ),
     setting(
+        "COURIER_BYTE_RATE",
+        "1048576",
+        Whole("bytes per s", 1_024, GIB),
+        "Directed events of a user on a node, counted once for each recipient; more get `rate_limited`",
+    ),
+    setting(
+        "COURIER_BYTE_BURST",
+        "8388608",
+        Whole("bytes", 65_536, GIB),
+        "The same at once; a single event that comes to more gets `too_many`",
+    ),
+    setting(
         "COURIER_EVENT_TYPES",
         "",
         Text("a list of words of 1 to 64 of a-z A-Z 0-9 _ . : -"),

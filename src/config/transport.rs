@@ -56,7 +56,7 @@ impl Reader<'_> {
         }
     }
 
-    fn rate(&mut self, name: &'static str) -> NonZeroU32 {
+    pub(super) fn rate(&mut self, name: &'static str) -> NonZeroU32 {
         let number = u32::try_from(self.whole(name)).ok();
         // What is wrong has been told.
         number.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)

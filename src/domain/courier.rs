@@ -42,6 +42,18 @@ pub struct Directed {
     pub given: bool,
 }
 
+/// What a copy takes beside its data and the names in it.
+const COPY_BYTES: usize = 256;
+
+impl Directed {
+    /// Bytes of all its copies, about.
+    pub fn weight(&self) -> u64 {
+        let names = self.to.iter().map(|user| user.as_str().len() + 3);
+        let copy = COPY_BYTES + self.data.len() + names.sum::<usize>();
+        copy as u64 * self.to.len() as u64
+    }
+}
+
 pub fn direct(parcel: Parcel, actor: &Actor, limits: &Limits) -> Result<Directed, Reject> {
     let Parcel {
         kind,

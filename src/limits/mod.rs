@@ -1,10 +1,12 @@
-//! How fast somebody may be: frames and bytes of a socket, frames of a user, handshakes of an address and of all.
+//! How fast somebody may be: frames and bytes of a socket, frames of a user, what they weigh for all who get them,
+//! handshakes of an address and of all.
 //!
 //! Each is a bucket that fills at its rate and holds a burst. Whoever is over it is told so and not served;
 //! whoever goes on at three times the rate is to be closed. Bounds on numbers (sockets, places) are not
 //! here but where the counting is. Users and addresses are known to this node alone.
 
 mod pace;
+mod postage;
 mod rush;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,6 +18,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, Quota, RateLimiter};
 
 pub use self::pace::{Over, Pace, Verdict};
+pub use self::postage::{Postage, Purses, Unpaid};
 use self::rush::Rush;
 use crate::ids::UserId;
 

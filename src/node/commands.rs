@@ -97,10 +97,7 @@ impl Node {
             // Rooms are entered in conversation only.
             Ok(Effect::Enter | Effect::Exit) => Handled::Done,
             Ok(Effect::Route(event)) => {
-                let visit = participant.visit.as_ref();
-                if !visit.is_some_and(|visit| visit.is_courier()) {
-                    let sentence = "only couriers send these: connect with user_id and backend_url or display_name";
-                    let reject = Reject::new(Code::Forbidden, sentence);
+                if let Err(reject) = self.may_route(participant, &event) {
                     return self.refuse(participant, reject, id.as_deref());
                 }
                 let asker = Asker {

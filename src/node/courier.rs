@@ -19,9 +19,10 @@ use crate::backplane::{
 use crate::clock::Millis;
 use crate::dialects::Reply;
 use crate::domain::courier::{Directed, Tally};
-use crate::domain::{Event, Member, Reject};
+use crate::domain::{Code, Event, Member, Reject};
 use crate::hub::Marks;
 use crate::ids::{Position, Room, SocketId, UserId};
+use crate::limits::{Postage, Purses, Unpaid};
 use crate::telemetry::metrics::metrics;
 
 /// Marks that move meanwhile are written down together.
@@ -57,6 +58,7 @@ pub struct Couriers {
     count: AtomicU64,
     /// With more only those are told of one who know each other.
     limit: u64,
+    purses: Purses,
     own: Mutex<HashMap<SocketId, Profile>>,
 }
 
@@ -77,10 +79,11 @@ impl Few {
 }
 
 impl Couriers {
-    pub fn new(limit: u64) -> Self {
+    pub fn new(limit: u64, postage: Postage) -> Self {
         Self {
             count: AtomicU64::new(UNKNOWN),
             limit,
+            purses: Purses::new(postage),
             own: Mutex::default(),
         }
     }
@@ -121,6 +124,11 @@ impl Couriers {
         self.own.lock().insert(socket, profile);
     }
 
+    /// Forgets what need not be remembered of who sent what.
+    pub fn tidy(&self) {
+        self.purses.tidy();
+    }
+
     pub fn forget(&self, socket: SocketId) {
         self.own.lock().remove(&socket);
     }
@@ -157,6 +165,42 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody may send this event now.
+    pub(super) fn may_route(
+        &self,
+        participant: &Participant,
+        event: &Directed,
+    ) -> Result<(), Reject> {
+        let visit = participant.visit.as_ref();
+        if !visit.is_some_and(|visit| visit.is_courier()) {
+            let sentence =
+                "only couriers send these: connect with user_id and backend_url or display_name";
+            return Err(Reject::new(Code::Forbidden, sentence));
+        }
+        let (purses, weight) = (&self.roster.couriers.purses, event.weight());
+        let Postage { bytes, burst } = purses.postage();
+        purses
+            .pay(&event.from, weight)
+            .map_err(|unpaid| match unpaid {
+                Unpaid::Ever => {
+                    let users = event.to.len();
+                    let sentence = format!(
+                        "this event comes to {weight} bytes for {users} users; right is at most {burst}: send it to fewer at a time"
+                    );
+                    Reject {
+                        field: Some("to_users"),
+                        ..Reject::new(Code::TooMany, sentence)
+                    }
+                }
+                Unpaid::For(wait) => {
+                    let what = format!(
+                        "all your events together, counted once for each recipient, have at most {bytes} bytes a second, {burst} at once"
+                    );
+                    Reject::too_fast(&what, wait.as_millis() as u64)
+                }
+            })
     }
 
     /// Where it is noted what inboxes were told.

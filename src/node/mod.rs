@@ -56,6 +56,7 @@ use crate::domain::sessions::begin_with;
 use crate::domain::{Command, Cursor, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
 use crate::ids::{NodeId, Position, Room, SessionId};
+use crate::limits::Postage;
 use crate::telemetry::metrics::{DoorMetrics, metrics};
 
 /// Close code of a session that has ended: nothing to come back to.
@@ -87,6 +88,8 @@ pub struct Config {
     pub rooms_per_socket: usize,
     /// With more couriers than this only those are told of one who know each other.
     pub presence_limit: u64,
+    /// What a user may send to others.
+    pub postage: Postage,
     pub drain: drain::Config,
 }
 
@@ -164,7 +167,7 @@ impl Node {
             life: life.clone(),
             tally: Tally::default(),
             clock,
-            couriers: Couriers::new(config.presence_limit),
+            couriers: Couriers::new(config.presence_limit, config.postage),
         });
         Arc::new(Self {
             relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
@@ -443,6 +446,7 @@ impl Node {
                 return;
             }
             self.notice_pause();
+            self.roster.couriers.tidy();
             next_death = None;
             let asked = Instant::now();
             let Some(beat) = self.totals.beat(&self).await else {

@@ -782,6 +782,26 @@ def test_many_mistakes_end_a_socket(nodes, come, client, users):
     assert there.hears_nothing()
 
 
+def test_an_event_counts_once_for_each_of_its_recipients(own_children, users):
+    """One socket has the store make copies for thousands, frame by frame, and everybody else waits."""
+    node = own_children.node("dear", COURIER_BYTE_RATE=30_000, COURIER_BYTE_BURST=100_000)
+    ann, bob, *_ = users
+    many = [bob] + [f"nobody-{n}" for n in range(19)]
+    with courier(node, RAW, ann) as sender, courier(node, PLAIN, bob) as there:
+        text = "x" * 5_000
+        never = sender.ask([*many, "one-more"], data={"position_id": text}, id="never")
+        assert (never["code"], never["field"]) == ("too_many", "to_users") and "at most 100000" in never["message"]
+        few = sender.ask(many[:10], data={"position_id": text}, id="few")
+        assert few["delivered_to"] + few["queued"] == 10
+        hasty = sender.ask(many[:10], data={"position_id": text}, id="hasty")
+        assert hasty["code"] == "rate_limited" and 0 < hasty["retry_in_ms"] < 2_000
+        assert sender.ask([bob], id="small")["delivered_to"] == 1
+        with courier(node, RAW, bob) as other:
+            assert other.ask(many[:10], data={"position_id": text}, id="other's")["total_recipients"] == 10
+        eventually(lambda: "code" not in sender.ask(many[:10], data={"position_id": text}, id="hasty"), "its time comes")
+        assert [letter_["id"] for letter_ in there.take(4)] == ["few", "small", "other's", "hasty"]
+
+
 def test_haste_is_answered_with_the_id(own_children, users):
     """A sender cannot tell which of its events was not taken, or waits for ever for an acknowledgement."""
     node = own_children.node("slow", MESSAGE_RATE=5, MESSAGE_BURST=5)

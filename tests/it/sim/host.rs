@@ -1,6 +1,7 @@
 //! A node of the simulation: the real one, with a simulated store behind it and simulated sockets before it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use collabd::dialects::Dialect;
 use collabd::domain::Limits;
 use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
+use collabd::limits::Postage;
 use collabd::node::{Config, Departure, Node, drain, relay};
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
@@ -230,6 +232,10 @@ fn config(slot: usize, plan: &Plan) -> Config {
         places_per_user: PLACES,
         rooms_per_socket: 1,
         presence_limit: 1_000,
+        postage: Postage {
+            bytes: NonZeroU32::MAX,
+            burst: NonZeroU32::MAX,
+        },
         drain: drain::Config {
             delay: Duration::from_secs(1),
             rate: 10,
