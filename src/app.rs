@@ -1,5 +1,6 @@
 //! Builds the parts, wires them, and owns the order in which they start and stop.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -152,6 +153,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_lobby(attendance));
         self.tasks.spawn(node.clone().attend_tokens());
         self.tasks.spawn(node.clone().keep_marks());
+        self.tasks.spawn(node.clone().keep_texts());
     }
 
     fn until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -229,11 +231,8 @@ impl Routes {
         let (route, answer) = match self.router.at(&path) {
             Err(_) => ("other", api::not_found(&path)),
             Ok(found) => {
-                let raw = found.params.get("session_id").unwrap_or_default();
-                // What is no UTF-8 behind its percent signs keeps them, and is refused as an id.
-                let session = percent_encoding::percent_decode_str(raw)
-                    .decode_utf8()
-                    .unwrap_or(raw.into());
+                let session = decoded(found.params.get("session_id"));
+                let user = decoded(found.params.get("user_id"));
                 match found.value {
                     // One path has a page, and a door.
                     Target::Rest(rest)
@@ -247,9 +246,13 @@ impl Routes {
                         (door.path(), answer)
                     }
                     Target::Rest(rest) => {
-                        let from = self.transport.client(&request);
-                        let answer = self.api.call(rest, &session, from, request).await;
-                        (rest.path, answer)
+                        let place = api::Place {
+                            path: rest,
+                            session: &session,
+                            user: &user,
+                            from: self.transport.client(&request),
+                        };
+                        (rest.path, self.api.call(&place, request).await)
                     }
                 }
             }
@@ -258,6 +261,13 @@ impl Routes {
         tracing::debug!(%path, status = answer.status().as_u16(), "answered");
         answer
     }
+}
+
+/// An id out of a path. What is no UTF-8 behind its percent signs keeps them, and is refused as an id.
+fn decoded(raw: Option<&str>) -> Cow<'_, str> {
+    let raw = raw.unwrap_or_default();
+    let decoded = percent_encoding::percent_decode_str(raw).decode_utf8();
+    decoded.unwrap_or(raw.into())
 }
 
 fn router() -> Router<Target> {

@@ -102,6 +102,22 @@ checked_id!(
     "user_id"
 );
 
+/// How ids of recorded sessions begin; a UUID follows. Others may take such an id in vain: it is looked up.
+const RECORDED: &str = "r-";
+
+impl SessionId {
+    /// An id for a session that is recorded.
+    pub fn recorded() -> Self {
+        Self(format!("{RECORDED}{}", Uuid::now_v7()).into())
+    }
+
+    /// Whether only records can say if there is such a session.
+    pub fn is_recorded(&self) -> bool {
+        let rest = self.0.strip_prefix(RECORDED);
+        rest.is_some_and(|rest| rest.len() == 36 && Uuid::try_parse(rest).is_ok())
+    }
+}
+
 /// A display name: 1 to 128 characters, no control characters.
 pub fn name(text: &str) -> Result<Arc<str>, BadId> {
     let problem = if text.is_empty() {

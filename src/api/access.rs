@@ -143,6 +143,11 @@ pub(super) fn refused(why: &NotAdmitted) -> Problem {
         ),
         NotAdmitted::Token(_) | NotAdmitted::Void => unauthorized(why.to_string()),
         NotAdmitted::Forbidden(detail) => forbidden(detail),
+        NotAdmitted::Records => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "records_unavailable",
+            why.to_string(),
+        ),
         NotAdmitted::Backplane(error) => problem(error),
         NotAdmitted::Leaving => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", why.to_string())

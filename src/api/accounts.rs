@@ -7,13 +7,13 @@ use hyper::body::Body;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::access::refused as not_admitted;
-use super::body::{object, refused};
+use super::body::object;
+use super::denied::denied;
 use super::{Api, Endpoint, no_content};
 use crate::auth::Identity;
 use crate::clock::rfc3339;
 use crate::http::{Answer, Problem, json as answer};
-use crate::node::accounts::{Claimed, Denied, Given, Newcomer};
+use crate::node::accounts::{Claimed, Given, Newcomer};
 use crate::records::Account;
 
 #[derive(Deserialize)]
@@ -190,46 +190,4 @@ fn given_out(status: StatusCode, given: &Given) -> Answer {
         user: AccountOut::of(&given.account),
     };
     answer(status, &out)
-}
-
-fn denied(why: Denied) -> Problem {
-    let detail = why.to_string();
-    let plain = |status, code| Problem::new(status, code, detail.clone());
-    match why {
-        Denied::Bad(reject) => refused(reject),
-        Denied::Taken(field) => Problem {
-            field: Some(field.into()),
-            ..plain(StatusCode::CONFLICT, "conflict")
-        },
-        Denied::Unknown => plain(StatusCode::UNAUTHORIZED, "unauthorized"),
-        Denied::WrongPassword => Problem {
-            field: Some("current_password".into()),
-            ..plain(StatusCode::FORBIDDEN, "forbidden")
-        },
-        Denied::TooOften(wait) => Problem {
-            retry_after_s: Some(wait.as_secs() + 1),
-            ..plain(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
-        },
-        Denied::NoAccount | Denied::Off(_) => plain(StatusCode::NOT_FOUND, "not_found"),
-        Denied::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "busy"),
-        Denied::Records(detail) => {
-            tracing::debug!(detail, "the database did not do it");
-            records_unavailable(&detail)
-        }
-        Denied::Node(why) => not_admitted(&why),
-    }
-}
-
-fn records_unavailable(detail: &str) -> Problem {
-    // What a database says of itself is for the log.
-    let detail = if detail.starts_with("DATABASE_URL") {
-        "nothing is kept here: this cluster has no DATABASE_URL"
-    } else {
-        "the database cannot be reached now; this may not have been done; try again"
-    };
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "records_unavailable",
-        detail,
-    )
 }

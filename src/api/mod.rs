@@ -4,7 +4,9 @@ mod access;
 mod accounts;
 mod body;
 mod courier;
+mod denied;
 mod health;
+mod recorded;
 mod sessions;
 mod status;
 
@@ -20,6 +22,7 @@ use hyper::{Method, Request, StatusCode};
 use self::access::noted;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem, empty, html, part};
+use crate::ids::SessionId;
 use crate::node::Node;
 
 #[derive(Debug, Clone)]
@@ -42,6 +45,15 @@ pub struct Api {
 pub struct Path {
     pub path: &'static str,
     methods: &'static [(Method, Endpoint)],
+}
+
+/// Where a request came to, and from.
+pub struct Place<'a> {
+    pub path: &'a Path,
+    /// What stands in the path for ids; empty where it has none.
+    pub session: &'a str,
+    pub user: &'a str,
+    pub from: IpAddr,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +81,10 @@ enum Endpoint {
     AccountDelete,
     AccountRefresh,
     AccountPassword,
+    RecordedList,
+    Recorded,
+    RecordedPeople,
+    RecordedPerson,
     Logout,
     UsersOnline,
     Register,
@@ -118,6 +134,32 @@ pub const PATHS: &[Path] = &[
         &[(Method::POST, Endpoint::AccountPassword)],
     ),
     at("/api/auth/logout", &[(Method::POST, Endpoint::Logout)]),
+    at(
+        "/api/sessions",
+        &[
+            (Method::GET, Endpoint::RecordedList),
+            (Method::POST, Endpoint::RecordedList),
+        ],
+    ),
+    at(
+        "/api/sessions/{session_id}",
+        &[
+            (Method::GET, Endpoint::Recorded),
+            (Method::PATCH, Endpoint::Recorded),
+            (Method::DELETE, Endpoint::Recorded),
+        ],
+    ),
+    at(
+        "/api/sessions/{session_id}/participants",
+        &[(Method::GET, Endpoint::RecordedPeople)],
+    ),
+    at(
+        "/api/sessions/{session_id}/participants/{user_id}",
+        &[
+            (Method::PUT, Endpoint::RecordedPerson),
+            (Method::DELETE, Endpoint::RecordedPerson),
+        ],
+    ),
     at("/api/users/online", &[(Method::GET, Endpoint::UsersOnline)]),
     at("/api/register", &[(Method::POST, Endpoint::Register)]),
     at(
@@ -139,18 +181,13 @@ impl Api {
         Arc::new(Self { node, config })
     }
 
-    /// Answers a request for `path`; `session` is the path's session id where it has one, `from` the client.
-    pub async fn call<B>(
-        &self,
-        path: &Path,
-        session: &str,
-        from: IpAddr,
-        request: Request<B>,
-    ) -> Answer
+    /// Answers a request.
+    pub async fn call<B>(&self, place: &Place<'_>, request: Request<B>) -> Answer
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let (path, session) = (place.path, place.session);
         // HEAD is GET without a body, which hyper leaves out by itself.
         let method = match *request.method() {
             Method::HEAD => &Method::GET,
@@ -185,7 +222,14 @@ impl Api {
             | Endpoint::AccountDelete
             | Endpoint::AccountRefresh
             | Endpoint::AccountPassword => {
-                let served = self.serve_accounts(*endpoint, request, from).await;
+                let served = self.serve_accounts(*endpoint, request, place.from).await;
+                served.map_err(|problem| noted(path, &None, problem))
+            }
+            Endpoint::RecordedList
+            | Endpoint::Recorded
+            | Endpoint::RecordedPeople
+            | Endpoint::RecordedPerson => {
+                let served = self.serve_recorded(*endpoint, place, request).await;
                 served.map_err(|problem| noted(path, &None, problem))
             }
             Endpoint::Logout => {
@@ -213,7 +257,13 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let caller = self.caller(&request).await;
+        // A recorded session is nobody's who does not show a token, on an open node, too.
+        let is_recorded = SessionId::parse(session).is_ok_and(|session| session.is_recorded());
+        let caller = if is_recorded {
+            self.bearer(&request).await.map(Some)
+        } else {
+            self.caller(&request).await
+        };
         let caller = caller.map_err(|problem| noted(path, &None, problem))?;
         let answer = match endpoint {
             Endpoint::SessionState => self.session_state(&caller, session).await,
@@ -310,6 +360,7 @@ fn problem(error: &Error) -> Problem {
             "there is no such session",
         ),
         Error::Ended => Problem::new(StatusCode::GONE, "ended", "the session has ended"),
+        Error::Forbidden => access::forbidden("your role in this session does not allow this"),
         Error::Unavailable(_) | Error::Stale { .. } | Error::Full => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "backplane_unavailable",

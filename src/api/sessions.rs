@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::access::{Caller, forbidden, trusted};
 use super::body::{object, refused};
+use super::denied::denied;
 use super::{Api, no_content, problem};
 use crate::backplane::Created;
 use crate::domain::Cursor;
@@ -101,6 +102,11 @@ impl Api {
         session: &str,
     ) -> Result<Answer, Problem> {
         let session = parse(session)?;
+        if let Some(identity) = caller.as_ref().filter(|_| session.is_recorded()) {
+            let ended = self.node.end_recorded(&session, identity).await;
+            ended.map_err(denied)?;
+            return Ok(no_content());
+        }
         if let Some(identity) = caller
             && !is_trusted(identity)
         {

@@ -20,8 +20,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{
-    Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
-    Link, MEMBERS_LISTED, Replay, Snapshot,
+    Access, BANNED, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry,
+    Envelope, Error, Exit, Fields, HOST, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
+    Snapshot, role_of,
 };
 use crate::clock::{Clock, Millis};
 use crate::ids::{Epoch, Position, Room, SocketId, UserId};
@@ -224,6 +225,11 @@ impl Stored {
         }
     }
 
+    fn role_of(&self, user: &UserId) -> String {
+        let own = self.field(&format!("{ROLE}{user}"));
+        role_of(user, self.field(HOST), own, self.field(DEFAULT_ROLE))
+    }
+
     fn open(&self) -> Result<(), Error> {
         match (self.epoch, self.field("ended")) {
             (None, _) => Err(Error::Missing),
@@ -235,7 +241,12 @@ impl Stored {
     fn begin(&mut self, fields: Fields) {
         self.epoch = Some(Epoch::random());
         for (name, value) in fields {
-            self.set(name, value);
+            // A recorded room goes on where its records end.
+            if name == "version" {
+                self.version = value.parse().unwrap_or_default();
+            } else {
+                self.set(name, value);
+            }
         }
     }
 
@@ -310,6 +321,11 @@ impl Backplane for Memory {
                     ..*first
                 });
             }
+            if let Some((user, roles)) = &change.by
+                && !roles.contains(&stored.role_of(user).as_str())
+            {
+                return Err(Error::Forbidden);
+            }
             let changes_text = change.text.is_some();
             if let Some((text, base)) = change.text {
                 if base.is_some_and(|base| base != stored.version) {
@@ -322,6 +338,9 @@ impl Backplane for Memory {
             }
             for (name, value) in change.fields {
                 stored.set(name, value);
+            }
+            if let Some((user, role)) = change.role {
+                stored.set(&format!("{ROLE}{user}"), role);
             }
             if let Some(line) = change.history {
                 stored.chat.push_back((stored.seq + 1, line));
@@ -376,6 +395,9 @@ impl Backplane for Memory {
                 (Err(Error::Missing), Some(fields)) => stored.begin(fields),
                 (result, _) => result?,
             }
+            if stored.field(&format!("{ROLE}{}", entry.user)) == Some(BANNED) {
+                return Err(Error::Forbidden);
+            }
             stored.expires = None;
             if stored.members.contains_key(&entry.socket) {
                 return Ok(());
@@ -427,12 +449,20 @@ impl Backplane for Memory {
         })
     }
 
-    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
+    async fn create(
+        &self,
+        room: &Room,
+        fields: Fields,
+        roles: Vec<(UserId, String)>,
+    ) -> Result<Created, Error> {
         Ok(self.with(room, |stored| match stored.open() {
             Ok(()) => Created::Existing,
             Err(Error::Ended) => Created::Ended,
             Err(_) => {
                 stored.begin(fields);
+                for (user, role) in roles {
+                    stored.set(&format!("{ROLE}{user}"), role);
+                }
                 stored.expires = after(self.clock.now(), self.keep.session_ttl);
                 Created::New
             }
@@ -456,10 +486,13 @@ impl Backplane for Memory {
         })
     }
 
-    async fn standing(&self, room: &Room) -> Result<bool, Error> {
+    async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error> {
         self.with(room, |stored| {
             stored.open()?;
-            Ok(stored.field("matched").is_some())
+            Ok(Access {
+                matched: stored.field("matched").is_some(),
+                role: stored.field(RECORDED).map(|_| stored.role_of(user)),
+            })
         })
     }
 
@@ -613,7 +646,7 @@ mod tests {
             SocketId::next(NodeId::random()),
             UserId::parse("ann").unwrap(),
         );
-        memory.create(&room, Vec::new()).await.unwrap();
+        memory.create(&room, Vec::new(), Vec::new()).await.unwrap();
         clock.advance(23 * 3_600_000);
         let entry = Entry {
             socket,
@@ -624,15 +657,22 @@ mod tests {
         };
         memory.enter(&room, entry).await.unwrap();
         clock.advance(100 * 3_600_000);
-        assert_eq!(memory.standing(&room).await, Ok(false));
+        assert_eq!(memory.standing(&room, &user).await, Ok(Access::default()));
         let left = Some(draft());
         memory
-            .leave(&room, vec![Exit { socket, user, left }])
+            .leave(
+                &room,
+                vec![Exit {
+                    socket,
+                    user: user.clone(),
+                    left,
+                }],
+            )
             .await
             .unwrap();
         clock.advance(299_000);
-        assert_eq!(memory.standing(&room).await, Ok(false));
+        assert_eq!(memory.standing(&room, &user).await, Ok(Access::default()));
         clock.advance(1_000);
-        assert_eq!(memory.standing(&room).await, Err(Error::Missing));
+        assert_eq!(memory.standing(&room, &user).await, Err(Error::Missing));
     }
 }

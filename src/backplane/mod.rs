@@ -67,6 +67,38 @@ pub struct Change {
     pub history: Option<Bytes>,
     /// The sender's own id for the command: a repeat changes nothing and gets the first answer.
     pub once: Option<(UserId, String)>,
+    /// A user's new role in the room; empty: the default.
+    pub role: Option<(UserId, String)>,
+    /// Who does it, and the roles of which the room must give that user one. [`Error::Forbidden`] otherwise.
+    pub by: Option<(UserId, &'static [&'static str])>,
+}
+
+/// What a room says of a user before anybody enters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// A match named its users.
+    pub matched: bool,
+    /// Of a recorded room.
+    pub role: Option<String>,
+}
+
+/// Fields of a room's state by which it gives roles: a recorded one's host is a user with the role of that name, who has
+/// a field behind [`ROLE`] has what stands there, and all others have the default.
+pub const RECORDED: &str = "recorded";
+pub const HOST: &str = "host";
+pub const DEFAULT_ROLE: &str = "default_role";
+/// In front of a user's id.
+pub const ROLE: &str = "role:";
+/// With this role nobody enters.
+pub const BANNED: &str = "banned";
+
+/// The role that such fields give a user.
+fn role_of(user: &UserId, host: Option<&str>, own: Option<&str>, default: Option<&str>) -> String {
+    if host == Some(user.as_str()) {
+        return HOST.to_owned();
+    }
+    let own = own.filter(|role| !role.is_empty());
+    own.or(default).unwrap_or_default().to_owned()
 }
 
 /// What a commit got.
@@ -156,6 +188,8 @@ pub enum Error {
     Missing,
     #[error("the room has ended")]
     Ended,
+    #[error("the user's role in the room does not allow it")]
+    Forbidden,
     #[error("all places of the user are taken")]
     Full,
     #[error("the text is at version {version}, not at the one the change was made from")]
@@ -221,21 +255,27 @@ pub trait Backplane: Cluster + Courier + Mirror {
         member: Option<(SocketId, Bytes)>,
     ) -> Result<(), Error>;
 
-    /// Makes the socket a member; a repeat changes nothing. Commits `joined` with a user's first one.
+    /// Makes the socket a member; a repeat changes nothing. Commits `joined` with a user's first one. Who is
+    /// [`BANNED`] there gets [`Error::Forbidden`].
     async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error>;
 
     /// Undoes `enter` for each of these sockets; idempotent. Commits `left` with a user's last socket.
     /// When nobody is left the room begins to expire. At most [`EXITS`] at once.
     async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error>;
 
-    /// Makes a room nobody is in yet; it expires when nobody comes.
-    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error>;
+    /// Makes a room nobody is in yet, with these roles of users; it expires when nobody comes.
+    async fn create(
+        &self,
+        room: &Room,
+        fields: Fields,
+        roles: Vec<(UserId, String)>,
+    ) -> Result<Created, Error>;
 
     /// Ends the room for good: commits `draft`, drops everything but a marker that expires.
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error>;
 
-    /// Whether the room is there: `Missing` or `Ended` say why not. True when a match named its users.
-    async fn standing(&self, room: &Room) -> Result<bool, Error>;
+    /// Whether the room is there: `Missing` or `Ended` say why not. And what it is to the user.
+    async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error>;
 
     /// The users a room admits, by match or by having come first; at most [`MEMBERS_LISTED`].
     async fn admitted(&self, room: &Room) -> Result<Vec<UserId>, Error>;

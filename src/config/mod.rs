@@ -114,6 +114,8 @@ impl Reader<'_> {
             presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
             postage: self.postage(),
             accounts: self.accounts(),
+            save_every: self.seconds("SAVE_INTERVAL"),
+            participants: u32::try_from(self.whole("MAX_PARTICIPANTS")).unwrap_or(u32::MAX),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),

@@ -286,6 +286,18 @@ pub const SETTINGS: &[Setting] = &[
         "Wait for a connection and a statement together; then the asker gets `records_unavailable`",
     ),
     setting(
+        "SAVE_INTERVAL",
+        "2",
+        Seconds(0.05, 3_600.0),
+        "Between savings of the texts of recorded sessions to the database; until then they are in Redis alone",
+    ),
+    setting(
+        "MAX_PARTICIPANTS",
+        "1000",
+        Whole("users", 1, 1_000),
+        "Users with a role of their own in a recorded session; more get `too_many`",
+    ),
+    setting(
         "KEY_PREFIX",
         "",
         Text("at most 64 characters, no braces"),

@@ -310,6 +310,8 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         Event::CameOnline { .. }
         | Event::WentOffline { .. }
         | Event::Directed(_)
+        | Event::SessionChanged { .. }
+        | Event::ParticipantChanged { .. }
         | Event::TokenRevoked { .. } => return false,
     };
     write(&frame, out);

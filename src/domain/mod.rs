@@ -8,6 +8,7 @@ pub mod chat;
 pub mod courier;
 pub mod documents;
 pub mod presence;
+pub mod roles;
 pub mod sessions;
 
 use std::sync::Arc;
@@ -104,6 +105,18 @@ pub enum Event {
         language: String,
     },
     ChatPosted(chat::Line),
+    /// What the session is called, and so on; `None`: as it was.
+    SessionChanged {
+        user: UserId,
+        title: Option<String>,
+        description: Option<String>,
+        default_role: Option<String>,
+    },
+    /// Somebody has another role; `None`: was sent away.
+    ParticipantChanged {
+        user: UserId,
+        role: Option<String>,
+    },
     Ended,
     /// With a user's first courier socket, and with the last.
     CameOnline {
@@ -125,6 +138,17 @@ impl Event {
     pub fn latest_key(&self) -> Option<(&'static str, &UserId)> {
         match self {
             Event::CursorMoved { user, .. } => Some(("cursor", user)),
+            _ => None,
+        }
+    }
+
+    /// Who is to be shown out.
+    pub fn shows_out(&self) -> Option<&UserId> {
+        match self {
+            Event::ParticipantChanged { user, role } => match role.as_deref() {
+                None | Some("banned") => Some(user),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -154,6 +178,7 @@ pub enum Code {
     Conflict,
     RateLimited,
     BackplaneUnavailable,
+    RecordsUnavailable,
     TooMany,
 }
 
@@ -168,6 +193,7 @@ impl Code {
             Code::Conflict => "conflict",
             Code::RateLimited => "rate_limited",
             Code::BackplaneUnavailable => "backplane_unavailable",
+            Code::RecordsUnavailable => "records_unavailable",
             Code::TooMany => "too_many",
         }
     }

@@ -8,8 +8,8 @@ use super::{Actor, Event, Reject, Write};
 use crate::clock::{Millis, rfc3339};
 use crate::ids::{Position, SessionId, UserId};
 
-const DEFAULT_LANGUAGE: &str = "python";
-const DEFAULT_ROLE: &str = "viewer";
+pub const DEFAULT_LANGUAGE: &str = "python";
+pub const DEFAULT_ROLE: &str = "viewer";
 const DEFAULT_MAIN_FILE: &str = "main";
 /// Longest language name and match field, in characters.
 const MAX_WORD: usize = 64;
@@ -167,13 +167,7 @@ pub fn view(
 }
 
 pub fn change_language(language: String, actor: &Actor) -> Result<Write, Reject> {
-    if language.is_empty() {
-        return Err(Reject::field(
-            "language",
-            format!("language is empty; right is 1 to {MAX_WORD} characters"),
-        ));
-    }
-    word("language", &language, MAX_WORD)?;
+    self::language(&language)?;
     let event = Event::LanguageChanged {
         user: actor.user.clone(),
         language: language.clone(),
@@ -182,6 +176,38 @@ pub fn change_language(language: String, actor: &Actor) -> Result<Write, Reject>
         field: Some(("language", language)),
         ..Write::of(event, true)
     })
+}
+
+/// Longest title and description, in characters.
+const MAX_TITLE: usize = 200;
+const MAX_DESCRIPTION: usize = 4_000;
+
+pub fn title(text: &str) -> Result<(), Reject> {
+    if text.trim().is_empty() {
+        let sentence = format!("title is empty; right is 1 to {MAX_TITLE} characters");
+        return Err(Reject::field("title", sentence));
+    }
+    word("title", text, MAX_TITLE)
+}
+
+pub fn description(text: &str) -> Result<(), Reject> {
+    let length = text.chars().count();
+    if length > MAX_DESCRIPTION || text.contains('\0') {
+        let right = format!("right is at most {MAX_DESCRIPTION}, none of them NUL");
+        let sentence = format!("description has {length} characters; {right}");
+        return Err(Reject::field("description", sentence));
+    }
+    Ok(())
+}
+
+pub fn language(text: &str) -> Result<(), Reject> {
+    if text.is_empty() {
+        return Err(Reject::field(
+            "language",
+            format!("language is empty; right is 1 to {MAX_WORD} characters"),
+        ));
+    }
+    word("language", text, MAX_WORD)
 }
 
 fn word(field: &'static str, text: &str, most: usize) -> Result<(), Reject> {

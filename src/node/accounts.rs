@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Node, NotAdmitted};
-use crate::auth::password::{Busy, Passwords, Verdict};
+use super::{Denied, Node, NotAdmitted};
+use crate::auth::password::{Passwords, Verdict};
 use crate::auth::{Claims, Identity, LEEWAY};
 use crate::clock::Millis;
-use crate::domain::{Reject, accounts};
+use crate::domain::accounts;
 use crate::ids::UserId;
 use crate::limits::Failures;
 use crate::records::{self, Account, Records};
@@ -32,54 +32,6 @@ pub struct Accounts {
     config: Config,
     passwords: Passwords,
     failures: Failures,
-}
-
-/// Why something about an account was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum Denied {
-    #[error("{}", .0.message)]
-    Bad(Reject),
-    #[error("somebody else has this {0}")]
-    Taken(&'static str),
-    #[error("the name or the password is wrong")]
-    Unknown,
-    #[error("the current password is wrong")]
-    WrongPassword,
-    #[error("too many failed; come again in {} s", .0.as_secs() + 1)]
-    TooOften(Duration),
-    #[error("there is no account of this token's user")]
-    NoAccount,
-    #[error("{0}")]
-    Off(&'static str),
-    #[error("too many passwords are being looked at; come again in a while")]
-    Busy,
-    /// What is away; for the log.
-    #[error("{0}")]
-    Records(String),
-    #[error(transparent)]
-    Node(#[from] NotAdmitted),
-}
-
-impl From<Reject> for Denied {
-    fn from(reject: Reject) -> Self {
-        Denied::Bad(reject)
-    }
-}
-
-impl From<Busy> for Denied {
-    fn from(_: Busy) -> Self {
-        Denied::Busy
-    }
-}
-
-impl From<records::Error> for Denied {
-    fn from(error: records::Error) -> Self {
-        match error {
-            records::Error::Taken(what) => Denied::Taken(what),
-            records::Error::Bound => Denied::NoAccount,
-            records::Error::Unavailable(detail) => Denied::Records(detail),
-        }
-    }
 }
 
 /// Who registers.
@@ -117,11 +69,11 @@ const OTHERS: &str = "accounts are kept by the issuer of JWKS_URL's tokens, not 
 impl Node {
     /// What is kept in SQL.
     pub fn records(&self) -> Option<&Arc<Records>> {
-        self.records.as_ref()
+        self.roster.records.as_ref()
     }
 
-    fn books(&self) -> Result<&Records, Denied> {
-        let records = self.records.as_deref();
+    pub(super) fn books(&self) -> Result<&Records, Denied> {
+        let records = self.roster.records.as_deref();
         records.ok_or_else(|| Denied::Records("DATABASE_URL is not set".to_owned()))
     }
 
@@ -269,7 +221,7 @@ impl Node {
 
     /// Its account need not remember a token that was revoked.
     pub async fn forget_token(&self, jti: &str) {
-        if let Some(records) = &self.records
+        if let Some(records) = &self.roster.records
             && let Err(error) = records.forget_token(jti).await
         {
             tracing::debug!(%error, "a revoked token was not forgotten");

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::task::JoinError;
 
-use super::Node;
 use super::lobby::TOKEN_GONE;
+use super::{Denied, Node};
 use crate::auth::{BadToken, Identity, Role};
-use crate::backplane::Error;
+use crate::backplane::{Access, BANNED, Error};
 use crate::ids::{Room, SessionId, SocketId, UserId};
 
 /// Why somebody is not let in.
@@ -23,6 +23,8 @@ pub enum NotAdmitted {
     Forbidden(&'static str),
     #[error(transparent)]
     Backplane(#[from] Error),
+    #[error("the database that has the session cannot be reached now; come again")]
+    Records,
     #[error("the node is about to leave; come again, here or elsewhere")]
     Leaving,
 }
@@ -140,12 +142,27 @@ impl Node {
             ));
         }
         let room = Room::Session(session.clone());
-        let matched = match self.backplane.standing(&room).await {
-            Err(Error::Missing) if self.config.autocreate => false,
+        let access = match self.backplane.standing(&room, user).await {
+            Err(Error::Missing) if session.is_recorded() => {
+                self.restore_for(session).await?;
+                self.backplane.standing(&room, user).await?
+            }
+            Err(Error::Missing) if self.config.autocreate => Access::default(),
             other => other?,
         };
         let trusted = identity.is_some_and(is_trusted);
-        if matched && identity.is_some() && !trusted {
+        if let Some(role) = &access.role {
+            if identity.is_none() {
+                return Err(NotAdmitted::Forbidden(
+                    "this session is recorded: it admits only those who show a token",
+                ));
+            }
+            if role == BANNED {
+                return Err(NotAdmitted::Forbidden("you are banned from this session"));
+            }
+        }
+        let believed = identity.is_some() && self.wants_tokens();
+        if access.matched && believed && !trusted {
             let admitted = self.backplane.admitted(&room).await?;
             if !admitted.contains(user) {
                 return Err(NotAdmitted::Forbidden(
@@ -154,6 +171,15 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    async fn restore_for(&self, session: &SessionId) -> Result<(), NotAdmitted> {
+        let restored = self.roster.restore(&self.backplane, session).await;
+        restored.map_err(|why| match why {
+            Denied::Node(why) => why,
+            Denied::Records(_) => NotAdmitted::Records,
+            other => Error::Unavailable(other.to_string()).into(),
+        })
     }
 
     /// A new token for a live socket, in place of the one it came in with. Returns until when it holds, in

@@ -10,12 +10,13 @@ use super::{Node, NotAdmitted, Participant, pack, snapshots};
 use crate::auth::BadToken;
 use crate::backplane::{Audience, Change, Committed, Error, Link};
 use crate::dialects::{Incoming, Labels, Refused, Reply};
+use crate::domain::roles::Action;
 use crate::domain::sessions::View;
 use crate::domain::{
     Actor, Code, Command, Cursor, Effect, Event, Reject, Write, decide, documents,
 };
 use crate::hub::Lane;
-use crate::ids::Room;
+use crate::ids::{Room, SessionId, UserId};
 use crate::telemetry::metrics::metrics;
 
 /// What is counted as the kind of a frame that was no command.
@@ -262,7 +263,10 @@ impl Asker {
             Err(Error::Unavailable("not connected".to_owned()))
         };
         match answer {
-            Ok(committed) => self.acknowledge(committed, wants_version),
+            Ok(committed) => {
+                node.unsaved.note(&self.room);
+                self.acknowledge(committed, wants_version);
+            }
             Err(Error::Stale { version }) => {
                 self.reject(documents::stale(base, version));
                 node.send_text(&self.participant).await;
@@ -272,6 +276,11 @@ impl Asker {
                 node.relay.compare(&self.room);
                 let sentence = "the session has ended; nothing was changed";
                 self.reject(Reject::new(Code::NotFound, sentence));
+            }
+            Err(Error::Forbidden) => {
+                let sentence =
+                    "your role in this session does not allow this; right is host or editor";
+                self.reject(Reject::new(Code::Forbidden, sentence));
             }
             Err(Error::Missing | Error::Full) => {
                 // A store that lost its data: the room is made again and everyone starts afresh.
@@ -301,7 +310,18 @@ impl Asker {
             text: write.text.map(|text| (text.code.to_string(), text.base)),
             history: write.chat_line.map(|line| pack(&line)),
             once: once.map(|id| (self.participant.socket.user.clone(), id)),
+            role: None,
+            by: self.by(),
         }
+    }
+
+    /// Where roles count, what is committed wants one.
+    fn by(&self) -> Option<(UserId, &'static [&'static str])> {
+        let recorded = self.room.session().is_some_and(SessionId::is_recorded);
+        recorded.then(|| {
+            let user = self.participant.socket.user.clone();
+            (user, Action::Contribute.roles())
+        })
     }
 
     fn acknowledge(&self, committed: Committed, wants_version: bool) {

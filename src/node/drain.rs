@@ -124,6 +124,7 @@ impl Node {
         if self.link() == Link::Up {
             // What could not be written down in time is told again.
             let _ = tokio::time::timeout(MARKS, self.write_marks()).await;
+            self.save_texts().await;
             let last = !self.totals.others_stay(self.id());
             self.totals.count(self).await;
             let gone = async {

@@ -8,6 +8,7 @@ pub mod accounts;
 mod admission;
 mod commands;
 mod courier;
+mod denied;
 pub mod drain;
 mod identity;
 mod life;
@@ -15,8 +16,10 @@ mod listening;
 pub mod lobby;
 mod passes;
 mod reaper;
+pub mod recorded;
 pub mod relay;
 mod roster;
+mod saver;
 mod sessions;
 mod snapshots;
 mod tally;
@@ -41,6 +44,7 @@ pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
 use self::courier::Couriers;
 pub use self::courier::{Online, OnlinePage, Profile};
+pub use self::denied::Denied;
 use self::drain::Stage;
 pub use self::identity::Identities;
 use self::life::Life;
@@ -49,6 +53,7 @@ use self::passes::Passes;
 use self::reaper::Rising;
 use self::relay::Relay;
 use self::roster::Roster;
+use self::saver::Unsaved;
 use self::tally::Tally;
 use self::totals::Totals;
 use self::visit::Visit;
@@ -65,6 +70,8 @@ use crate::telemetry::metrics::{DoorMetrics, metrics};
 
 /// Close code of a session that has ended: nothing to come back to.
 pub const ENDED: u16 = 4410;
+/// Close code of who was sent away.
+pub const NOT_ADMITTED: u16 = 4403;
 
 /// Wait before leaving a room is tried again.
 const LEAVE_AGAIN: Duration = Duration::from_millis(200);
@@ -95,6 +102,10 @@ pub struct Config {
     /// What a user may send to others.
     pub postage: Postage,
     pub accounts: accounts::Config,
+    /// Between savings of the texts of recorded sessions.
+    pub save_every: Duration,
+    /// Users with a role of their own in a recorded session.
+    pub participants: u32,
     pub drain: drain::Config,
 }
 
@@ -118,9 +129,10 @@ pub struct Node {
     roster: Arc<Roster>,
     listening: Listening,
     totals: Totals,
-    records: Option<Arc<Records>>,
     identities: Identities,
     accounts: Accounts,
+    /// Recorded sessions whose text is not in the records yet.
+    unsaved: Unsaved,
     passes: Passes,
     /// By which nodes know each other, once it was read.
     secret: Mutex<Option<Arc<str>>>,
@@ -183,6 +195,7 @@ impl Node {
             tally: Tally::default(),
             clock,
             couriers: Couriers::new(config.presence_limit, config.postage),
+            records,
         });
         Arc::new(Self {
             relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
@@ -192,8 +205,8 @@ impl Node {
             backplane,
             roster,
             totals: Totals::new(started_at),
-            records,
             identities,
+            unsaved: Unsaved::default(),
             accounts: Accounts::new(config.accounts),
             config,
             passes: Passes::default(),
@@ -290,7 +303,11 @@ impl Node {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
             self.may_stay(socket)?;
             // Sessions alone may be for those only whom a match named.
-            let create = self.config.autocreate || room.session().is_none();
+            // And recorded ones are made of their records alone.
+            let create = match room.session() {
+                Some(session) => self.config.autocreate && !session.is_recorded(),
+                None => true,
+            };
             let mut create = create.then(|| self.roster.first_fields(room)).flatten();
             if let (Some(text), Some(fields)) = (text, &mut create) {
                 begin_with(text, fields);

@@ -7,14 +7,15 @@ use futures_util::{TryStreamExt, stream};
 
 use super::courier::Couriers;
 use super::life::Life;
-use super::pack;
 use super::tally::Tally;
+use super::{Denied, NotAdmitted, pack};
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
 use crate::domain::{Cursor, Event, Member, sessions};
 use crate::hub::{Hub, Socket};
 use crate::ids::{EventId, Room, SocketId, UserId};
+use crate::records::Records;
 
 /// Sockets of a room entered at once, when they are entered again.
 const ENTERED_AT_ONCE: usize = 32;
@@ -24,6 +25,8 @@ pub struct Roster {
     pub(super) tally: Tally,
     pub clock: Clock,
     pub(super) couriers: Couriers,
+    /// `None`: nothing is kept beyond its session.
+    pub(super) records: Option<Arc<Records>>,
 }
 
 impl Roster {
@@ -122,7 +125,16 @@ impl Roster {
         room: &Room,
         kept: Option<Fields>,
     ) -> Result<(), Error> {
-        let create = &kept.or_else(|| self.first_fields(room));
+        let recorded = room.session().filter(|session| session.is_recorded());
+        let create = &match recorded {
+            None => kept.or_else(|| self.first_fields(room)),
+            Some(session) => {
+                if backplane.position(room).await?.is_none() {
+                    self.restore(backplane, session).await.map_err(error)?;
+                }
+                None
+            }
+        };
         backplane
             .hold(self.life.id(), std::slice::from_ref(room))
             .await?;
@@ -147,5 +159,13 @@ impl Roster {
                 Ok(())
             })
             .await
+    }
+}
+
+/// Records that are away are no reason to send anybody away.
+fn error(why: Denied) -> Error {
+    match why {
+        Denied::Node(NotAdmitted::Backplane(error)) => error,
+        other => Error::Unavailable(other.to_string()),
     }
 }

@@ -26,14 +26,14 @@ impl Node {
             return Ok(true);
         }
         let room = Room::Session(session.clone());
-        let matched = self.backplane.standing(&room).await?;
+        let matched = self.backplane.standing(&room, user).await?.matched;
         Ok(matched && self.backplane.admitted(&room).await?.contains(user))
     }
 
     pub async fn open(&self, found: &Match) -> Result<Created, Error> {
         let room = Room::Session(found.session.clone());
         let fields = found.fields(self.roster.clock.now());
-        self.backplane.create(&room, fields).await
+        self.backplane.create(&room, fields, Vec::new()).await
     }
 
     pub async fn end(&self, session: &SessionId) -> Result<(), Error> {

@@ -248,7 +248,7 @@ impl Node {
             let user = &participant.socket.user;
             self.check_session(&session, user, visit.identity.as_ref())
                 .await?;
-            let mirrored = match self.backplane.standing(room).await {
+            let mirrored = match self.backplane.standing(room, user).await {
                 // It may have been one of the service that this replaces.
                 Err(Error::Missing) => self.backplane.mirrored(&session).await?,
                 _ => None,
@@ -303,6 +303,8 @@ pub(super) enum Packet<'a> {
 fn refusal(error: NotAdmitted) -> Reject {
     let code = match error {
         NotAdmitted::Backplane(Error::Missing | Error::Ended) => Code::NotFound,
+        NotAdmitted::Backplane(Error::Forbidden) => Code::Forbidden,
+        NotAdmitted::Records => Code::RecordsUnavailable,
         NotAdmitted::Backplane(_) | NotAdmitted::Leaving => return Reject::unavailable(),
         _ => Code::Forbidden,
     };

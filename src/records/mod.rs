@@ -1,9 +1,10 @@
-//! What outlives sessions and Redis: accounts now. SQL through sqlx's `Any` driver: a SQLite file alone, PostgreSQL in a
+//! What outlives rooms and Redis: accounts, recorded sessions, their roles and texts. SQL through sqlx's `Any` driver: a SQLite file alone, PostgreSQL in a
 //! cluster, and one set of statements for both.
 //!
 //! Knows no socket, no request and no backplane. Every call ends within [`Config::timeout`]; while the database is away,
 //! or its tables are not made yet, it is [`Error::Unavailable`], and once it is back all goes on without a restart.
 
+mod sessions;
 mod tokens;
 mod users;
 
@@ -16,6 +17,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, Executor};
 
+pub use self::sessions::{Participant, Recorded, Saved};
 pub use self::users::Account;
 use crate::telemetry::metrics::metrics;
 

@@ -116,6 +116,8 @@ impl Refusal {
     }
 }
 
+const BANNED: &str = "you are banned from this session";
+
 impl From<NotAdmitted> for Refusal {
     fn from(why: NotAdmitted) -> Self {
         let sentence = why.to_string();
@@ -144,6 +146,8 @@ impl From<NotAdmitted> for Refusal {
                 close::NOT_FOUND,
                 NO_SESSION,
             ),
+            NotAdmitted::Backplane(Error::Forbidden) => Self::forbidden(BANNED),
+            NotAdmitted::Records => Self::unavailable("records_unavailable", &sentence),
             NotAdmitted::Backplane(_) => Self::unavailable("backplane_unavailable", AWAY),
         }
     }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
-    Audience, Backplane, Change, Counters, Created, Draft, Entry, Error, Exit, Fields, InboxKeep,
-    Keep, Link, NodeReport, Replay,
+    Access, Audience, Backplane, Change, Counters, Created, Draft, Entry, Error, Exit, Fields,
+    InboxKeep, Keep, Link, NodeReport, Replay,
 };
 use collabd::clock::Clock;
 use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -208,6 +208,8 @@ fn change(event: &str) -> Change {
         text: None,
         history: None,
         once: None,
+        role: None,
+        by: None,
     }
 }
 
@@ -297,6 +299,7 @@ contract!(
     concurrent_commits_get_every_seq_once,
     a_room_expires_after_its_last_socket_and_begins_a_new_epoch,
     whoever_is_back_in_time_keeps_the_room,
+    a_role_is_what_the_room_says_at_that_moment,
     an_ended_room_stays_ended,
     a_created_room_waits_for_its_people,
     an_audience_and_an_origin_arrive_unharmed,
@@ -521,7 +524,10 @@ async fn a_missing_room_stays_missing_unless_made(subject: Subject) {
     let uninvited = entry(subject.socket(), "ann", None);
     let entered = backplane.enter(&subject.room, uninvited).await;
     assert_eq!(entered, Err(Error::Missing));
-    assert_eq!(backplane.standing(&subject.room).await, Err(Error::Missing));
+    assert_eq!(
+        backplane.standing(&subject.room, &user_id("ann")).await,
+        Err(Error::Missing)
+    );
     let committed = backplane.commit(&subject.room, change("x")).await;
     assert_eq!(committed, Err(Error::Missing));
     let ended = backplane.end(&subject.room, draft("ended")).await;
@@ -546,7 +552,10 @@ async fn whoever_comes_first_is_admitted_unless_a_match_said_who(subject: Subjec
     let mut fields = fields();
     fields.push(("matched", "1".to_owned()));
     fields[1].1 = r#"["x","y"]"#.to_owned();
-    let created = matched.backplane.create(&matched.room, fields).await;
+    let created = matched
+        .backplane
+        .create(&matched.room, fields, Vec::new())
+        .await;
     assert_eq!(created, Ok(Created::New));
     matched.enter(matched.socket(), "ann").await.expect("works");
     assert_eq!(
@@ -728,7 +737,10 @@ async fn a_room_expires_after_its_last_socket_and_begins_a_new_epoch(subject: Su
     // Time itself is what is tested here.
     tokio::time::sleep(GRACE + Duration::from_millis(200)).await;
     assert_eq!(
-        subject.backplane.standing(&subject.room).await,
+        subject
+            .backplane
+            .standing(&subject.room, &user_id("ann"))
+            .await,
         Err(Error::Missing)
     );
     subject.enter(subject.socket(), "bob").await.expect("works");
@@ -769,11 +781,14 @@ async fn an_ended_room_stays_ended(subject: Subject) {
         subject.enter(subject.socket(), "bob").await,
         Err(Error::Ended)
     );
-    assert_eq!(backplane.standing(&subject.room).await, Err(Error::Ended));
+    assert_eq!(
+        backplane.standing(&subject.room, &user_id("ann")).await,
+        Err(Error::Ended)
+    );
     let committed = backplane.commit(&subject.room, change("x")).await;
     assert_eq!(committed, Err(Error::Ended));
     assert_eq!(
-        backplane.create(&subject.room, fields()).await,
+        backplane.create(&subject.room, fields(), Vec::new()).await,
         Ok(Created::Ended)
     );
     subject.leave(socket, "ann").await;
@@ -787,7 +802,11 @@ async fn an_ended_room_stays_ended(subject: Subject) {
 }
 
 async fn a_created_room_waits_for_its_people(subject: Subject) {
-    let create = || subject.backplane.create(&subject.room, fields());
+    let create = || {
+        subject
+            .backplane
+            .create(&subject.room, fields(), Vec::new())
+    };
     assert_eq!(create().await, Ok(Created::New));
     assert_eq!(create().await, Ok(Created::Existing));
     let entered = entry(subject.socket(), "ann", None);
@@ -932,8 +951,17 @@ async fn redis_a_session_of_the_old_service_is_taken_over() {
         "users",
         r#"["ann"]"#,
     ]);
-    assert_eq!(subject.backplane.standing(&subject.room).await, Ok(false));
-    let created = subject.backplane.create(&subject.room, fields()).await;
+    assert_eq!(
+        subject
+            .backplane
+            .standing(&subject.room, &user_id("ann"))
+            .await,
+        Ok(Access::default())
+    );
+    let created = subject
+        .backplane
+        .create(&subject.room, fields(), Vec::new())
+        .await;
     assert_eq!(created, Ok(Created::Existing));
     let stranger = entry(subject.socket(), "ann", None);
     let entered = subject.backplane.enter(&subject.room, stranger).await;
@@ -999,4 +1027,67 @@ async fn redis_keys_are_the_documented_ones() {
     assert_eq!(server.cli(&["HGET", &name, "code"]), "x = 1");
     let first = server.cli(&["XRANGE", &part("log"), "-", "+", "COUNT", "1"]);
     assert!(first.starts_with("1-0"), "{first}");
+}
+
+/// A role that was taken away still lets somebody write, or one that was given does not.
+async fn a_role_is_what_the_room_says_at_that_moment(subject: Subject) {
+    const MAY: &[&str] = &["host", "editor"];
+    let (backplane, room) = (&subject.backplane, &subject.room);
+    let mut fields = fields();
+    fields.extend([
+        ("recorded", "1".to_owned()),
+        ("host", "ann".to_owned()),
+        ("default_role", "viewer".to_owned()),
+        ("version", "7".to_owned()),
+    ]);
+    let roles = vec![
+        (user_id("bob"), "editor".to_owned()),
+        (user_id("dan"), "banned".to_owned()),
+    ];
+    let created = backplane.create(room, fields, roles).await;
+    assert_eq!(created, Ok(Created::New));
+    for (user, role) in [
+        ("ann", "host"),
+        ("bob", "editor"),
+        ("cat", "viewer"),
+        ("dan", "banned"),
+    ] {
+        let right = Access {
+            matched: false,
+            role: Some(role.to_owned()),
+        };
+        assert_eq!(backplane.standing(room, &user_id(user)).await, Ok(right));
+    }
+    let write = |user: &str| {
+        let change = Change {
+            by: Some((user_id(user), MAY)),
+            ..text("by somebody", None)
+        };
+        backplane.commit(room, change)
+    };
+    let give = |user: &str, role: &str| {
+        let change = Change {
+            role: Some((user_id(user), role.to_owned())),
+            ..change("a role")
+        };
+        backplane.commit(room, change)
+    };
+    let version = write("ann").await.expect("the host writes").version;
+    assert_eq!(version, 8, "it goes on where the fields said");
+    write("bob").await.expect("an editor writes");
+    assert_eq!(write("cat").await, Err(Error::Forbidden));
+    give("cat", "editor").await.expect("works");
+    write("cat").await.expect("she may now");
+    give("bob", "").await.expect("works");
+    assert_eq!(write("bob").await, Err(Error::Forbidden));
+    let snapshot = backplane.snapshot(room).await.expect("works");
+    assert_eq!(
+        snapshot.fields["version"], "10",
+        "what is refused changes nothing"
+    );
+    let refused = subject.enter(subject.socket(), "dan").await;
+    assert_eq!(refused, Err(Error::Forbidden));
+    subject.enter(subject.socket(), "bob").await.expect("works");
+    give("dan", "").await.expect("works");
+    subject.enter(subject.socket(), "dan").await.expect("works");
 }

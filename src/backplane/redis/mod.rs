@@ -45,8 +45,9 @@ use self::lease::Lease;
 use self::scripts::{Script, Scripts};
 use self::shards::Shards;
 use super::{
-    Backplane, Change, Committed, Created, Draft, Ear, Entry, Envelope, Error, Exit, Fields, Keep,
-    Link, MEMBERS_LISTED, Replay, Snapshot, envelope,
+    Access, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry, Envelope,
+    Error, Exit, Fields, HOST, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay, Snapshot,
+    envelope, role_of,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
 
@@ -199,6 +200,7 @@ fn told(parts: Vec<Value>) -> Result<Vec<Value>, Error> {
     match parts.first().and_then(Value::as_str).as_deref() {
         Some("missing") => Err(Error::Missing),
         Some("ended") => Err(Error::Ended),
+        Some("forbidden") => Err(Error::Forbidden),
         _ => Ok(parts),
     }
 }
@@ -216,6 +218,7 @@ fn committed(answer: &str) -> Result<Committed, Error> {
     match word {
         Some("missing") => Err(Error::Missing),
         Some("ended") => Err(Error::Ended),
+        Some("forbidden") => Err(Error::Forbidden),
         Some("stale") => Err(Error::Stale { version: number()? }),
         Some("failed") => Err(Error::Unavailable(answer.to_owned())),
         _ => Ok(Committed {
@@ -226,6 +229,12 @@ fn committed(answer: &str) -> Result<Committed, Error> {
             version: number()?,
             repeated: number()? == 1,
         }),
+    }
+}
+
+fn flat_roles(args: &mut Vec<Value>, roles: impl IntoIterator<Item = (UserId, String)>) {
+    for (user, role) in roles {
+        args.extend([text(format!("{ROLE}{user}")), text(role)]);
     }
 }
 
@@ -314,8 +323,12 @@ impl Backplane for Redis {
             Some((code, base)) => (base.map_or_else(none, int), text(code)),
         };
         let line = change.history.map_or_else(none, bin);
-        let mut args = vec![bin(rest), logged, line, base, code];
+        let by = change.by.map_or_else(none, |(user, roles)| {
+            text(format!("{user} ,{},", roles.join(",")))
+        });
+        let mut args = vec![bin(rest), logged, line, base, code, by];
         flat(&mut args, change.fields);
+        flat_roles(&mut args, change.role);
         committed(&self.shards.commit(named, args).await?)
     }
 
@@ -381,11 +394,17 @@ impl Backplane for Redis {
         Ok(())
     }
 
-    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
+    async fn create(
+        &self,
+        room: &Room,
+        fields: Fields,
+        roles: Vec<(UserId, String)>,
+    ) -> Result<Created, Error> {
         self.lease.check()?;
         let keys = self.keys(room);
         let mut args = vec![int(Epoch::random().0)];
         flat(&mut args, fields);
+        flat_roles(&mut args, roles);
         let named = vec![
             keys.state(),
             keys.log(),
@@ -413,19 +432,27 @@ impl Backplane for Redis {
         Ok(())
     }
 
-    async fn standing(&self, room: &Room) -> Result<bool, Error> {
+    async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error> {
         let state = self.keys(room).state();
         let fields = self.shards.ask(&state, |shard| {
             let state = state.clone();
-            let names = vec!["ended", "epoch", "session_id", "matched"];
+            let names = ["ended", "epoch", "session_id", "matched"];
+            let names = names.into_iter().chain([RECORDED, HOST, DEFAULT_ROLE]);
+            let mut names: Vec<String> = names.map(str::to_owned).collect();
+            names.push(format!("{ROLE}{user}"));
             async move { shard.commands.hmget(state, names).await }
         });
         let fields: Vec<Option<String>> = fields.await?;
         match fields.as_slice() {
             [Some(_), ..] => Err(Error::Ended),
-            [_, None, None, _] => Err(Error::Missing),
-            [.., matched] => Ok(matched.is_some()),
-            [] => Err(Error::Unavailable("HMGET answered nothing".to_owned())),
+            [_, None, None, ..] => Err(Error::Missing),
+            [_, _, _, matched, recorded, host, default, own] => Ok(Access {
+                matched: matched.is_some(),
+                role: recorded
+                    .as_ref()
+                    .map(|_| role_of(user, host.as_deref(), own.as_deref(), default.as_deref())),
+            }),
+            _ => Err(Error::Unavailable("HMGET answered too little".to_owned())),
         }
     }
 

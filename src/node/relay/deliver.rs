@@ -14,7 +14,7 @@ use crate::dialects::{self, Dialect};
 use crate::domain::{Event, documents};
 use crate::hub::{self, Lane, Recipients, frame};
 use crate::ids::{Position, Room, UserId};
-use crate::node::ENDED;
+use crate::node::{ENDED, NOT_ADMITTED};
 use crate::telemetry::metrics::{SAMPLED, metrics};
 
 /// Between copies of a text for readers of code rooms.
@@ -46,6 +46,9 @@ impl Worker {
             self.tell_text_before(&envelope.room);
         }
         self.hand_over(envelope, &event, at);
+        if let Some(user) = event.shows_out() {
+            self.show_out(&envelope.room, user);
+        }
         if event == Event::Ended {
             self.end_room(&envelope.room);
         }
@@ -99,6 +102,14 @@ impl Worker {
                 Some(Dialect::SocketIo | Dialect::Raw) => self.hub.leave(room, &socket),
                 _ => socket.close(ENDED, "the session has ended"),
             }
+        }
+    }
+
+    /// All sockets of a user who may not be there any more.
+    fn show_out(&self, room: &Room, user: &UserId) {
+        let sockets = self.hub.sockets_in(room).into_iter();
+        for socket in sockets.filter(|socket| socket.user == *user) {
+            socket.close(NOT_ADMITTED, "you were sent away from this session");
         }
     }
 

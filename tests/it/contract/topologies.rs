@@ -145,7 +145,7 @@ async fn cluster_a_room_whose_slot_moves_is_heard_again() {
     cluster.begin_to_move(slot(&writer.room), 1, 2);
     let refused = backplane.commit(&writer.room, change("early")).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
-    let refused = backplane.standing(&writer.room).await;
+    let refused = backplane.standing(&writer.room, &user_id("ann")).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     // Beginning the connection again would take a second.
     let undisturbed = backplane.commit(&other, change("undisturbed"));
@@ -179,7 +179,10 @@ async fn cluster_a_new_master_is_met() {
     let (writer, reader) = a_room_of_the_second(&cluster).await;
     cluster.grow();
     cluster.begin_to_move(slot(&writer.room), 1, 3);
-    let lost = writer.backplane.standing(&writer.room).await;
+    let lost = writer
+        .backplane
+        .standing(&writer.room, &user_id("ann"))
+        .await;
     assert!(matches!(lost, Err(Error::Unavailable(_))), "{lost:?}");
     cluster.end_of_move(slot(&writer.room), 1, 3);
     both_are_heard_again(&writer, &reader).await;

@@ -248,6 +248,8 @@ fn config(slot: usize, plan: &Plan) -> Config {
             tokens: 1,
             hashes: 1,
         },
+        save_every: Duration::from_secs(1),
+        participants: 10,
         drain: drain::Config {
             delay: Duration::from_secs(1),
             rate: 10,

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::{
-    Backplane, Beat, Card, Change, Cluster, Committed, Counters, Courier, Created, Draft, Entry,
-    Error, Exit, Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt,
+    Access, Backplane, Beat, Card, Change, Cluster, Committed, Counters, Courier, Created, Draft,
+    Entry, Error, Exit, Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt,
     Registry as Couriers, Replay, Snapshot,
 };
 use collabd::ids::{Epoch, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -302,16 +302,21 @@ impl Backplane for Station {
         self.ask(self.place.store.leave(room, exits)).await
     }
 
-    async fn create(&self, room: &Room, fields: Fields) -> Result<Created, Error> {
-        self.ask(self.place.store.create(room, fields)).await
+    async fn create(
+        &self,
+        room: &Room,
+        fields: Fields,
+        roles: Vec<(UserId, String)>,
+    ) -> Result<Created, Error> {
+        self.ask(self.place.store.create(room, fields, roles)).await
     }
 
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
         self.ask(self.place.store.end(room, draft)).await
     }
 
-    async fn standing(&self, room: &Room) -> Result<bool, Error> {
-        self.ask(self.place.store.standing(room)).await
+    async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error> {
+        self.ask(self.place.store.standing(room, user)).await
     }
 
     async fn admitted(&self, room: &Room) -> Result<Vec<UserId>, Error> {

@@ -4,9 +4,18 @@
 -- ARGV, for each: number of its keys, number of its arguments, then these:
 --       1 envelope front, 2 the same for the log ('' when equal), 3 chat line ('' for none),
 --       4 '-' when no text changes, else the version it was made from ('' when not said), 5 the text,
---       6… field, value pairs
+--       6 '' when anybody may, else a user and roles: 'USER ,ROLE,ROLE,', 7… field, value pairs
 -- Returns one text, which costs Redis far less than a list, with a line for each:
---       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'stale <version>' | 'failed <why>'
+--       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'forbidden' | 'stale <version>' |
+--       'failed <why>'
+
+-- Whether the room gives the user one of the roles.
+local function may(state, by)
+  local user, roles = string.match(by, '^(%S+) (%S+)$')
+  local given = redis.call('HMGET', state, 'host', 'role:' .. user, 'default_role')
+  local role = given[1] == user and 'host' or given[2] and given[2] ~= '' and given[2] or given[3] or ''
+  return string.find(roles, ',' .. role .. ',', 1, true) ~= nil
+end
 
 -- One event: its keys are `keys` from KEYS[k] on, its arguments ARGV[a] to ARGV[last].
 local function commit(k, keys, a, last)
@@ -25,15 +34,16 @@ local function commit(k, keys, a, last)
       return 'ok ' .. known .. ' 1'
     end
   end
+  if ARGV[a + 5] ~= '' and not may(state, ARGV[a + 5]) then return 'forbidden' end
   local seq, version, changed = text(room[2] + 1), room[3], nil
   local line, base = ARGV[a + 2], ARGV[a + 3]
   if base == '-' then
-    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 5, last))
+    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 6, last))
   else
     if base ~= '' and base ~= version then return 'stale ' .. version end
     version = text(version + 1)
     changed = version
-    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 5, last))
+    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 6, last))
   end
   if line ~= '' and redis.call('RPUSH', KEYS[k + 3], seq .. ' ' .. line) > CHAT_LENGTH then
     redis.call('LTRIM', KEYS[k + 3], -CHAT_LENGTH, -1)

@@ -3,10 +3,11 @@
 -- ARGV: 1 socket, 2 member record, 3 user, 4 envelope front ('' for none), 5 epoch for a new room,
 --       6 '1' when a missing room is made, 7 most admitted users, 8 ms that the log lives on,
 --       9… initial field, value pairs
--- Returns {'ok'} | {'missing'} | {'ended'}
-local room = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'ended')
+-- Returns {'ok'} | {'missing'} | {'ended'} | {'forbidden'}
+local room = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'ended', 'role:' .. ARGV[3])
 local epoch = room[1]
 if room[3] then return {'ended'} end
+if room[4] == 'banned' then return {'forbidden'} end
 local seq = tonumber(room[2] or 0)
 if not epoch then
   -- A hash without an epoch is a session of the service this replaces: it is taken over as it is.

@@ -1,0 +1,53 @@
+//! What the node denies, as a problem.
+
+use hyper::StatusCode;
+
+use super::access::refused as not_admitted;
+use super::body::refused;
+use crate::http::Problem;
+use crate::node::Denied;
+
+pub(super) fn denied(why: Denied) -> Problem {
+    let detail = why.to_string();
+    let plain = |status, code| Problem::new(status, code, detail.clone());
+    match why {
+        Denied::Bad(reject) => refused(reject),
+        Denied::Taken(field) => Problem {
+            field: Some(field.into()),
+            ..plain(StatusCode::CONFLICT, "conflict")
+        },
+        Denied::Unknown => plain(StatusCode::UNAUTHORIZED, "unauthorized"),
+        Denied::WrongPassword => Problem {
+            field: Some("current_password".into()),
+            ..plain(StatusCode::FORBIDDEN, "forbidden")
+        },
+        Denied::TooOften(wait) => Problem {
+            retry_after_s: Some(wait.as_secs() + 1),
+            ..plain(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+        },
+        Denied::Forbidden(_) => plain(StatusCode::FORBIDDEN, "forbidden"),
+        Denied::NoAccount | Denied::Off(_) | Denied::Missing(_) => {
+            plain(StatusCode::NOT_FOUND, "not_found")
+        }
+        Denied::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        Denied::Records(detail) => {
+            tracing::debug!(detail, "the database did not do it");
+            records_unavailable(&detail)
+        }
+        Denied::Node(why) => not_admitted(&why),
+    }
+}
+
+fn records_unavailable(detail: &str) -> Problem {
+    // What a database says of itself is for the log.
+    let detail = if detail.starts_with("DATABASE_URL") {
+        "nothing is kept here: this cluster has no DATABASE_URL"
+    } else {
+        "the database cannot be reached now; this may not have been done; try again"
+    };
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "records_unavailable",
+        detail,
+    )
+}

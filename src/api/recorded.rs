@@ -1,0 +1,244 @@
+//! Recorded sessions over REST: made, called something, given roles, ended.
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::{Method, Request, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::body::object;
+use super::denied::denied;
+use super::{Api, Endpoint, Place, no_content};
+use crate::auth::Identity;
+use crate::clock::rfc3339;
+use crate::domain::roles::{Action, Role};
+use crate::http::{Answer, Problem, json as answer};
+use crate::ids::{BadId, SessionId, UserId};
+use crate::node::recorded::{Person, Wish};
+use crate::records::Recorded;
+
+/// Sessions of a page, unless it is asked for fewer; and at most.
+const PAGE: u32 = 50;
+const PAGE_MOST: u32 = 200;
+
+#[derive(Deserialize)]
+struct WishBody {
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    language: Option<String>,
+    #[serde(default)]
+    default_role: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RoleBody {
+    role: String,
+}
+
+#[derive(Serialize)]
+struct SessionOut<'a> {
+    id: &'a str,
+    title: &'a str,
+    description: &'a str,
+    language: &'a str,
+    default_role: &'a str,
+    owner: PersonOut<'a>,
+    created_at: String,
+    updated_at: String,
+    /// The caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+}
+
+#[derive(Serialize)]
+struct PersonOut<'a> {
+    user_id: &'a str,
+    username: &'a str,
+    role: Role,
+}
+
+impl Api {
+    pub(super) async fn serve_recorded<B>(
+        &self,
+        endpoint: Endpoint,
+        place: &Place<'_>,
+        request: Request<B>,
+    ) -> Result<Answer, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let caller = self.bearer(&request).await?;
+        let method = request.method().clone();
+        if endpoint == Endpoint::RecordedList && method != Method::POST {
+            return self.list(&caller, request.uri().query()).await;
+        }
+        if endpoint == Endpoint::RecordedList {
+            return self.create(&caller, &self.body(request).await?).await;
+        }
+        let session = SessionId::parse(place.session).map_err(|bad| wrong("session_id", &bad))?;
+        match (endpoint, method) {
+            (Endpoint::RecordedPeople, _) => self.people(&caller, &session).await,
+            (Endpoint::RecordedPerson, Method::PUT) => {
+                let user = UserId::parse(place.user).map_err(|bad| wrong("user_id", &bad))?;
+                let body = self.body(request).await?;
+                self.assign(&caller, &session, &user, &body).await
+            }
+            (Endpoint::RecordedPerson, _) => {
+                let user = UserId::parse(place.user).map_err(|bad| wrong("user_id", &bad))?;
+                let dismissed = self.node.dismiss_participant(&session, &caller, &user);
+                dismissed.await.map_err(denied)?;
+                Ok(no_content())
+            }
+            (_, Method::PATCH) => {
+                let body = self.body(request).await?;
+                self.update(&caller, &session, &body).await
+            }
+            (_, Method::DELETE) => {
+                let ended = self.node.end_recorded(&session, &caller).await;
+                ended.map_err(denied)?;
+                Ok(no_content())
+            }
+            _ => {
+                let found = self.node.recorded(&session, &caller, Action::Attend).await;
+                let (recorded, role) = found.map_err(denied)?;
+                Ok(answer(
+                    StatusCode::OK,
+                    &SessionOut::of(&recorded, Some(role)),
+                ))
+            }
+        }
+    }
+
+    async fn create(&self, caller: &Identity, body: &[u8]) -> Result<Answer, Problem> {
+        let wish = wish(body)?;
+        let made = self.node.create_recorded(caller, wish).await;
+        let made = made.map_err(denied)?;
+        let out = SessionOut::of(&made, Some(Role::Host));
+        Ok(answer(StatusCode::CREATED, &out))
+    }
+
+    async fn list(&self, caller: &Identity, query: Option<&str>) -> Result<Answer, Problem> {
+        let (mut limit, mut cursor) = (PAGE, None);
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match &*name {
+                "limit" => limit = page(&value)?,
+                "cursor" if value.is_empty() => {}
+                "cursor" => {
+                    let id = SessionId::parse(&value).map_err(|bad| wrong("cursor", &bad))?;
+                    cursor = Some(id);
+                }
+                _ => {}
+            }
+        }
+        let found = self.node.recorded_of(caller, cursor.as_ref(), limit + 1);
+        let mut found = found.await.map_err(denied)?;
+        let has_more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let next = found.last().filter(|_| has_more);
+        let next = next.map(|last| last.id.as_str());
+        let items: Vec<_> = found.iter().map(|one| SessionOut::of(one, None)).collect();
+        let body = json!({ "items": items, "next_cursor": next });
+        Ok(answer(StatusCode::OK, &body))
+    }
+
+    async fn update(
+        &self,
+        caller: &Identity,
+        session: &SessionId,
+        body: &[u8],
+    ) -> Result<Answer, Problem> {
+        let updated = self.node.update_recorded(session, caller, wish(body)?);
+        let (recorded, role) = updated.await.map_err(denied)?;
+        Ok(answer(
+            StatusCode::OK,
+            &SessionOut::of(&recorded, Some(role)),
+        ))
+    }
+
+    async fn people(&self, caller: &Identity, session: &SessionId) -> Result<Answer, Problem> {
+        let people = self.node.people(session, caller).await.map_err(denied)?;
+        let items: Vec<_> = people.iter().map(PersonOut::of).collect();
+        let body = json!({ "items": items, "next_cursor": null });
+        Ok(answer(StatusCode::OK, &body))
+    }
+
+    async fn assign(
+        &self,
+        caller: &Identity,
+        session: &SessionId,
+        user: &UserId,
+        body: &[u8],
+    ) -> Result<Answer, Problem> {
+        let RoleBody { role } = object(body, "role")?;
+        let person = self.node.assign(session, caller, user, &role).await;
+        let person = person.map_err(denied)?;
+        Ok(answer(StatusCode::OK, &PersonOut::of(&person)))
+    }
+}
+
+impl<'a> SessionOut<'a> {
+    fn of(recorded: &'a Recorded, role: Option<Role>) -> Self {
+        Self {
+            id: recorded.id.as_str(),
+            title: &recorded.title,
+            description: &recorded.description,
+            language: &recorded.language,
+            default_role: &recorded.default_role,
+            owner: PersonOut {
+                user_id: recorded.owner.as_str(),
+                username: &recorded.owner_name,
+                role: Role::Host,
+            },
+            created_at: rfc3339(recorded.created_at),
+            updated_at: rfc3339(recorded.updated_at),
+            role,
+        }
+    }
+}
+
+impl<'a> PersonOut<'a> {
+    fn of(person: &'a Person) -> Self {
+        Self {
+            user_id: person.user.as_str(),
+            username: &person.username,
+            role: person.role,
+        }
+    }
+}
+
+fn wish(body: &[u8]) -> Result<Wish, Problem> {
+    let body: WishBody = object(
+        body,
+        "session with title, description, language and default_role",
+    )?;
+    Ok(Wish {
+        title: body.title,
+        description: body.description,
+        language: body.language,
+        default_role: body.default_role,
+    })
+}
+
+fn page(limit: &str) -> Result<u32, Problem> {
+    let number = limit.parse().ok();
+    let number = number.filter(|limit| (1..=PAGE_MOST).contains(limit));
+    number.ok_or_else(|| {
+        let detail = format!("limit is {limit:?}; right is 1 to {PAGE_MOST}");
+        bad_field("limit", detail)
+    })
+}
+
+fn wrong(field: &'static str, bad: &BadId) -> Problem {
+    bad_field(field, bad.to_string())
+}
+
+fn bad_field(field: &'static str, detail: String) -> Problem {
+    Problem {
+        field: Some(field.into()),
+        ..Problem::new(StatusCode::BAD_REQUEST, "bad_field", detail)
+    }
+}
