@@ -24,7 +24,6 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
 use crate::api::{self, Api};
-use crate::auth::Verifier;
 use crate::backplane::{SharedBackplane, memory::Memory, redis::Redis};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -32,7 +31,8 @@ use crate::dialects::Dialect;
 use crate::http::Answer;
 use crate::hub::Hub;
 use crate::ids::NodeId;
-use crate::node::{Node, lobby, relay};
+use crate::node::{Identities, Node, Parts, lobby, relay};
+use crate::records::Records;
 use crate::telemetry::metrics::metrics;
 use crate::transport::tls::Tls;
 use crate::transport::{self, Bound, Door, Origins, Transport};
@@ -62,6 +62,8 @@ pub enum StartError {
     Backplane(#[from] crate::backplane::Error),
     #[error("cannot check tokens: {0}")]
     Identity(String),
+    #[error("cannot use DATABASE_URL: {0}")]
+    Records(String),
     #[error("cannot speak TLS: {0}")]
     Tls(String),
 }
@@ -85,8 +87,9 @@ impl App {
         }
         metrics().begin(env!("CARGO_PKG_VERSION"), Dialect::Pairing.door());
         let clock = Clock::system();
-        let auth = config.auth.map(Verifier::new).transpose();
-        let auth = auth.map_err(StartError::Identity)?.map(Arc::new);
+        let identities = Identities::new(config.auth).map_err(StartError::Identity)?;
+        let records = config.records.as_ref().map(Records::open).transpose();
+        let records = records.map_err(StartError::Records)?.map(Arc::new);
         let tls = config.transport.tls.as_ref().map(Tls::load).transpose();
         let tls = tls.map_err(StartError::Tls)?.map(Arc::new);
         let (inlet, attendance, outlet) = relay::channel(&config.node.relay);
@@ -94,15 +97,14 @@ impl App {
             None => Arc::new(Memory::new(config.keep, clock.clone(), Arc::new(inlet))),
             Some(redis) => Arc::new(Redis::connect(redis, config.keep, Arc::new(inlet))?),
         };
-        let node = Node::new(
-            id,
-            config.node,
-            clock,
-            Arc::new(Hub::default()),
+        let parts = Parts {
+            hub: Arc::new(Hub::default()),
             backplane,
             outlet,
-            auth.clone(),
-        );
+            records,
+            identities,
+        };
+        let node = Node::new(id, config.node, clock, parts);
         let transport = Transport::new(node.clone(), config.transport.clone(), tls.clone());
         let app = Self {
             addresses,
@@ -113,7 +115,7 @@ impl App {
             tasks: TaskTracker::new(),
             node: node.clone(),
         };
-        app.start_background(attendance, auth);
+        app.start_background(attendance);
         let service = Arc::new(Routes {
             router: router(),
             api: Api::new(node, config.api),
@@ -130,11 +132,14 @@ impl App {
         Ok(app)
     }
 
-    fn start_background(&self, attendance: lobby::Attendance, auth: Option<Arc<Verifier>>) {
+    fn start_background(&self, attendance: lobby::Attendance) {
         let transport = self.transport.clone();
         self.until_stopped(async move { transport.keep_alive().await });
-        if let Some(auth) = auth {
-            self.until_stopped(async move { auth.keep_fresh().await });
+        if let Some(keys) = self.node.published_keys() {
+            self.until_stopped(async move { keys.keep_fresh().await });
+        }
+        if let Some(records) = self.node.records().cloned() {
+            self.until_stopped(async move { records.keep().await });
         }
         if let Some(tls) = self.tls.clone() {
             self.until_stopped(async move { tls.keep_fresh().await });
@@ -199,6 +204,9 @@ impl App {
         self.node.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(records) = self.node.records() {
+            records.close().await;
+        }
         // Those whose handshake was under way have been refused meanwhile.
         self.transport.emptied().await;
     }
@@ -238,7 +246,11 @@ impl Routes {
                         let answer = self.transport.enter(*door, &session, request).await;
                         (door.path(), answer)
                     }
-                    Target::Rest(rest) => (rest.path, self.api.call(rest, &session, request).await),
+                    Target::Rest(rest) => {
+                        let from = self.transport.client(&request);
+                        let answer = self.api.call(rest, &session, from, request).await;
+                        (rest.path, answer)
+                    }
                 }
             }
         };
@@ -275,7 +287,13 @@ fn cors(origins: &Origins) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         // A wildcard does not cover Authorization.
         .allow_headers([CONTENT_TYPE, AUTHORIZATION])
         .expose_headers([RETRY_AFTER])

@@ -23,6 +23,8 @@ pub struct Problem {
     /// One sentence for people: what was wrong and what would be right.
     pub detail: String,
     pub field: Option<Cow<'static, str>>,
+    /// When to come again, if that is known.
+    pub retry_after_s: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +46,7 @@ impl Problem {
             code,
             detail: detail.into(),
             field: None,
+            retry_after_s: None,
         }
     }
 
@@ -62,14 +65,15 @@ impl Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         let headers = answer.headers_mut();
-        match self.status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            _ => {}
+        let retry_after = match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => self.retry_after_s.or(Some(1)),
+            _ => self.retry_after_s,
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         answer
     }

@@ -29,5 +29,6 @@ pub mod hub;
 pub mod ids;
 pub mod limits;
 pub mod node;
+pub mod records;
 pub mod telemetry;
 pub mod transport;

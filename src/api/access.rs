@@ -30,14 +30,17 @@ impl Api {
         if !self.node.wants_tokens() {
             return Ok(None);
         }
+        self.bearer(request).await.map(Some)
+    }
+
+    /// Whose token the request has, which it needs on an open node, too.
+    pub(super) async fn bearer<B>(&self, request: &Request<B>) -> Result<Identity, Problem> {
         let Some(token) = http::bearer(request) else {
             let detail = "a token is needed, in Authorization: Bearer";
             return Err(unauthorized(detail));
         };
-        match self.node.identify_once(&token).await {
-            Ok(identity) => Ok(Some(identity)),
-            Err(why) => Err(refused(&why)),
-        }
+        let identity = self.node.identify_once(&token).await;
+        identity.map_err(|why| refused(&why))
     }
 
     /// Whether the caller may look into the session.
@@ -57,11 +60,7 @@ impl Api {
 
     /// The token is believed by no node any more, and its sockets are closed. Admins and services may name
     /// another token by its `jti`.
-    pub(super) async fn logout(&self, caller: &Caller, body: &[u8]) -> Result<Answer, Problem> {
-        let Some(identity) = caller else {
-            let detail = "this node is open: there are no tokens to log out";
-            return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail));
-        };
+    pub(super) async fn logout(&self, identity: &Identity, body: &[u8]) -> Result<Answer, Problem> {
         let body: LogoutBody = if body.is_empty() {
             LogoutBody::default()
         } else {
@@ -94,6 +93,7 @@ impl Api {
         };
         let revoked = self.node.revoke(token, ends_at).await;
         revoked.map_err(|error| problem(&error))?;
+        self.node.forget_token(token).await;
         Ok(no_content())
     }
 }
@@ -134,7 +134,7 @@ fn bad_jti(detail: String) -> Problem {
     }
 }
 
-fn refused(why: &NotAdmitted) -> Problem {
+pub(super) fn refused(why: &NotAdmitted) -> Problem {
     match why {
         NotAdmitted::Token(BadToken::Unavailable) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

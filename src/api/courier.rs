@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::access::{Caller, forbidden};
+use super::body::object;
 use super::{Api, problem};
 use crate::auth::Role;
 use crate::backplane::Card;
@@ -80,7 +81,7 @@ impl Api {
             user_id,
             backend_url,
             display_name,
-        } = card_body(body)?;
+        } = object(body, "card with user_id, backend_url and display_name")?;
         let user = user("user_id", &user_id)?;
         if let Some(identity) = caller
             && identity.user != user
@@ -140,24 +141,4 @@ fn wrong(field: &'static str, detail: String) -> Problem {
         field: Some(field.into()),
         ..Problem::new(StatusCode::BAD_REQUEST, "bad_field", detail)
     }
-}
-
-fn card_body(body: &[u8]) -> Result<CardBody, Problem> {
-    let wrong = |field: Option<String>, detail: String| Problem {
-        field: field.map(Into::into),
-        ..Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad_field",
-            format!("the body is one object with user_id, backend_url and display_name: {detail}"),
-        )
-    };
-    // A list would be taken for the fields in order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(wrong(None, "it is none".to_owned()));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        wrong((field != ".").then_some(field), error.inner().to_string())
-    })
 }

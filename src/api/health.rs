@@ -7,6 +7,7 @@ use super::Api;
 use crate::backplane::Link;
 use crate::http::{Answer, html, json as answer};
 
+pub(super) const NOT_CONFIGURED: &str = "not configured";
 const DEAF: &str = "redis takes commands, but this node hears nothing of what is published";
 
 impl Api {
@@ -32,7 +33,7 @@ impl Api {
 
     pub(super) fn health_redis(&self) -> Answer {
         if self.node.backplane_kind() != "redis" {
-            let body = json!({"status": "not configured", "detail": "this node works alone"});
+            let body = json!({"status": NOT_CONFIGURED, "detail": "this node works alone"});
             return answer(StatusCode::OK, &body);
         }
         let (code, status, detail) = match self.node.link() {
@@ -50,6 +51,32 @@ impl Api {
             ),
         };
         answer(code, &json!({"status": status, "detail": detail}))
+    }
+
+    pub(super) fn health_database(&self) -> Answer {
+        let (code, status, detail) = match self.node.records() {
+            None => (
+                StatusCode::OK,
+                NOT_CONFIGURED,
+                "nothing is kept beyond sessions",
+            ),
+            Some(records) if records.is_up() => (StatusCode::OK, "healthy", "statements work"),
+            Some(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unhealthy",
+                "the database does not answer, or its tables are not made yet",
+            ),
+        };
+        answer(code, &json!({"status": status, "detail": detail}))
+    }
+
+    /// The database in a word.
+    pub(super) fn database(&self) -> &'static str {
+        match self.node.records() {
+            None => NOT_CONFIGURED,
+            Some(records) if records.is_up() => "healthy",
+            Some(_) => "unhealthy",
+        }
     }
 
     /// This node's sockets.

@@ -1,11 +1,14 @@
 //! REST, health and pages. One file per area; [`PATHS`] is the table.
 
 mod access;
+mod accounts;
+mod body;
 mod courier;
 mod health;
 mod sessions;
 mod status;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -58,6 +61,14 @@ enum Endpoint {
     CreateSession,
     SessionState,
     EndSession,
+    HealthDatabase,
+    AccountRegister,
+    AccountLogin,
+    AccountGuest,
+    AccountMe,
+    AccountDelete,
+    AccountRefresh,
+    AccountPassword,
     Logout,
     UsersOnline,
     Register,
@@ -72,6 +83,10 @@ pub const PATHS: &[Path] = &[
     at("/", &[(Method::GET, Endpoint::Card)]),
     at("/health", &[(Method::GET, Endpoint::Health)]),
     at("/health/redis", &[(Method::GET, Endpoint::HealthRedis)]),
+    at(
+        "/health/database",
+        &[(Method::GET, Endpoint::HealthDatabase)],
+    ),
     at("/ws/health", &[(Method::GET, Endpoint::SocketHealth)]),
     at("/livez", &[(Method::GET, Endpoint::Alive)]),
     at("/readyz", &[(Method::GET, Endpoint::Ready)]),
@@ -81,6 +96,27 @@ pub const PATHS: &[Path] = &[
     at("/pairing.html", &[(Method::GET, Endpoint::PairingPage)]),
     at("/pairing.js", &[(Method::GET, Endpoint::PairingScript)]),
     at("/pairing.css", &[(Method::GET, Endpoint::PairingStyle)]),
+    at(
+        "/api/auth/register",
+        &[(Method::POST, Endpoint::AccountRegister)],
+    ),
+    at("/api/auth/login", &[(Method::POST, Endpoint::AccountLogin)]),
+    at("/api/auth/guest", &[(Method::POST, Endpoint::AccountGuest)]),
+    at(
+        "/api/auth/me",
+        &[
+            (Method::GET, Endpoint::AccountMe),
+            (Method::DELETE, Endpoint::AccountDelete),
+        ],
+    ),
+    at(
+        "/api/auth/refresh",
+        &[(Method::POST, Endpoint::AccountRefresh)],
+    ),
+    at(
+        "/api/auth/password",
+        &[(Method::POST, Endpoint::AccountPassword)],
+    ),
     at("/api/auth/logout", &[(Method::POST, Endpoint::Logout)]),
     at("/api/users/online", &[(Method::GET, Endpoint::UsersOnline)]),
     at("/api/register", &[(Method::POST, Endpoint::Register)]),
@@ -103,8 +139,14 @@ impl Api {
         Arc::new(Self { node, config })
     }
 
-    /// Answers a request for `path`; `session` is the path's session id where it has one.
-    pub async fn call<B>(&self, path: &Path, session: &str, request: Request<B>) -> Answer
+    /// Answers a request for `path`; `session` is the path's session id where it has one, `from` the client.
+    pub async fn call<B>(
+        &self,
+        path: &Path,
+        session: &str,
+        from: IpAddr,
+        request: Request<B>,
+    ) -> Answer
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -135,10 +177,24 @@ impl Api {
             Endpoint::PairingPage => Ok(html(include_str!("pages/pairing.html"))),
             Endpoint::PairingScript => Ok(part(SCRIPT, include_str!("pages/pairing.js"))),
             Endpoint::PairingStyle => Ok(part(CSS, include_str!("pages/pairing.css"))),
+            Endpoint::HealthDatabase => Ok(self.health_database()),
+            Endpoint::AccountRegister
+            | Endpoint::AccountLogin
+            | Endpoint::AccountGuest
+            | Endpoint::AccountMe
+            | Endpoint::AccountDelete
+            | Endpoint::AccountRefresh
+            | Endpoint::AccountPassword => {
+                let served = self.serve_accounts(*endpoint, request, from).await;
+                served.map_err(|problem| noted(path, &None, problem))
+            }
+            Endpoint::Logout => {
+                let served = self.log_out(request).await;
+                served.map_err(|problem| noted(path, &None, problem))
+            }
             Endpoint::SessionState
             | Endpoint::EndSession
             | Endpoint::CreateSession
-            | Endpoint::Logout
             | Endpoint::UsersOnline
             | Endpoint::Register => self.serve_known(path, *endpoint, session, request).await,
         };
@@ -162,7 +218,6 @@ impl Api {
         let answer = match endpoint {
             Endpoint::SessionState => self.session_state(&caller, session).await,
             Endpoint::EndSession => self.end_session(&caller, session).await,
-            Endpoint::Logout => self.logout(&caller, &self.body(request).await?).await,
             Endpoint::UsersOnline => self.users_online(request.uri().query()).await,
             Endpoint::Register => {
                 let url = self.socket_url(&request);
@@ -175,6 +230,15 @@ impl Api {
             }
         };
         answer.map_err(|problem| noted(path, &caller, problem))
+    }
+
+    async fn log_out<B>(&self, request: Request<B>) -> Result<Answer, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let identity = self.bearer(&request).await?;
+        self.logout(&identity, &self.body(request).await?).await
     }
 
     /// The whole body, which the listener's limit keeps small.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::access::{Caller, forbidden, trusted};
+use super::body::{object, refused};
 use super::{Api, no_content, problem};
 use crate::backplane::Created;
 use crate::domain::Cursor;
@@ -132,14 +133,7 @@ impl Api {
             body.difficulty,
             body.topic,
         )
-        .map_err(|reject| Problem {
-            field: reject.field.map(Into::into),
-            ..Problem::new(
-                StatusCode::BAD_REQUEST,
-                reject.code.as_str(),
-                reject.message,
-            )
-        })?;
+        .map_err(refused)?;
         let (status, said) = match self.node.open(&found).await.map_err(|e| problem(&e))? {
             Created::New => (StatusCode::CREATED, "created"),
             Created::Existing => (StatusCode::OK, "exists"),
@@ -154,32 +148,17 @@ impl Api {
 }
 
 fn match_body(body: &[u8]) -> Result<MatchBody, Problem> {
-    let wrong = |field: Option<String>, detail: String| Problem {
-        field: field.map(Into::into),
-        ..Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad_field",
-            format!("the body is no match event: {detail}"),
-        )
-    };
-    // A list would be taken for the fields in order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(wrong(None, "it is one JSON object".to_owned()));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let found: MatchBody = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        wrong((field != ".").then_some(field), error.inner().to_string())
-    })?;
-    reader
-        .end()
-        .map_err(|error| wrong(None, error.to_string()))?;
+    let found: MatchBody = object(body, "match event")?;
     match found.event_type.as_deref() {
         None | Some(MATCH_FOUND) => Ok(found),
-        Some(other) => Err(wrong(
-            Some("event_type".to_owned()),
-            format!("event_type is {other:?}; right is {MATCH_FOUND:?}, or none"),
-        )),
+        Some(other) => Err(Problem {
+            field: Some("event_type".into()),
+            ..Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad_field",
+                format!("event_type is {other:?}; right is {MATCH_FOUND:?}, or none"),
+            )
+        }),
     }
 }
 

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use super::Api;
+use super::health::NOT_CONFIGURED;
 use crate::backplane::Link;
 use crate::clock::rfc3339;
 use crate::http::{Answer, json as answer};
@@ -31,7 +32,7 @@ impl Api {
         let redis = match (self.node.backplane_kind(), self.node.link()) {
             ("redis", Link::Up) => "healthy",
             ("redis", _) => "unhealthy",
-            _ => "not configured",
+            _ => NOT_CONFIGURED,
         };
         let rooms: u64 = cluster.reports.iter().map(|report| report.rooms).sum();
         let mut body = json!({
@@ -44,7 +45,7 @@ impl Api {
             "connections": cluster.sockets,
             "rooms": rooms,
             "redis": redis,
-            "database": "not configured",
+            "database": self.database(),
         });
         if cluster.stale {
             body["stale"] = true.into();

@@ -10,6 +10,7 @@ pub mod jwks;
 mod jwt;
 mod keys;
 pub mod pass;
+pub mod password;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub const MAX_TOKEN: usize = 8 * 1024;
 
 #[derive(Clone, Default)]
 pub struct Config {
+    /// Whether nobody is believed without a token.
+    pub required: bool,
     /// Secrets of HS256: the first signs, all verify.
     pub secrets: Vec<String>,
     /// Where the keys of RS256, ES256 and EdDSA are published.
@@ -43,6 +46,7 @@ pub struct Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("required", &self.required)
             .field("secrets", &self.secrets.len())
             .field("jwks", &self.jwks)
             .field("issuer", &self.issuer)

@@ -3,6 +3,7 @@
 use super::{Bad, Config, Given, Reader};
 use crate::auth;
 use crate::auth::jwks;
+use crate::node::accounts;
 
 /// Shortest secret, in characters: what is shorter can be guessed from one token, offline.
 const SHORTEST_SECRET: usize = 16;
@@ -26,23 +27,36 @@ impl Reader<'_> {
         self.given.value("AUTH").eq_ignore_ascii_case("open")
     }
 
-    /// What tokens are verified with, or that none are.
-    pub(super) fn auth(&mut self) -> Option<Option<auth::Config>> {
+    /// What tokens are verified with, and whether everybody needs one.
+    pub(super) fn auth(&mut self) -> Option<auth::Config> {
         let mode = self.choice("AUTH");
         let keys = self.keys();
-        if mode? == "open" {
-            return Some(None);
+        let keys = auth::Config {
+            required: mode? != "open",
+            ..keys
+        };
+        if !keys.required {
+            return Some(keys);
         }
         if keys.secrets.is_empty() && keys.jwks.is_none() {
             let right = "token together with JWT_SECRET or JWKS_URL, or open";
             self.refuse("AUTH", right.to_owned());
             return None;
         }
-        Some(Some(keys))
+        Some(keys)
+    }
+
+    pub(super) fn accounts(&mut self) -> accounts::Config {
+        accounts::Config {
+            token_ttl: self.seconds("TOKEN_TTL"),
+            tokens: self.size("MAX_TOKENS_PER_ACCOUNT"),
+            hashes: self.size("PASSWORD_HASHES"),
+        }
     }
 
     fn keys(&mut self) -> auth::Config {
         auth::Config {
+            required: true,
             secrets: self.secrets(),
             jwks: self.jwks(),
             issuer: self.unless_empty("JWT_ISSUER"),

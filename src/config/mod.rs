@@ -6,6 +6,7 @@
 mod courier;
 mod identity;
 mod parse;
+mod records;
 mod settings;
 mod transport;
 
@@ -27,8 +28,9 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     pub metrics: Option<SocketAddr>,
     pub log: LogConfig,
-    /// `None`: open, identity is what the query says.
-    pub auth: Option<auth::Config>,
+    pub auth: auth::Config,
+    /// `None`: nothing is kept beyond its session.
+    pub records: Option<crate::records::Config>,
     pub redis: Option<redis::Config>,
     pub keep: Keep,
     pub node: node::Config,
@@ -75,7 +77,7 @@ impl Reader<'_> {
                 count
             }
         };
-        let (log, redis) = (self.log(), self.redis());
+        let (log, redis, records) = (self.log(), self.redis(), self.records());
         let keep = Keep {
             log_length: self.whole("LOG_LENGTH"),
             log_ttl: self.seconds("LOG_TTL"),
@@ -111,6 +113,7 @@ impl Reader<'_> {
             rooms_per_socket: self.size("MAX_ROOMS_PER_SOCKET"),
             presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
             postage: self.postage(),
+            accounts: self.accounts(),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),
@@ -134,6 +137,7 @@ impl Reader<'_> {
             log: log?,
             auth: auth?,
             redis: redis?,
+            records: records?,
             keep,
             node,
             transport,

@@ -223,6 +223,24 @@ pub const SETTINGS: &[Setting] = &[
         "The certificate's key",
     ),
     setting(
+        "TOKEN_TTL",
+        "43200",
+        Seconds(60.0, DAY * 365.0),
+        "Life of a token that who logs in is given",
+    ),
+    setting(
+        "MAX_TOKENS_PER_ACCOUNT",
+        "100",
+        Whole("tokens", 1, 10_000),
+        "Such tokens of an account that live; for one more the oldest is revoked",
+    ),
+    setting(
+        "PASSWORD_HASHES",
+        "2",
+        Whole("", 1, 1_024),
+        "Passwords hashed at once, each on a core and in 19 MiB; who waits for more than 5 s gets 503 `busy`",
+    ),
+    setting(
         "TLS_LOOK_INTERVAL",
         "10",
         Seconds(0.1, DAY),
@@ -245,6 +263,27 @@ pub const SETTINGS: &[Setting] = &[
         "",
         Text("a path of PEM certificates; empty: the system's"),
         "What TLS to Redis trusts",
+    ),
+    Setting {
+        secret: true,
+        ..setting(
+            "DATABASE_URL",
+            "",
+            Text("postgres://[user:password@]host[:port]/database, sqlite:file, or none"),
+            "What is kept beyond sessions. Unless given: `sqlite:collabd.db`, and with REDIS_URL `none`: nodes of a cluster share a PostgreSQL or keep nothing. A `+driver` behind the scheme is ignored",
+        )
+    },
+    setting(
+        "DATABASE_POOL",
+        "10",
+        Whole("connections", 1, 1_000),
+        "Connections to the database at most",
+    ),
+    setting(
+        "DATABASE_TIMEOUT",
+        "5",
+        Seconds(0.1, 60.0),
+        "Wait for a connection and a statement together; then the asker gets `records_unavailable`",
     ),
     setting(
         "KEY_PREFIX",

@@ -91,9 +91,10 @@ fn the_mode_follows_what_is_given() {
         (&[KEYS, ("JWKS_TIMEOUT", "soon")], None),
     ] {
         let read = Config::read(&given(pairs)).ok().map(|config| {
-            let auth = config
-                .auth
-                .map(|auth| (auth.secrets.len(), auth.jwks.is_some()));
+            let auth = config.auth;
+            let auth = auth
+                .required
+                .then(|| (auth.secrets.len(), auth.jwks.is_some()));
             let SocketAddr::V4(address) = config.listen[0] else {
                 panic!("{pairs:?} listens on IPv6");
             };
@@ -132,7 +133,7 @@ fn settings_of_identity_arrive() {
         ("JWT_ISSUER", "https://us"),
         ("JWT_AUDIENCE", "collab"),
     ];
-    let auth = Config::read(&given(&pairs)).unwrap().auth.unwrap();
+    let auth = Config::read(&given(&pairs)).unwrap().auth;
     assert_eq!(
         auth.secrets,
         ["sixteen letters!", "and another one of them"]

@@ -3,6 +3,7 @@
 //! A [`Command`] is what a socket asks; [`decide`] turns it into an [`Effect`], or into a [`Reject`] that
 //! says why not. An [`Event`] is what happened; it travels between nodes as MessagePack, named.
 
+pub mod accounts;
 pub mod chat;
 pub mod courier;
 pub mod documents;

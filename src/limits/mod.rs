@@ -5,6 +5,7 @@
 //! whoever goes on at three times the rate is to be closed. Bounds on numbers (sockets, places) are not
 //! here but where the counting is. Users and addresses are known to this node alone.
 
+mod failures;
 mod pace;
 mod postage;
 mod rush;
@@ -17,6 +18,7 @@ use governor::clock::{Clock, MonotonicClock};
 use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, Quota, RateLimiter};
 
+pub use self::failures::Failures;
 pub use self::pace::{Over, Pace, Verdict};
 pub use self::postage::{Postage, Purses, Unpaid};
 use self::rush::Rush;

@@ -50,32 +50,6 @@ pub struct Admission {
 }
 
 impl Node {
-    /// Whether tokens say who somebody is; otherwise everybody is believed.
-    pub fn wants_tokens(&self) -> bool {
-        self.auth.is_some()
-    }
-
-    /// Who the token says somebody is. In open mode there is nothing to check it by.
-    pub async fn identify(&self, token: &str) -> Result<Identity, NotAdmitted> {
-        let Some(auth) = &self.auth else {
-            return Err(NotAdmitted::Forbidden(
-                "this node is open: it believes user_id and reads no tokens",
-            ));
-        };
-        Ok(auth.verify(token, self.clock().now()).await?)
-    }
-
-    /// The same for who does not come in, and is not told when the token is revoked later.
-    pub async fn identify_once(&self, token: &str) -> Result<Identity, NotAdmitted> {
-        let identity = self.identify(token).await?;
-        if let Some(token) = &identity.id
-            && self.backplane.is_revoked(token).await?
-        {
-            return Err(NotAdmitted::Void);
-        }
-        Ok(identity)
-    }
-
     /// Lets a user into a session, or says why not. Goes on to its end when nobody waits for it any more: what was
     /// begun half would be given back by nobody.
     pub async fn admit(
@@ -191,6 +165,11 @@ impl Node {
         session: Option<&SessionId>,
         token: &str,
     ) -> Result<i64, NotAdmitted> {
+        if !self.wants_tokens() {
+            return Err(NotAdmitted::Forbidden(
+                "this node is open: it believes user_id and reads no tokens",
+            ));
+        }
         let identity = self.identify_once(token).await?;
         if identity.user != *user {
             return Err(NotAdmitted::Forbidden(

@@ -165,12 +165,11 @@ impl Node {
     /// Closes sockets whose token has ended, until the node stops.
     pub async fn attend_tokens(self: Arc<Self>) {
         let mut every = tokio::time::interval(LOOK);
-        while self.wants_tokens()
-            && self
-                .stopping
-                .run_until_cancelled(every.tick())
-                .await
-                .is_some()
+        while self
+            .stopping
+            .run_until_cancelled(every.tick())
+            .await
+            .is_some()
         {
             for socket in self.passes.ended(self.clock().now()) {
                 if let Some(socket) = self.hub.find(socket) {

@@ -4,10 +4,12 @@
 //! happens comes back through the [`relay`], also to the node it came from: there is one order, and it is
 //! the backplane's.
 
+pub mod accounts;
 mod admission;
 mod commands;
 mod courier;
 pub mod drain;
+mod identity;
 mod life;
 mod listening;
 pub mod lobby;
@@ -33,12 +35,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::accounts::Accounts;
 use self::admission::Places;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
 use self::courier::Couriers;
 pub use self::courier::{Online, OnlinePage, Profile};
 use self::drain::Stage;
+pub use self::identity::Identities;
 use self::life::Life;
 use self::listening::Listening;
 use self::passes::Passes;
@@ -48,7 +52,6 @@ use self::roster::Roster;
 use self::tally::Tally;
 use self::totals::Totals;
 use self::visit::Visit;
-use crate::auth::Verifier;
 use crate::backplane::{Error, Exit, Link, SharedBackplane};
 use crate::clock::Clock;
 use crate::dialects::{Dialect, Reply};
@@ -57,6 +60,7 @@ use crate::domain::{Command, Cursor, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
 use crate::ids::{NodeId, Position, Room, SessionId};
 use crate::limits::Postage;
+use crate::records::Records;
 use crate::telemetry::metrics::{DoorMetrics, metrics};
 
 /// Close code of a session that has ended: nothing to come back to.
@@ -90,7 +94,19 @@ pub struct Config {
     pub presence_limit: u64,
     /// What a user may send to others.
     pub postage: Postage,
+    pub accounts: accounts::Config,
     pub drain: drain::Config,
+}
+
+/// What a node is made of.
+pub struct Parts {
+    pub hub: Arc<Hub>,
+    pub backplane: SharedBackplane,
+    /// The other end of the ear that was given to the backplane.
+    pub outlet: relay::Outlet,
+    /// `None`: nothing is kept beyond its session.
+    pub records: Option<Arc<Records>>,
+    pub identities: Identities,
 }
 
 pub struct Node {
@@ -102,8 +118,9 @@ pub struct Node {
     roster: Arc<Roster>,
     listening: Listening,
     totals: Totals,
-    /// `None`: everybody is believed.
-    auth: Option<Arc<Verifier>>,
+    records: Option<Arc<Records>>,
+    identities: Identities,
+    accounts: Accounts,
     passes: Passes,
     /// By which nodes know each other, once it was read.
     secret: Mutex<Option<Arc<str>>>,
@@ -151,16 +168,14 @@ pub enum Departure {
 }
 
 impl Node {
-    /// `outlet` is the other end of the ear that was given to the backplane.
-    pub fn new(
-        id: NodeId,
-        config: Config,
-        clock: Clock,
-        hub: Arc<Hub>,
-        backplane: SharedBackplane,
-        outlet: relay::Outlet,
-        auth: Option<Arc<Verifier>>,
-    ) -> Arc<Self> {
+    pub fn new(id: NodeId, config: Config, clock: Clock, parts: Parts) -> Arc<Self> {
+        let Parts {
+            hub,
+            backplane,
+            outlet,
+            records,
+            identities,
+        } = parts;
         let started_at = clock.now();
         let life = Life::new(id);
         let roster = Arc::new(Roster {
@@ -171,14 +186,16 @@ impl Node {
         });
         Arc::new(Self {
             relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
-            config,
             hub,
             listening: Listening::new(life.clone(), backplane.clone()),
             life,
             backplane,
             roster,
             totals: Totals::new(started_at),
-            auth,
+            records,
+            identities,
+            accounts: Accounts::new(config.accounts),
+            config,
             passes: Passes::default(),
             secret: Mutex::default(),
             places: Places::default(),

@@ -234,6 +234,10 @@ impl Metrics {
         }
     }
 
+    pub fn records(&self, op: &'static str, took: Duration) {
+        histogram!("collab_records_duration_seconds", "op" => op).record(took);
+    }
+
     pub fn http(&self, route: &'static str, status: u16, took: Duration) {
         counter!("collab_http_requests_total", "route" => route, "status" => status.to_string())
             .increment(1);

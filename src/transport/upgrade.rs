@@ -116,7 +116,7 @@ impl Transport {
     }
 
     /// Where the request comes from, as far as it can be believed.
-    pub(super) fn client<B>(&self, request: &Request<B>) -> IpAddr {
+    pub fn client<B>(&self, request: &Request<B>) -> IpAddr {
         let peer = request.extensions().get::<Peer>();
         let Peer(peer) = *peer.expect("the listener notes the peer of every request");
         address::client(peer, request.headers(), &self.config.trusted_proxies)

@@ -23,6 +23,7 @@ const ROWS: &[(&str, u8)] = &[
     ("backplane", 1),
     ("auth", 1),
     ("limits", 1),
+    ("records", 1),
     ("ids", 0),
     ("clock", 0),
     ("telemetry", 0),

@@ -179,6 +179,13 @@ pub const LIST: &[Metric] = &[
         "op",
         "Time a backplane operation took; of commit and announce one in eight",
     ),
+    row(
+        "collab_records_duration_seconds",
+        Histogram,
+        Some(Unit::Seconds),
+        "op",
+        "Time a statement took, the wait for a connection included",
+    ),
     row("collab_draining", Gauge, None, "", "1 from SIGTERM on"),
     row(
         "collab_drain_remaining_connections",

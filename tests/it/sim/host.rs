@@ -12,7 +12,7 @@ use collabd::domain::Limits;
 use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
 use collabd::limits::Postage;
-use collabd::node::{Config, Departure, Node, drain, relay};
+use collabd::node::{Config, Departure, Identities, Node, Parts, accounts, drain, relay};
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -81,7 +81,14 @@ impl Host {
         wire.plug(cable.clone());
         let station = Station::new(place, cable.clone(), seed ^ 1, plan.trip());
         let hub = Arc::new(Hub::default());
-        let node = Node::new(id, config, clock, hub, station.clone(), outlet, None);
+        let parts = Parts {
+            hub,
+            backplane: station.clone(),
+            outlet,
+            records: None,
+            identities: Identities::default(),
+        };
+        let node = Node::new(id, config, clock, parts);
         let host = Arc::new(Self {
             slot,
             node: node.clone(),
@@ -235,6 +242,11 @@ fn config(slot: usize, plan: &Plan) -> Config {
         postage: Postage {
             bytes: NonZeroU32::MAX,
             burst: NonZeroU32::MAX,
+        },
+        accounts: accounts::Config {
+            token_ttl: Duration::from_secs(60),
+            tokens: 1,
+            hashes: 1,
         },
         drain: drain::Config {
             delay: Duration::from_secs(1),

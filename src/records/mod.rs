@@ -1,0 +1,232 @@
+//! What outlives sessions and Redis: accounts now. SQL through sqlx's `Any` driver: a SQLite file alone, PostgreSQL in a
+//! cluster, and one set of statements for both.
+//!
+//! Knows no socket, no request and no backplane. Every call ends within [`Config::timeout`]; while the database is away,
+//! or its tables are not made yet, it is [`Error::Unavailable`], and once it is back all goes on without a restart.
+
+mod tokens;
+mod users;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::Migrator;
+use sqlx::{AnyPool, Executor};
+
+pub use self::users::Account;
+use crate::telemetry::metrics::metrics;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How often the database is asked whether it is there.
+const LOOK: Duration = Duration::from_secs(2);
+/// Wait before the tables are tried to be made again, first and at most.
+const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN_MOST: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub struct Config {
+    pub url: String,
+    /// Connections at most.
+    pub pool: u32,
+    /// For a connection and a statement together.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for Config {
+    /// The URL has a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pool, timeout, .. } = self;
+        write!(f, "Config {{ pool: {pool}, timeout: {timeout:?} }}")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It may or may not have been done.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// Somebody else has it.
+    #[error("{0} is taken")]
+    Taken(&'static str),
+    /// What it belongs to is not there, or what belongs to it still is.
+    #[error("something else must be there, or gone, before")]
+    Bound,
+}
+
+/// Which databases a URL may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    pub fn of(url: &str) -> Option<Self> {
+        let (scheme, _) = url.split_once(':')?;
+        match scheme {
+            "sqlite" => Some(Kind::Sqlite),
+            "postgres" | "postgresql" => Some(Kind::Postgres),
+            _ => None,
+        }
+    }
+}
+
+pub struct Records {
+    pool: AnyPool,
+    timeout: Duration,
+    /// Tables are there.
+    made: AtomicBool,
+    up: AtomicBool,
+}
+
+/// What the URL names, or what is wrong with it.
+pub fn check(url: &str) -> Result<(Kind, AnyConnectOptions), String> {
+    sqlx::any::install_default_drivers();
+    let kind = Kind::of(url).ok_or("neither SQLite nor PostgreSQL")?;
+    let options = url.parse().map_err(|error| match error {
+        sqlx::Error::Configuration(why) => why.to_string(),
+        other => other.to_string(),
+    })?;
+    Ok((kind, options))
+}
+
+impl Records {
+    /// Nothing is connected yet.
+    pub fn open(config: &Config) -> Result<Self, String> {
+        let (kind, options) = check(&config.url)?;
+        let timeout_ms = config.timeout.as_millis();
+        // A writer waits for another for as long as its caller waits for it; what was acknowledged survives the process.
+        let setup = match kind {
+            Kind::Sqlite => format!(
+                "PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"
+            ),
+            Kind::Postgres => format!("SET statement_timeout = {timeout_ms}"),
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(config.pool)
+            .acquire_timeout(config.timeout)
+            .after_connect(move |connection, _| {
+                let setup = setup.clone();
+                Box::pin(async move {
+                    connection
+                        .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(setup)))
+                        .await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Ok(Self {
+            pool,
+            timeout: config.timeout,
+            made: AtomicBool::new(false),
+            up: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the database answered lately.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Makes the tables, then looks again and again whether the database is there, for as long as it is awaited.
+    pub async fn keep(&self) {
+        self.make().await;
+        let mut every = tokio::time::interval(LOOK);
+        loop {
+            every.tick().await;
+            let there = self
+                .run("look", sqlx::query("SELECT 1").execute(&self.pool))
+                .await;
+            if let Err(error) = there {
+                tracing::debug!(%error, "the database does not answer");
+            }
+        }
+    }
+
+    /// Ten nodes may do this at once: PostgreSQL has a lock for it, and whoever loses a race on SQLite tries again.
+    async fn make(&self) {
+        let mut wait = AGAIN;
+        loop {
+            match MIGRATIONS.run(&self.pool).await {
+                Ok(()) => {
+                    self.made.store(true, Ordering::Relaxed);
+                    self.note(true);
+                    return;
+                }
+                Err(error) => {
+                    if wait == AGAIN {
+                        tracing::warn!(%error, "the database's tables cannot be made now; that is tried again");
+                    }
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(AGAIN_MOST);
+                }
+            }
+        }
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Runs one statement, in time.
+    async fn run<T>(
+        &self,
+        what: &'static str,
+        statement: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Error> {
+        if !self.made.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable("its tables are not made yet".to_owned()));
+        }
+        let began = std::time::Instant::now();
+        let done = tokio::time::timeout(self.timeout, statement).await;
+        metrics().records(what, began.elapsed());
+        match done {
+            Ok(Ok(done)) => {
+                self.note(true);
+                Ok(done)
+            }
+            Ok(Err(error)) => Err(self.told(error)),
+            Err(_) => {
+                self.note(false);
+                Err(Error::Unavailable("it did not answer in time".to_owned()))
+            }
+        }
+    }
+
+    fn told(&self, error: sqlx::Error) -> Error {
+        if let sqlx::Error::Database(refusal) = &error {
+            // It lives: it has just said no.
+            let text = refusal.to_string();
+            if refusal.is_foreign_key_violation() {
+                return Error::Bound;
+            }
+            if refusal.is_unique_violation() {
+                let is = |field: &str| text.contains(field);
+                return Error::Taken(match () {
+                    () if is("email") => "email",
+                    () if is("username") => "username",
+                    () => "id",
+                });
+            }
+        }
+        self.note(!matches!(
+            error,
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_)
+        ));
+        Error::Unavailable(error.to_string())
+    }
+
+    fn note(&self, up: bool) {
+        if self.up.swap(up, Ordering::Relaxed) != up {
+            if up {
+                tracing::info!("the database is there");
+            } else {
+                tracing::warn!("the database is away");
+            }
+        }
+    }
+}
