@@ -25,8 +25,9 @@ def register(node, **fields):
     return node.post("/api/auth/register", fields)
 
 
-def login(node, **fields):
-    return noted(node.post("/api/auth/login", fields))
+def login(node, source=None, **fields):
+    """`source` is another address to come from."""
+    return noted(node.post("/api/auth/login", fields, source=source))
 
 
 def guest(node, **fields):
