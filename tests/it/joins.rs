@@ -51,18 +51,7 @@ async fn nobody_comes_into_a_hole_on_redis() {
     drop(redis);
 }
 
-/// A machine that has much else to do lets hardly anybody come back in time: then once more.
 async fn race(nodes: &[NodeProcess]) {
-    for _ in 0..4 {
-        if race_once(nodes).await > ROOMS {
-            return;
-        }
-    }
-    panic!("hardly anybody came back, four times");
-}
-
-/// How many came back and were told what they had missed.
-async fn race_once(nodes: &[NodeProcess]) -> u64 {
     let first: u64 = rand::random_range(0..1_000_000);
     let addresses: Vec<SocketAddr> = nodes.iter().map(NodeProcess::address).collect();
     let mut ways = Vec::new();
@@ -114,8 +103,9 @@ async fn race_once(nodes: &[NodeProcess]) -> u64 {
     if !verdict.is_clean() {
         fail(first, nodes, &verdict.to_string());
     }
-    assert!(came > ROOMS * CHAIRS * 3, "hardly anybody came: {came}");
-    verdict.resumes
+    assert!(came > ROOMS * CHAIRS * 2, "hardly anybody came: {came}");
+    let back = verdict.resumes;
+    assert!(back > ROOMS, "hardly anybody came back: {back}");
 }
 
 /// One after the other, each for a moment; the last one stays.
@@ -131,6 +121,10 @@ async fn come_and_go(world: World, seed: u64, chair: u64, until: Instant) -> (u6
         let viewer = WRITERS + chair + CHAIRS * count;
         let person = Person::start(seat(seed, viewer, first), world.clone());
         sleep(Duration::from_millis(rng.random_range(0..600))).await;
+        // However slow the machine: these have come back before they go.
+        if rng.random_bool(0.25) {
+            come_back(&person, until).await;
+        }
         if Instant::now() >= until {
             return (count, person);
         }
@@ -139,6 +133,15 @@ async fn come_and_go(world: World, seed: u64, chair: u64, until: Instant) -> (u6
             person.leave().await;
         } else {
             person.vanish().await;
+        }
+    }
+}
+
+/// Waits until the person is here, was cut off and is here again; or until it is late.
+async fn come_back(person: &Person, until: Instant) {
+    for here in [true, false, true] {
+        while person.node().is_some() != here && Instant::now() < until {
+            sleep(Duration::from_millis(5)).await;
         }
     }
 }
