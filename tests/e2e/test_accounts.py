@@ -238,27 +238,27 @@ def test_a_field_that_is_missing_is_named(place, name):
     assert_problem(register(place.north, **fields), 400, "bad_field", name)
 
 
-NO_OBJECTS = {
-    "nothing": b"",
-    "broken": b"{",
-    "no json": b"username=ann&password=canary-form",
-    "null": b"null",
-    "a text": b'"canary"',
-    "a number": b"7",
-    "a list": b"[]",
-    "no UTF-8": b'{"username":"\xff","email":"a@b","password":"canary-utf8"}',
-    "half a character": b'{"username":"\\ud800","email":"a@b","password":"canary-half"}',
-    "two objects": b"{}{}",
-    "deep": b'{"x":' * 10_000 + b"1" + b"}" * 10_000,
-}
+NO_OBJECTS = [
+    b"",
+    b"{",
+    b"username=ann&password=canary-form",
+    b"null",
+    b'"canary"',
+    b"7",
+    b"[]",
+    b'{"username":"\xff","email":"a@b","password":"canary-utf8"}',
+    b'{"username":"\\ud800","email":"a@b","password":"canary-half"}',
+    b"{}{}",
+    b'{"x":' * 10_000 + b"1" + b"}" * 10_000,
+]
 
 
 @pytest.mark.parametrize("path", ["register", "login", "password"])
-@pytest.mark.parametrize("body", NO_OBJECTS.values(), ids=NO_OBJECTS)
-def test_a_body_that_is_no_object(node, path, body):
+def test_a_body_that_is_no_object(node, path):
     """A node answers with a failure of its own to what it cannot read, or ends."""
-    headers = bearer(Person(node).login()) if path == "password" else {}
-    assert_problem(node.post(f"/api/auth/{path}", body, headers=headers), 400, "bad_field")
+    headers = bearer(Person(node).login())
+    for body in NO_OBJECTS:
+        assert_problem(node.post(f"/api/auth/{path}", body, headers=headers), 400, "bad_field")
 
 
 @pytest.mark.parametrize("path", ["register", "login", "guest", "password"])
@@ -586,13 +586,13 @@ def test_a_failed_login_counts_for_a_change_of_password(place):
     assert_too_often(change(place.north, mine, ann.password, password()))
 
 
-@pytest.mark.parametrize("value", [*BAD_FIELDS["password"], *WRONG_TYPES])
-def test_a_new_password_that_is_wrong(place, value):
+def test_a_new_password_that_is_wrong(place):
     """A password is set with which nobody can log in."""
     ann = Person(place.north)
     mine, other = ann.login(), ann.login()
-    problem = assert_problem(change(place.north, mine, ann.password, value), 400, "bad_field", "new_password")
-    assert_sentence(problem)
+    for value in [*BAD_FIELDS["password"], *WRONG_TYPES]:
+        problem = assert_problem(change(place.north, mine, ann.password, value), 400, "bad_field", "new_password")
+        assert_sentence(problem)
     assert me(place.south, other).status == 200
     ann.login()
 
