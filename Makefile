@@ -19,20 +19,22 @@ run:
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --test it tidy::
+	cargo test --workspace --test it tidy::
 
 test: tools $(E2E) $(JS) unit e2e
 
+# All name the whole workspace, and tests where anything does: other packages would mean other features of what they
+# depend on, and all of that built once more.
 # More at once than there are cores: the long ones wait for leases, and for what they broke.
 unit:
 	cargo test --workspace --all-targets -- --test-threads=6
 
 e2e: $(E2E) $(JS)
-	cargo build -p collabd
+	cargo build --workspace --all-targets
 	$(VENV)/bin/python -m pytest tests/e2e
 
 soak:
-	SIM_SECONDS=$(SECONDS) cargo test --test it sim::soak -- --nocapture
+	SIM_SECONDS=$(SECONDS) cargo test --workspace --test it sim::soak -- --nocapture
 
 # What is found on the way stays in fuzz/corpus. The flags of its build are not stable Rust's.
 fuzz: SECONDS := 60
