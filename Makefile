@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := run
 .PHONY: run check test tools unit e2e soak fuzz
 
-PACKAGES := redis-server chromium openssl npm haproxy
+PACKAGES := redis-server chromium openssl npm haproxy postgresql
 VENV := .venv
 SECONDS := 300
 E2E := $(VENV)/.installed
@@ -46,10 +46,14 @@ fuzz:
 	    -max_total_time=$(SECONDS); \
 	done
 
-# Servers and the browser, from the distribution's own packages. Asked for only when one is missing.
+# Servers and the browser, from the distribution's own packages. Asked for only when one is missing: a package has a
+# program of its name, but PostgreSQL's server is off PATH, where its clients may be without it.
 tools:
 	@missing=""; \
-	for package in $(PACKAGES); do command -v $$package >/dev/null || missing="$$missing $$package"; done; \
+	for package in $(PACKAGES); do \
+	  case $$package in postgresql) program='/usr/lib/postgresql/*/bin/postgres' ;; *) program=$$package ;; esac; \
+	  command -v $$program >/dev/null || missing="$$missing $$package"; \
+	done; \
 	if [ -n "$$missing" ]; then \
 	  echo "installing$$missing"; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \

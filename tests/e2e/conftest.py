@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support import processes
 from support.peer import Peer, unique
+from support.postgres import Postgres
 
 # A node at DEBUG says much; the end of it is what matters.
 LOG_TAIL = 20_000
@@ -29,6 +30,9 @@ class Children:
 
     def redis(self, **options):
         return self.adopt(processes.Redis(**options).start())
+
+    def postgres(self, **options):
+        return self.adopt(Postgres(**options).start())
 
     def adopt(self, child):
         self.all.append(child)
@@ -53,6 +57,14 @@ def own_children():
     """Children of one test."""
     started = Children()
     yield started
+    started.end()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The server that all share who do not stop it; a test takes a database of its own."""
+    started = Children()
+    yield started.postgres()
     started.end()
 
 

@@ -22,13 +22,15 @@ class Answer:
         return self.headers.get("content-type", "").split(";")[0]
 
 
-def request(host, port, method, path, body=None, headers=None, timeout=15):
-    """`body` is sent as it is when bytes, else as JSON. Header names of the answer are in lower case."""
+def request(host, port, method, path, body=None, headers=None, timeout=15, source=None):
+    """`body` is sent as it is when bytes, else as JSON; `source` is another address of this machine to come from.
+    Header names of the answer are in lower case."""
     headers = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
         headers.setdefault("Content-Type", "application/json")
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    source = (source, 0) if source else None
+    connection = http.client.HTTPConnection(host, port, timeout=timeout, source_address=source)
     try:
         # Who is refused for a long body is answered before it is out; the answer is there all the same.
         with suppress(BrokenPipeError, ConnectionResetError):

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod deaf;
 pub mod ears;
 pub mod nodes;
+pub mod postgres;
 pub mod redis;
 pub mod secured;
 pub mod sentinel;
