@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -260,11 +260,15 @@ impl Routes {
                         (door.path(), answer)
                     }
                     Target::Rest(rest) => {
+                        let from = self.transport.client(&request);
+                        if let Err(wait) = self.pace(rest, request.method(), from) {
+                            return api::too_many(wait).answer();
+                        }
                         let place = api::Place {
                             path: rest,
                             session: &session,
                             user: &user,
-                            from: self.transport.client(&request),
+                            from,
                         };
                         (rest.path, self.api.call(&place, request).await)
                     }
@@ -274,6 +278,17 @@ impl Routes {
         metrics().http(route, answer.status().as_u16(), started.elapsed());
         tracing::debug!(%path, status = answer.status().as_u16(), "answered");
         answer
+    }
+}
+
+impl Routes {
+    /// What is written to the database by whoever comes is counted like a handshake.
+    fn pace(&self, path: &api::Path, method: &Method, from: IpAddr) -> Result<(), Duration> {
+        if path.keeps_records() && method != Method::GET {
+            self.transport.pace(from)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use super::body::refused;
 use crate::http::Problem;
 use crate::node::Denied;
 
+const UNAVAILABLE: &str = "records_unavailable";
+
 pub(super) fn denied(why: Denied) -> Problem {
     let detail = why.to_string();
     let plain = |status, code| Problem::new(status, code, detail.clone());
@@ -34,24 +36,14 @@ pub(super) fn denied(why: Denied) -> Problem {
             plain(StatusCode::NOT_FOUND, "not_found")
         }
         Denied::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        Denied::NoRecords => plain(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         Denied::Records(detail) => {
+            // What a database says of itself is for the log.
             tracing::debug!(detail, "the database did not do it");
-            records_unavailable(&detail)
+            let detail =
+                "the database cannot be reached now; this may not have been done; try again";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, detail)
         }
         Denied::Node(why) => not_admitted(&why),
     }
-}
-
-fn records_unavailable(detail: &str) -> Problem {
-    // What a database says of itself is for the log.
-    let detail = if detail.starts_with("DATABASE_URL") {
-        "nothing is kept here: this cluster has no DATABASE_URL"
-    } else {
-        "the database cannot be reached now; this may not have been done; try again"
-    };
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "records_unavailable",
-        detail,
-    )
 }

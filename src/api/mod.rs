@@ -11,7 +11,9 @@ mod sessions;
 mod status;
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError};
@@ -29,7 +31,7 @@ use crate::node::Node;
 pub struct Config {
     pub service: String,
     pub environment: String,
-    pub body_timeout: std::time::Duration,
+    pub body_timeout: Duration,
     /// Where clients connect to; `None`: where they came to.
     pub public_url: Option<String>,
     /// Whether they come by TLS.
@@ -318,6 +320,13 @@ impl Api {
 }
 
 impl Path {
+    /// Whether what is done there is written down.
+    pub fn keeps_records(&self) -> bool {
+        ["/api/auth/", "/api/sessions"]
+            .iter()
+            .any(|begin| self.path.starts_with(begin))
+    }
+
     fn method_not_allowed(&self) -> Answer {
         let allowed: Vec<&str> = self
             .methods
@@ -344,6 +353,19 @@ pub fn too_large() -> Problem {
         "too_large",
         "the body is larger than MAX_BODY_BYTES",
     )
+}
+
+/// The answer to too many requests that cost something.
+pub fn too_many(wait: Duration) -> Problem {
+    let seconds = u16::try_from(wait.as_secs() + 1).ok();
+    Problem {
+        retry_after_s: seconds.and_then(NonZeroU16::new),
+        ..Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "too many requests from this address; come again in a while",
+        )
+    }
 }
 
 /// The answer for a path that is not in the table.

@@ -14,8 +14,8 @@ use crate::clock::rfc3339;
 use crate::domain::roles::{Action, Role};
 use crate::http::{Answer, Problem, json as answer};
 use crate::ids::{BadId, SessionId, UserId};
-use crate::node::recorded::{Person, Wish};
-use crate::records::Recorded;
+use crate::node::recorded::Person;
+use crate::records::{Recorded, Wish};
 
 /// Sessions of a page, unless it is asked for fewer; and at most.
 const PAGE: u32 = 50;

@@ -340,7 +340,11 @@ impl Backplane for Memory {
                 stored.set(name, value);
             }
             if let Some((user, role)) = change.role {
-                stored.set(&format!("{ROLE}{user}"), role);
+                let field = format!("{ROLE}{user}");
+                match role.as_str() {
+                    "" => stored.fields.retain(|(name, _)| *name != field),
+                    _ => stored.set(&field, role),
+                }
             }
             if let Some(line) = change.history {
                 stored.chat.push_back((stored.seq + 1, line));

@@ -188,7 +188,7 @@ pub enum Error {
     Missing,
     #[error("the room has ended")]
     Ended,
-    #[error("the user's role in the room does not allow it")]
+    #[error("your role in this session does not allow this, or you are banned from it")]
     Forbidden,
     #[error("all places of the user are taken")]
     Full,

@@ -114,7 +114,8 @@ impl Reader<'_> {
             presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
             postage: self.postage(),
             accounts: self.accounts(),
-            save_every: self.seconds("SAVE_INTERVAL"),
+            // A room that everybody left is gone after the grace.
+            save_every: self.seconds("SAVE_INTERVAL").min(keep.session_grace / 2),
             participants: u32::try_from(self.whole("MAX_PARTICIPANTS")).unwrap_or(u32::MAX),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),

@@ -141,6 +141,7 @@ mod tests {
             socket: SocketId::next(NodeId::random()),
             user: user("ann"),
             name: "Ann".into(),
+            recorded: false,
         }
     }
 

@@ -27,6 +27,10 @@ pub fn change(
     limits: &Limits,
 ) -> Result<Write, Reject> {
     check_size(code.len(), limits)?;
+    if actor.recorded && code.contains('\0') {
+        let sentence = "code has a NUL character; right in a recorded session is a text without";
+        return Err(Reject::field("code", sentence));
+    }
     let code: Arc<str> = code.into();
     let event = Event::TextChanged {
         user: actor.user.clone(),

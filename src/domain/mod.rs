@@ -250,6 +250,8 @@ pub struct Actor {
     pub socket: SocketId,
     pub user: UserId,
     pub name: Arc<str>,
+    /// Whether what is said there goes into the records, which take no NUL.
+    pub recorded: bool,
 }
 
 /// What is to be done.

@@ -56,6 +56,11 @@ impl Match {
     ) -> Result<Self, Reject> {
         let session =
             SessionId::parse(session).map_err(|e| Reject::field("session_id", e.to_string()))?;
+        if session.is_recorded() {
+            let sentence =
+                format!("{session} is a recorded session's id; right is one of another form");
+            return Err(Reject::field("session_id", sentence));
+        }
         if users.is_empty() || users.len() > 1_000 {
             let count = users.len();
             return Err(Reject::field(

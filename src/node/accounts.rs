@@ -83,8 +83,7 @@ impl Node {
     }
 
     pub(super) fn books(&self) -> Result<&Records, Denied> {
-        let records = self.roster.records.as_deref();
-        records.ok_or_else(|| Denied::Records("DATABASE_URL is not set".to_owned()))
+        self.roster.records.as_deref().ok_or(Denied::NoRecords)
     }
 
     fn own_accounts(&self) -> Result<&Records, Denied> {
@@ -112,7 +111,7 @@ impl Node {
         Ok(account)
     }
 
-    /// An account without a password, which lasts as long as its token is renewed; for open nodes.
+    /// An account without a password: nobody gets into it once its tokens have ended. For open nodes.
     pub async fn register_guest(
         self: &Arc<Self>,
         username: Option<String>,
@@ -174,7 +173,9 @@ impl Node {
 
     pub async fn account_of(&self, identity: &Identity) -> Result<Account, Denied> {
         let found = self.books()?.account(&identity.user).await?;
-        found.ok_or(Denied::NoAccount)
+        // A token for some sessions is for nothing else.
+        let is_for_all = identity.sessions.is_none();
+        found.filter(|_| is_for_all).ok_or(Denied::NoAccount)
     }
 
     pub async fn refresh(self: &Arc<Self>, identity: &Identity) -> Result<Given, Denied> {
@@ -303,9 +304,10 @@ impl Node {
             return Err(Denied::Unknown);
         }
         let living = records.tokens_of(&account.id, now).await?;
+        let others = living.iter().filter(|(known, _)| **known != *jti);
         let surplus = living.len().saturating_sub(self.accounts.config.tokens);
-        for (jti, ends_at) in &living[..surplus] {
-            self.take_back(jti, *ends_at).await?;
+        for (oldest, ends_at) in others.take(surplus) {
+            self.take_back(oldest, *ends_at).await?;
         }
         Ok(Given {
             token,

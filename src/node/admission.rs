@@ -141,6 +141,11 @@ impl Node {
                 "the token is for other sessions than this one",
             ));
         }
+        if session.is_recorded() && identity.is_none() {
+            return Err(NotAdmitted::Forbidden(
+                "this session is recorded: it admits only those who show a token",
+            ));
+        }
         let room = Room::Session(session.clone());
         let access = match self.backplane.standing(&room, user).await {
             Err(Error::Missing) if session.is_recorded() => {
@@ -151,15 +156,11 @@ impl Node {
             other => other?,
         };
         let trusted = identity.is_some_and(is_trusted);
-        if let Some(role) = &access.role {
-            if identity.is_none() {
-                return Err(NotAdmitted::Forbidden(
-                    "this session is recorded: it admits only those who show a token",
-                ));
-            }
-            if role == BANNED {
-                return Err(NotAdmitted::Forbidden("you are banned from this session"));
-            }
+        match access.role.as_deref() {
+            Some(BANNED) => return Err(Error::Forbidden.into()),
+            // Of some other making: nobody has a role there.
+            None if session.is_recorded() => return Err(Error::Missing.into()),
+            _ => {}
         }
         let believed = identity.is_some() && self.wants_tokens();
         if access.matched && believed && !trusted {
@@ -177,6 +178,8 @@ impl Node {
         let restored = self.roster.restore(&self.backplane, session).await;
         restored.map_err(|why| match why {
             Denied::Node(why) => why,
+            // Without records there are none.
+            Denied::NoRecords => Error::Missing.into(),
             Denied::Records(_) => NotAdmitted::Records,
             other => Error::Unavailable(other.to_string()).into(),
         })
@@ -191,7 +194,7 @@ impl Node {
         session: Option<&SessionId>,
         token: &str,
     ) -> Result<i64, NotAdmitted> {
-        if !self.wants_tokens() {
+        if !self.wants_tokens() && !self.passes.has(socket) {
             return Err(NotAdmitted::Forbidden(
                 "this node is open: it believes user_id and reads no tokens",
             ));

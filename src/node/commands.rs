@@ -81,6 +81,7 @@ impl Node {
             socket: participant.socket.id,
             user: participant.socket.user.clone(),
             name: participant.socket.name.clone(),
+            recorded: is_recorded(participant.room.as_ref()),
         };
         match decide(command, &actor, &self.config.limits, self.clock().now()) {
             Err(reject) => self.refuse(participant, reject, id.as_deref()),
@@ -251,6 +252,11 @@ impl Participant {
     }
 }
 
+fn is_recorded(room: Option<&Room>) -> bool {
+    let session = room.and_then(Room::session);
+    session.is_some_and(SessionId::is_recorded)
+}
+
 impl Asker {
     async fn commit(self, write: Write) {
         let base = write.text.as_ref().and_then(|text| text.base);
@@ -288,6 +294,8 @@ impl Asker {
                 self.reject(Reject::unavailable());
             }
             Err(Error::Unavailable(detail)) => {
+                // It may have been done.
+                node.unsaved.note(&self.room);
                 tracing::debug!(parent: &self.participant.span(), detail, "a commit failed");
                 self.reject(Reject::unavailable());
             }
@@ -317,8 +325,7 @@ impl Asker {
 
     /// Where roles count, what is committed wants one.
     fn by(&self) -> Option<(UserId, &'static [&'static str])> {
-        let recorded = self.room.session().is_some_and(SessionId::is_recorded);
-        recorded.then(|| {
+        is_recorded(Some(&self.room)).then(|| {
             let user = self.participant.socket.user.clone();
             (user, Action::Contribute.roles())
         })

@@ -30,6 +30,8 @@ pub enum Denied {
     Forbidden(&'static str),
     #[error("there is no such {0}")]
     Missing(&'static str),
+    #[error("nothing is kept here: this node has no DATABASE_URL")]
+    NoRecords,
     /// Why a database did not do it; for the log.
     #[error("{0}")]
     Records(String),

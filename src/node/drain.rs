@@ -19,6 +19,8 @@ pub const RESTARTING: u16 = 1012;
 const LEAST_WINDOW: Duration = Duration::from_secs(1);
 /// Time for what inboxes were told to be written down.
 const MARKS: Duration = Duration::from_secs(1);
+/// Time for texts of recorded sessions to be saved.
+const TEXTS: Duration = Duration::from_secs(4);
 /// How often some of the sockets are closed.
 const STEP: Duration = Duration::from_millis(10);
 
@@ -124,7 +126,12 @@ impl Node {
         if self.link() == Link::Up {
             // What could not be written down in time is told again.
             let _ = tokio::time::timeout(MARKS, self.write_marks()).await;
-            self.save_texts().await;
+            let saved = tokio::time::timeout(TEXTS, self.save_texts()).await;
+            if saved.is_err() {
+                tracing::warn!(
+                    "the database does not take all texts: they are in Redis for a while"
+                );
+            }
             let last = !self.totals.others_stay(self.id());
             self.totals.count(self).await;
             let gone = async {

@@ -96,18 +96,20 @@ impl Node {
             return;
         };
         let now = self.clock().now();
-        let revoked = match records.revoked(now).await {
-            Ok(revoked) => revoked,
-            Err(error) => {
-                tracing::warn!(%error, "revoked tokens may be believed again");
-                return;
+        let revoked = loop {
+            match records.revoked(now).await {
+                Ok(revoked) => break revoked,
+                Err(error) => tracing::warn!(%error, "revoked tokens may be believed again"),
             }
+            tokio::time::sleep(AGAIN).await;
         };
         for (token, ends_at) in revoked {
             let left = Duration::from_millis(u64::try_from(ends_at - now).unwrap_or(0));
             if let Err(error) = self.backplane.revoke(&token, left).await {
                 tracing::warn!(%error, jti = token, "a revoked token may be believed again");
             }
+            // Somebody may have come before this was known.
+            self.close_token(&token);
         }
     }
 

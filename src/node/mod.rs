@@ -57,7 +57,7 @@ use self::saver::Unsaved;
 use self::tally::Tally;
 use self::totals::Totals;
 use self::visit::Visit;
-use crate::backplane::{Error, Exit, Link, SharedBackplane};
+use crate::backplane::{BANNED, Error, Exit, Link, SharedBackplane};
 use crate::clock::Clock;
 use crate::dialects::{Dialect, Reply};
 use crate::domain::sessions::begin_with;
@@ -72,6 +72,7 @@ use crate::telemetry::metrics::{DoorMetrics, metrics};
 pub const ENDED: u16 = 4410;
 /// Close code of who was sent away.
 pub const NOT_ADMITTED: u16 = 4403;
+const SENT_AWAY: &str = "you were sent away from this session";
 
 /// Wait before leaving a room is tried again.
 const LEAVE_AGAIN: Duration = Duration::from_millis(200);
@@ -335,7 +336,18 @@ impl Node {
         since: Option<Position>,
     ) -> Result<(), NotAdmitted> {
         let socket = &participant.socket;
-        let greeted = self.relay.open(room, socket.clone(), since).await;
+        let greeted = async {
+            self.relay.open(room, socket.clone(), since).await?;
+            // Seated first, looked second: whoever was banned in between is shown out, or seen here.
+            if room.session().is_some_and(SessionId::is_recorded) {
+                let access = self.backplane.standing(room, &socket.user).await?;
+                if access.role.as_deref() == Some(BANNED) {
+                    return Err(Error::Forbidden);
+                }
+            }
+            Ok(())
+        };
+        let greeted = greeted.await;
         if greeted.is_err() {
             self.depart(socket, room, Departure::Clean);
         }

@@ -48,6 +48,10 @@ impl Passes {
         known.passes.insert(socket, pass);
     }
 
+    pub fn has(&self, socket: SocketId) -> bool {
+        self.0.lock().passes.contains_key(&socket)
+    }
+
     pub fn remove(&self, socket: SocketId) {
         self.0.lock().remove(socket);
     }

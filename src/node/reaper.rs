@@ -255,6 +255,8 @@ impl Node {
     }
 
     async fn take_out_of(&self, gone: NodeId, room: &Room) -> Result<usize, Error> {
+        // It may not have saved what was written last.
+        self.unsaved.note(room);
         let (mut from, mut count) = (None, 0);
         loop {
             let held = self.backplane.held(gone, room, from).await?;

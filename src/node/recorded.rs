@@ -4,6 +4,9 @@
 //! The records say who may do what; the room's fields say the same to every commit, so that a role that was taken away
 //! is gone on every node with the next thing somebody does.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::roster::Roster;
 use super::{Denied, Node, is_trusted};
 use crate::auth::Identity;
@@ -11,29 +14,18 @@ use crate::backplane::{
     self, Audience, Change, Created, DEFAULT_ROLE, HOST, RECORDED, SharedBackplane,
 };
 use crate::domain::roles::{Action, Role};
-use crate::domain::{Event, Reject, sessions};
+use crate::domain::{Code, Event, Reject, sessions};
 use crate::ids::{Room, SessionId, UserId};
-use crate::records::{Participant, Recorded};
+use crate::records::{Participant, Recorded, Records, Wish};
 
-/// What a session is to be called, and so on; `None`: as it is, or the default.
-#[derive(Debug, Clone, Default)]
-pub struct Wish {
-    pub title: Option<String>,
-    pub description: Option<String>,
-    pub language: Option<String>,
-    pub default_role: Option<String>,
-}
-
-impl Wish {
-    fn check(&self) -> Result<(), Reject> {
-        let check = |text: &Option<String>, rule: fn(&str) -> Result<(), Reject>| {
-            text.as_deref().map_or(Ok(()), rule)
-        };
-        check(&self.title, sessions::title)?;
-        check(&self.description, sessions::description)?;
-        check(&self.language, sessions::language)?;
-        check(&self.default_role, default_role)
-    }
+fn check(wish: &Wish) -> Result<(), Reject> {
+    let check = |text: &Option<String>, rule: fn(&str) -> Result<(), Reject>| {
+        text.as_deref().map_or(Ok(()), rule)
+    };
+    check(&wish.title, sessions::title)?;
+    check(&wish.description, sessions::description)?;
+    check(&wish.language, sessions::language)?;
+    check(&wish.default_role, default_role)
 }
 
 fn default_role(word: &str) -> Result<(), Reject> {
@@ -65,10 +57,13 @@ impl Node {
     /// The caller is its host.
     pub async fn create_recorded(&self, caller: &Identity, wish: Wish) -> Result<Recorded, Denied> {
         let records = self.books()?;
+        if caller.sessions.is_some() {
+            return Err(Denied::Forbidden("the token is for certain sessions alone"));
+        }
         if wish.title.is_none() {
             return Err(sessions::title("").expect_err("it is empty").into());
         }
-        wish.check()?;
+        check(&wish)?;
         let now = self.clock().now();
         let name = caller.name.as_deref();
         let session = Recorded {
@@ -99,6 +94,20 @@ impl Node {
         caller: &Identity,
         action: Action,
     ) -> Result<(Recorded, Role), Denied> {
+        let (found, role) = self.found(session, caller).await?;
+        if found.ended_at.is_some() {
+            return Err(backplane::Error::Ended.into());
+        }
+        may(role, action)?;
+        Ok((found, role))
+    }
+
+    /// The same whether it has ended or not, and whatever the caller may do.
+    async fn found(
+        &self,
+        session: &SessionId,
+        caller: &Identity,
+    ) -> Result<(Recorded, Role), Denied> {
         if !caller.admits(session) {
             return Err(Denied::Forbidden(
                 "the token is for other sessions than this one",
@@ -107,25 +116,12 @@ impl Node {
         let records = self.books()?;
         let found = records.session(session).await?;
         let found = found.ok_or(Denied::Missing("session"))?;
-        if found.ended_at.is_some() {
-            return Err(backplane::Error::Ended.into());
+        if is_trusted(caller) || found.owner == caller.user {
+            return Ok((found, Role::Host));
         }
-        let role = if is_trusted(caller) || found.owner == caller.user {
-            Role::Host
-        } else {
-            let own = records.role_in(session, &caller.user).await?;
-            let word = own.as_deref().unwrap_or(&found.default_role);
-            Role::parse(word).unwrap_or(Role::Viewer)
-        };
-        if !role.may(action) {
-            return Err(Denied::Forbidden(match action {
-                Action::Attend => "you are banned from this session",
-                Action::Contribute => {
-                    "your role in this session does not allow this; right is host or editor"
-                }
-                Action::Manage => "your role in this session does not allow this; right is host",
-            }));
-        }
+        let own = records.role_in(session, &caller.user).await?;
+        let word = own.as_deref().unwrap_or(&found.default_role);
+        let role = Role::parse(word).unwrap_or(Role::Viewer);
         Ok((found, role))
     }
 
@@ -136,11 +132,13 @@ impl Node {
         after: Option<&SessionId>,
         most: u32,
     ) -> Result<Vec<Recorded>, Denied> {
-        Ok(self.books()?.sessions_of(&caller.user, after, most).await?)
+        let mut found = self.books()?.sessions_of(&caller.user, after, most).await?;
+        found.retain(|session| caller.admits(&session.id));
+        Ok(found)
     }
 
     pub async fn update_recorded(
-        &self,
+        self: &Arc<Self>,
         session: &SessionId,
         caller: &Identity,
         wish: Wish,
@@ -150,42 +148,59 @@ impl Node {
             Some(_) => Action::Manage,
             None => Action::Contribute,
         };
-        let (mut recorded, role) = self.recorded(session, caller, action).await?;
-        wish.check()?;
-        let set = |field: &mut String, wished: &Option<String>| {
-            if let Some(wished) = wished {
-                field.clone_from(wished);
-            }
-        };
-        set(&mut recorded.title, &wish.title);
-        set(&mut recorded.description, &wish.description);
-        set(&mut recorded.language, &wish.language);
-        set(&mut recorded.default_role, &wish.default_role);
-        recorded.updated_at = self.clock().now();
-        if !self.books()?.update_session(&recorded).await? {
-            return Err(backplane::Error::Ended.into());
+        let (before, role) = self.recorded(session, caller, action).await?;
+        check(&wish)?;
+        if wish == Wish::default() {
+            return Ok((before, role));
         }
-        let user = caller.user.clone();
-        let mut fields = Vec::new();
-        fields.extend(wish.title.clone().map(|title| ("title", title)));
-        fields.extend(wish.default_role.clone().map(|role| (DEFAULT_ROLE, role)));
-        let event = Event::SessionChanged {
-            user: user.clone(),
-            title: wish.title,
-            description: wish.description,
-            default_role: wish.default_role,
-        };
-        self.tell(session, event, fields, None).await?;
-        if let Some(language) = wish.language {
+        let (node, session, user) = (self.clone(), session.clone(), caller.user.clone());
+        let updated = self.to_its_end(async move {
+            let records = node.books()?;
+            let now = node.clock().now();
+            if !records.update_session(&session, now, &wish).await? {
+                return Err(backplane::Error::Ended.into());
+            }
+            node.tell_wish(&session, user, wish).await?;
+            let updated = records.session(&session).await?;
+            updated.ok_or(Denied::Missing("session"))
+        });
+        Ok((updated.await?, role))
+    }
+
+    async fn tell_wish(&self, session: &SessionId, user: UserId, wish: Wish) -> Result<(), Denied> {
+        let Wish {
+            title,
+            description,
+            language,
+            default_role,
+        } = wish;
+        if let Some(language) = language {
             let event = Event::LanguageChanged {
-                user,
+                user: user.clone(),
                 language: language.clone(),
             };
-            self.tell(session, event, vec![("language", language)], None)
+            let field = vec![("language", language)];
+            self.roster
+                .tell(&self.backplane, session, event, field, None)
                 .await?;
             self.unsaved.note(&Room::Session(session.clone()));
         }
-        Ok((recorded, role))
+        if title.is_none() && description.is_none() && default_role.is_none() {
+            return Ok(());
+        }
+        let mut fields = Vec::new();
+        fields.extend(title.clone().map(|title| ("title", title)));
+        fields.extend(default_role.clone().map(|role| (DEFAULT_ROLE, role)));
+        let event = Event::SessionChanged {
+            user,
+            title,
+            description,
+            default_role,
+        };
+        let told = self
+            .roster
+            .tell(&self.backplane, session, event, fields, None);
+        Ok(told.await?)
     }
 
     /// Host first, then those with a role of their own.
@@ -227,7 +242,7 @@ impl Node {
 
     /// Gives somebody a role; at once, also to their live sockets on every node.
     pub async fn assign(
-        &self,
+        self: &Arc<Self>,
         session: &SessionId,
         caller: &Identity,
         user: &UserId,
@@ -236,22 +251,13 @@ impl Node {
         let (recorded, _) = self.recorded(session, caller, Action::Manage).await?;
         let role = Role::parse(word).ok_or_else(|| {
             let right = Role::ALL.map(Role::word).join(", ");
-            Reject::field(
-                "role",
-                format!("role is {:?}; right is one of {right}", shown(word)),
-            )
+            let sentence = format!("role is {:?}; right is one of {right}", shown(word));
+            Reject::field("role", sentence)
         })?;
         if *user == recorded.owner {
             return Err(Denied::Forbidden("the owner is always host"));
         }
         let records = self.books()?;
-        if records.role_in(session, user).await?.is_none()
-            && records.count_participants(session).await? >= u64::from(self.config.participants)
-        {
-            let most = self.config.participants;
-            let sentence = format!("the session has {most} participants, as many as it may have");
-            return Err(Reject::new(crate::domain::Code::TooMany, sentence).into());
-        }
         let account = records.account(user).await?;
         let username = account.map_or_else(|| user.to_string(), |account| account.username);
         let participant = Participant {
@@ -260,24 +266,36 @@ impl Node {
             role: role.word().to_owned(),
             added_at: self.clock().now(),
         };
-        records.put_participant(session, &participant).await?;
-        let event = Event::ParticipantChanged {
-            user: user.clone(),
-            role: Some(participant.role.clone()),
-        };
-        let given = (user.clone(), participant.role);
-        self.tell(session, event, Vec::new(), Some(given)).await?;
-        tracing::info!(target: "audit", %session, %user, role = word, by = %caller.user, "role given");
-        Ok(Person {
+        let (node, session) = (self.clone(), session.clone());
+        let (user, by) = (user.clone(), caller.user.clone());
+        let person = Person {
             user: user.clone(),
             username,
             role,
-        })
+        };
+        let given = self.to_its_end(async move {
+            let records = node.books()?;
+            let most = node.config.participants;
+            if !records
+                .put_participant(&session, &participant, most)
+                .await?
+            {
+                let sentence =
+                    format!("the session has {most} participants, as many as it may have");
+                return Err(Reject::new(Code::TooMany, sentence).into());
+            }
+            node.tell_role(&session, &user, Some(participant.role))
+                .await?;
+            tracing::info!(target: "audit", %session, %user, role = role.word(), %by, "role given");
+            Ok(())
+        });
+        given.await?;
+        Ok(person)
     }
 
-    /// Takes somebody's role, and shows them out; who was not banned may come again, with the default role.
+    /// Takes somebody's role, and shows them out; they may come again, with the default role.
     pub async fn dismiss_participant(
-        &self,
+        self: &Arc<Self>,
         session: &SessionId,
         caller: &Identity,
         user: &UserId,
@@ -286,40 +304,106 @@ impl Node {
         if *user == recorded.owner {
             return Err(Denied::Forbidden("the owner is always host"));
         }
-        self.books()?.remove_participant(session, user).await?;
-        let event = Event::ParticipantChanged {
-            user: user.clone(),
-            role: None,
-        };
-        let taken = (user.clone(), String::new());
-        self.tell(session, event, Vec::new(), Some(taken)).await?;
-        tracing::info!(target: "audit", %session, %user, by = %caller.user, "participant removed");
-        Ok(())
+        let (node, session) = (self.clone(), session.clone());
+        let (user, by) = (user.clone(), caller.user.clone());
+        let dismissed = self.to_its_end(async move {
+            node.books()?.remove_participant(&session, &user).await?;
+            node.tell_role(&session, &user, None).await?;
+            tracing::info!(target: "audit", %session, %user, %by, "participant removed");
+            Ok(())
+        });
+        dismissed.await
     }
 
-    pub async fn end_recorded(&self, session: &SessionId, caller: &Identity) -> Result<(), Denied> {
-        self.recorded(session, caller, Action::Manage).await?;
-        // Before its room drops it.
-        self.save_text(session).await.map_err(Denied::Records)?;
-        let now = self.clock().now();
-        self.books()?.end_session(session, now).await?;
-        match self.end(session).await {
-            // Nobody is there.
-            Err(backplane::Error::Missing | backplane::Error::Ended) => Ok(()),
-            other => Ok(other?),
+    pub async fn end_recorded(
+        self: &Arc<Self>,
+        session: &SessionId,
+        caller: &Identity,
+    ) -> Result<(), Denied> {
+        let (found, role) = self.found(session, caller).await?;
+        may(role, Action::Manage)?;
+        let (node, session) = (self.clone(), session.clone());
+        let ended = self.to_its_end(async move {
+            // Before its room drops it. The end does not depend on it.
+            if let Err(why) = node.save_text(&session).await {
+                tracing::error!(%session, why, "the last text of a session that ends was not saved");
+            }
+            let now = node.clock().now();
+            node.books()?.end_session(&session, now).await?;
+            match node.end(&session).await {
+                // Nobody was there. Who ends it again finishes what was begun.
+                Err(backplane::Error::Missing | backplane::Error::Ended)
+                    if found.ended_at.is_none() =>
+                {
+                    Ok(())
+                }
+                Err(backplane::Error::Missing) => Err(backplane::Error::Ended.into()),
+                other => Ok(other?),
+            }
+        });
+        ended.await
+    }
+
+    /// Tells the room what role somebody has, by the records; once more when that changed meanwhile.
+    async fn tell_role(
+        &self,
+        session: &SessionId,
+        user: &UserId,
+        mut role: Option<String>,
+    ) -> Result<(), Denied> {
+        loop {
+            let event = Event::ParticipantChanged {
+                user: user.clone(),
+                role: role.clone(),
+            };
+            let told = (user.clone(), role.clone().unwrap_or_default());
+            let told = Some(told);
+            self.roster
+                .tell(&self.backplane, session, event, Vec::new(), told)
+                .await?;
+            let now = self.books()?.role_in(session, user).await?;
+            if now == role {
+                return Ok(());
+            }
+            role = now;
         }
     }
 
+    /// Goes on to its end when nobody waits for it any more: records and room must not differ for somebody who hung up.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Denied>> + Send + 'static,
+    ) -> Result<T, Denied> {
+        let done = self.farewells.spawn(work).await;
+        done.unwrap_or_else(|error| Err(Denied::Records(format!("it was cut short: {error}"))))
+    }
+}
+
+fn may(role: Role, action: Action) -> Result<(), Denied> {
+    if role.may(action) {
+        return Ok(());
+    }
+    Err(Denied::Forbidden(match action {
+        Action::Attend => "you are banned from this session",
+        Action::Contribute => {
+            "your role in this session does not allow this; right is host or editor"
+        }
+        Action::Manage => "your role in this session does not allow this; right is host",
+    }))
+}
+
+impl Roster {
     /// Commits what the records have already; a room that is not there learns it of them.
     async fn tell(
         &self,
+        backplane: &SharedBackplane,
         session: &SessionId,
         event: Event,
         fields: backplane::Fields,
         role: Option<(UserId, String)>,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), backplane::Error> {
         let change = Change {
-            draft: self.roster.draft(&event, None, Audience::All),
+            draft: self.draft(&event, None, Audience::All),
             logged: None,
             fields,
             text: None,
@@ -329,29 +413,24 @@ impl Node {
             by: None,
         };
         let room = Room::Session(session.clone());
-        match self.backplane.commit(&room, change).await {
+        match backplane.commit(&room, change).await {
             Ok(_) | Err(backplane::Error::Missing) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
-}
 
-impl Roster {
     /// Makes a recorded session's room of its records, unless it is there.
     pub(super) async fn restore(
         &self,
         backplane: &SharedBackplane,
         session: &SessionId,
     ) -> Result<(), Denied> {
-        let records = self.records.as_deref();
-        let records = records.ok_or(backplane::Error::Missing)?;
-        let recorded = records.session(session).await?;
-        let recorded = recorded.ok_or(backplane::Error::Missing)?;
+        let records = self.records.as_deref().ok_or(Denied::NoRecords)?;
+        let (recorded, roles) = written(records, session).await?;
         if recorded.ended_at.is_some() {
             return Err(backplane::Error::Ended.into());
         }
         let saved = records.saved_text(session).await?;
-        let participants = records.participants(session, u32::MAX).await?;
         let mut fields = sessions::first_fields(session, recorded.created_at);
         for (name, value) in &mut fields {
             match *name {
@@ -367,12 +446,69 @@ impl Roster {
         fields.push((RECORDED, "1".to_owned()));
         fields.push(("version", version.clone()));
         fields.push(("code_version", version));
-        let roles = participants.into_iter();
-        let roles = roles.map(|participant| (participant.user, participant.role));
         let room = Room::Session(session.clone());
-        match backplane.create(&room, fields, roles.collect()).await? {
+        let given: Vec<_> = roles.clone().into_iter().collect();
+        match backplane.create(&room, fields, given).await? {
             Created::Ended => Err(backplane::Error::Ended.into()),
-            Created::New | Created::Existing => Ok(()),
+            Created::Existing => Ok(()),
+            Created::New => self.catch_up(backplane, session, recorded, roles).await,
         }
     }
+
+    /// What was written after the records were read, and told to a room that was not there yet.
+    async fn catch_up(
+        &self,
+        backplane: &SharedBackplane,
+        session: &SessionId,
+        recorded: Recorded,
+        roles: Roles,
+    ) -> Result<(), Denied> {
+        let records = self.records.as_deref().ok_or(Denied::NoRecords)?;
+        let (now, mut newer) = written(records, session).await?;
+        if now.ended_at.is_some() {
+            let draft = self.draft(&Event::Ended, None, Audience::All);
+            backplane
+                .end(&Room::Session(session.clone()), draft)
+                .await?;
+            return Err(backplane::Error::Ended.into());
+        }
+        if now.default_role != recorded.default_role {
+            let event = Event::SessionChanged {
+                user: now.owner,
+                title: None,
+                description: None,
+                default_role: Some(now.default_role.clone()),
+            };
+            let field = vec![(DEFAULT_ROLE, now.default_role)];
+            self.tell(backplane, session, event, field, None).await?;
+        }
+        for (user, role) in &roles {
+            match newer.get(user) {
+                Some(same) if same == role => drop(newer.remove(user)),
+                Some(_) => {}
+                None => drop(newer.insert(user.clone(), String::new())),
+            }
+        }
+        for (user, role) in newer {
+            let event = Event::ParticipantChanged {
+                user: user.clone(),
+                role: Some(role.clone()).filter(|role| !role.is_empty()),
+            };
+            let told = Some((user, role));
+            self.tell(backplane, session, event, Vec::new(), told)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+type Roles = HashMap<UserId, String>;
+
+/// A session and its roles, as the records have them now.
+async fn written(records: &Records, session: &SessionId) -> Result<(Recorded, Roles), Denied> {
+    let recorded = records.session(session).await?;
+    let recorded = recorded.ok_or(backplane::Error::Missing)?;
+    let participants = records.participants(session, u32::MAX).await?.into_iter();
+    let roles = participants.map(|participant| (participant.user, participant.role));
+    Ok((recorded, roles.collect()))
 }

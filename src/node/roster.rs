@@ -8,7 +8,7 @@ use futures_util::{TryStreamExt, stream};
 use super::courier::Couriers;
 use super::life::Life;
 use super::tally::Tally;
-use super::{Denied, NotAdmitted, pack};
+use super::{Denied, NOT_ADMITTED, NotAdmitted, SENT_AWAY, pack};
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
@@ -150,7 +150,14 @@ impl Roster {
                     }
                     _ => {}
                 }
-                backplane.enter(room, entry).await?;
+                match backplane.enter(room, entry).await {
+                    // Banned while nobody could tell: the others go on.
+                    Err(Error::Forbidden) => {
+                        socket.close(NOT_ADMITTED, SENT_AWAY);
+                        return Ok(());
+                    }
+                    entered => entered?,
+                }
                 // It may have left meanwhile, and its leaving been overtaken by our entering.
                 if !hub.is_seated(room, &socket) {
                     let exit = self.exit(room, socket.id, &socket.user);

@@ -6,20 +6,28 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 
 use super::Node;
+use crate::backplane::RECORDED;
 use crate::ids::{Room, SessionId};
 use crate::records::Saved;
 
+/// Texts saved at once.
+const SAVED_AT_ONCE: usize = 8;
+
 #[derive(Default)]
-pub(super) struct Unsaved(Mutex<HashSet<SessionId>>);
+pub(super) struct Unsaved {
+    sessions: Mutex<HashSet<SessionId>>,
+    turn: tokio::sync::Mutex<()>,
+}
 
 impl Unsaved {
     /// It may have a text that the records do not have.
     pub fn note(&self, room: &Room) {
         if let Some(session) = room.session().filter(|session| session.is_recorded()) {
-            let mut unsaved = self.0.lock();
+            let mut unsaved = self.sessions.lock();
             if !unsaved.contains(session) {
                 unsaved.insert(session.clone());
             }
@@ -42,16 +50,19 @@ impl Node {
     }
 
     pub(super) async fn save_texts(&self) {
-        let unsaved = std::mem::take(&mut *self.unsaved.0.lock());
-        for session in unsaved {
+        // One after the other: who comes last saves what an earlier one gave back.
+        let _turn = self.unsaved.turn.lock().await;
+        let unsaved = std::mem::take(&mut *self.unsaved.sessions.lock());
+        let save = |session| async move {
             if let Err(why) = self.save_text(&session).await {
                 tracing::debug!(%session, why, "a text was not saved; that is tried again");
-                self.unsaved.0.lock().insert(session);
+                self.unsaved.sessions.lock().insert(session);
             }
-        }
+        };
+        let unsaved = stream::iter(unsaved);
+        unsaved.for_each_concurrent(SAVED_AT_ONCE, save).await;
     }
 
-    /// One whose room is gone has nothing to be saved any more.
     pub(super) async fn save_text(&self, session: &SessionId) -> Result<(), String> {
         let Some(records) = self.records() else {
             return Ok(());
@@ -59,7 +70,12 @@ impl Node {
         let room = Room::Session(session.clone());
         let snapshot = self.backplane.snapshot(&room).await;
         let mut snapshot = snapshot.map_err(|error| error.to_string())?;
-        if snapshot.ended() || snapshot.fields.is_empty() {
+        if snapshot.fields.is_empty() {
+            tracing::error!(%session, "what was written since the last saving is lost: the room is gone");
+            return Ok(());
+        }
+        // A room of some other making says nothing of this session.
+        if snapshot.ended() || !snapshot.fields.contains_key(RECORDED) {
             return Ok(());
         }
         let mut field = |name: &str| snapshot.fields.remove(name).unwrap_or_default();

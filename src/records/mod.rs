@@ -18,7 +18,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, Executor};
 use tokio::time::MissedTickBehavior;
 
-pub use self::sessions::{Participant, Recorded, Saved};
+pub use self::sessions::{Participant, Recorded, Saved, Wish};
 pub use self::tokens::Ground;
 pub use self::users::Account;
 use crate::telemetry::metrics::metrics;
@@ -81,6 +81,8 @@ impl Kind {
 
 pub struct Records {
     pool: AnyPool,
+    /// For making tables, which may take longer than any other statement.
+    makers: AnyPool,
     timeout: Duration,
     /// Tables are there.
     made: AtomicBool,
@@ -98,33 +100,51 @@ pub fn check(url: &str) -> Result<(Kind, AnyConnectOptions), String> {
     Ok((kind, options))
 }
 
+/// Lazily made, each with what its kind of database must be told first.
+fn connections(
+    kind: Kind,
+    options: &AnyConnectOptions,
+    most: u32,
+    patience: Duration,
+    longest: Option<Duration>,
+) -> AnyPool {
+    let patience_ms = patience.as_millis();
+    // 0 is no limit.
+    let longest_ms = longest.map_or(0, |longest| longest.as_millis());
+    // A writer waits for another for as long as its caller waits for it; what was acknowledged survives the process.
+    let setup = match kind {
+        Kind::Sqlite => format!(
+            "PRAGMA busy_timeout = {patience_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"
+        ),
+        Kind::Postgres => format!("SET statement_timeout = {longest_ms}"),
+    };
+    AnyPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(patience)
+        .after_connect(move |connection, _| {
+            let setup = setup.clone();
+            Box::pin(async move {
+                let setup = sqlx::raw_sql(sqlx::AssertSqlSafe(setup));
+                connection.execute(setup).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options.clone())
+}
+
 impl Records {
     /// Nothing is connected yet.
     pub fn open(config: &Config) -> Result<Self, String> {
         let (kind, options) = check(&config.url)?;
-        let timeout_ms = config.timeout.as_millis();
-        // A writer waits for another for as long as its caller waits for it; what was acknowledged survives the process.
-        let setup = match kind {
-            Kind::Sqlite => format!(
-                "PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"
-            ),
-            Kind::Postgres => format!("SET statement_timeout = {timeout_ms}"),
-        };
-        let pool = AnyPoolOptions::new()
-            .max_connections(config.pool)
-            .acquire_timeout(config.timeout)
-            .after_connect(move |connection, _| {
-                let setup = setup.clone();
-                Box::pin(async move {
-                    connection
-                        .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(setup)))
-                        .await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options);
         Ok(Self {
-            pool,
+            pool: connections(
+                kind,
+                &options,
+                config.pool,
+                config.timeout,
+                Some(config.timeout),
+            ),
+            makers: connections(kind, &options, 1, config.timeout, None),
             timeout: config.timeout,
             made: AtomicBool::new(false),
             up: AtomicBool::new(false),
@@ -161,8 +181,9 @@ impl Records {
     pub async fn make(&self) {
         let mut wait = AGAIN;
         loop {
-            match MIGRATIONS.run(&self.pool).await {
+            match MIGRATIONS.run(&self.makers).await {
                 Ok(()) => {
+                    self.makers.close().await;
                     self.made.store(true, Ordering::Relaxed);
                     self.note(true);
                     return;

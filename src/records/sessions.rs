@@ -21,6 +21,15 @@ pub struct Recorded {
     pub ended_at: Option<Millis>,
 }
 
+/// What a session is to be called, and so on; `None`: as it is, or the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub language: Option<String>,
+    pub default_role: Option<String>,
+}
+
 /// Its text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Saved {
@@ -92,18 +101,25 @@ impl Records {
             .await
     }
 
-    /// What it is called now; false when it has ended or never was.
-    pub async fn update_session(&self, session: &Recorded) -> Result<bool, Error> {
+    /// What it is called from now on, where that is said; false when it has ended or never was.
+    pub async fn update_session(
+        &self,
+        id: &SessionId,
+        now: Millis,
+        wish: &Wish,
+    ) -> Result<bool, Error> {
+        // Columns that nobody wants changed are not written as they were read: somebody else may have changed them.
         let statement = sqlx::query(
-            "UPDATE sessions SET title = $1, description = $2, language = $3, default_role = $4, updated_at = $5 \
+            "UPDATE sessions SET title = COALESCE($1, title), description = COALESCE($2, description), \
+             language = COALESCE($3, language), default_role = COALESCE($4, default_role), updated_at = $5 \
              WHERE id = $6 AND ended_at IS NULL",
         )
-        .bind(session.title.as_str())
-        .bind(session.description.as_str())
-        .bind(session.language.as_str())
-        .bind(session.default_role.as_str())
-        .bind(session.updated_at)
-        .bind(session.id.as_str());
+        .bind(wish.title.as_deref())
+        .bind(wish.description.as_deref())
+        .bind(wish.language.as_deref())
+        .bind(wish.default_role.as_deref())
+        .bind(now)
+        .bind(id.as_str());
         let done = self.run("update_session", statement.execute(&self.pool));
         Ok(done.await?.rows_affected() > 0)
     }
@@ -185,13 +201,23 @@ impl Records {
             .await
     }
 
-    /// Gives a role, or another one in its place.
+    /// Gives a role, or another one in its place; false when as many as may have one have one.
     pub async fn put_participant(
         &self,
         session: &SessionId,
         participant: &Participant,
-    ) -> Result<(), Error> {
-        let statement = sqlx::query(
+        most: u32,
+    ) -> Result<bool, Error> {
+        // Held until the end: who is counted is there, and nobody comes meanwhile.
+        let hold = sqlx::query("UPDATE sessions SET updated_at = updated_at WHERE id = $1")
+            .bind(session.as_str());
+        let count = sqlx::query(
+            "SELECT COUNT(*) AS n FROM participants WHERE session_id = $1 AND user_id <> $2",
+        )
+        .bind(session.as_str())
+        .bind(participant.user.as_str())
+        .try_map(|row: AnyRow| row.try_get::<i64, _>("n"));
+        let put = sqlx::query(
             "INSERT INTO participants (session_id, user_id, username, role, added_at) \
              VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (session_id, user_id) DO UPDATE SET role = excluded.role",
@@ -201,17 +227,17 @@ impl Records {
         .bind(participant.username.as_str())
         .bind(participant.role.as_str())
         .bind(participant.added_at);
-        self.run("put_participant", statement.execute(&self.pool))
-            .await
-            .map(drop)
-    }
-
-    pub async fn count_participants(&self, session: &SessionId) -> Result<u64, Error> {
-        let statement = sqlx::query("SELECT COUNT(*) AS n FROM participants WHERE session_id = $1")
-            .bind(session.as_str())
-            .try_map(|row: AnyRow| row.try_get::<i64, _>("n"));
-        let found = self.run("count_participants", statement.fetch_one(&self.pool));
-        Ok(found.await?.max(0) as u64)
+        self.run("put_participant", async {
+            let mut step = self.pool.begin().await?;
+            hold.execute(&mut *step).await?;
+            let fits = count.fetch_one(&mut *step).await? < i64::from(most);
+            if fits {
+                put.execute(&mut *step).await?;
+            }
+            step.commit().await?;
+            Ok(fits)
+        })
+        .await
     }
 
     pub async fn remove_participant(

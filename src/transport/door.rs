@@ -70,9 +70,11 @@ impl Door {
             .map_err(|error| Refusal::field("session_id", error.to_string()))?;
         let said = said(request.uri().query().unwrap_or_default());
         let identity = match http::bearer(request) {
-            Some(token) if node.wants_tokens() => Some(node.identify(&token).await?),
-            // For sessions that ask for one; whatever it is, nobody needs it here.
-            Some(token) => node.identify(&token).await.ok(),
+            Some(token) if node.wants_tokens() || session.is_recorded() => {
+                Some(node.identify(&token).await?)
+            }
+            // Whatever it is, nobody needs it here.
+            Some(_) => None,
             None if node.wants_tokens() => return Err(Refusal::token(NO_TOKEN)),
             None => None,
         };

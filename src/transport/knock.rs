@@ -143,8 +143,17 @@ impl Transport {
         let named = caller.user.is_some();
         let identity = match token.or(caller.token) {
             Some(token) if self.node.wants_tokens() => Some(self.node.identify(&token).await?),
-            // For sessions that ask for one; whatever it is, nobody needs it here.
-            Some(token) => self.node.identify(&token).await.ok(),
+            // For sessions that ask for one; which these are is not known yet.
+            Some(token) => {
+                let identity = self.node.identify(&token).await.ok();
+                let says = |said: &str| {
+                    identity
+                        .as_ref()
+                        .is_some_and(|known| known.user.as_str() == said)
+                };
+                let is_other = caller.user.as_deref().is_some_and(|said| !says(said));
+                identity.filter(|_| !is_other)
+            }
             None if !self.node.wants_tokens() => None,
             None => {
                 return Err(Refusal::token(

@@ -116,8 +116,6 @@ impl Refusal {
     }
 }
 
-const BANNED: &str = "you are banned from this session";
-
 impl From<NotAdmitted> for Refusal {
     fn from(why: NotAdmitted) -> Self {
         let sentence = why.to_string();
@@ -146,7 +144,9 @@ impl From<NotAdmitted> for Refusal {
                 close::NOT_FOUND,
                 NO_SESSION,
             ),
-            NotAdmitted::Backplane(Error::Forbidden) => Self::forbidden(BANNED),
+            NotAdmitted::Backplane(Error::Forbidden) => {
+                Self::forbidden("you are banned from this session")
+            }
             NotAdmitted::Records => Self::unavailable("records_unavailable", &sentence),
             NotAdmitted::Backplane(_) => Self::unavailable("backplane_unavailable", AWAY),
         }

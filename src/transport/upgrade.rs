@@ -122,6 +122,11 @@ impl Transport {
         address::client(peer, request.headers(), &self.config.trusted_proxies)
     }
 
+    /// The same pace for what costs as much as a handshake; or when to come again.
+    pub fn pace(&self, client: IpAddr) -> Result<(), Duration> {
+        self.limits.handshake(client)
+    }
+
     /// Whether somebody else may come in now, whoever it is; and their place.
     pub(super) fn may_knock<B>(
         &self,

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use collabd::ids::{SessionId, UserId};
-use collabd::records::{Account, Config, Error, Ground, Participant, Recorded, Records, Saved};
+use collabd::records::{
+    Account, Config, Error, Ground, Participant, Recorded, Records, Saved, Wish,
+};
 use tokio::task::{JoinSet, block_in_place};
 
 use crate::support::postgres::PostgresServer;
@@ -254,7 +256,7 @@ async fn sessions_are_listed_page_by_page(subject: Subject) {
         records.add_session(&session).await.expect("works");
         if let Some(role) = role {
             let ann = participant("ann", role);
-            let put = records.put_participant(&session.id, &ann).await;
+            let put = records.put_participant(&session.id, &ann, 2).await;
             put.expect("works");
         }
         match number {
@@ -287,7 +289,12 @@ async fn an_ended_session_is_changed_no_more(subject: Subject) {
     records.add_session(&session).await.expect("works");
     session.title = "another".to_owned();
     session.updated_at = 2_000;
-    assert!(records.update_session(&session).await.expect("works"));
+    let wish = Wish {
+        title: Some(session.title.clone()),
+        ..Wish::default()
+    };
+    let update = || records.update_session(&session.id, 2_000, &wish);
+    assert!(update().await.expect("works"));
     let found = records.session(&session.id).await.expect("works");
     assert_eq!(found, Some(session.clone()));
     records
@@ -298,7 +305,7 @@ async fn an_ended_session_is_changed_no_more(subject: Subject) {
         .end_session(&session.id, 4_000)
         .await
         .expect("works");
-    assert!(!records.update_session(&session).await.expect("works"));
+    assert!(!update().await.expect("works"));
     let found = records.session(&session.id).await.expect("works");
     assert_eq!(found.expect("it is there").ended_at, Some(3_000));
 }
@@ -324,12 +331,16 @@ async fn a_role_is_given_once_and_anew(subject: Subject) {
     records.add_session(&session).await.expect("works");
     let id = &session.id;
     for role in ["viewer", "editor"] {
-        let put = records.put_participant(id, &participant("bob", role)).await;
+        let put = records
+            .put_participant(id, &participant("bob", role), 1)
+            .await;
         put.expect("works");
     }
     let listed = records.participants(id, 10).await.expect("works");
     assert_eq!(listed, [participant("bob", "editor")]);
-    assert_eq!(records.count_participants(id).await.expect("works"), 1);
+    let cat = participant("cat", "viewer");
+    let one_more = records.put_participant(id, &cat, 1);
+    assert!(!one_more.await.expect("works"), "there is no place left");
     let role = records.role_in(id, &user("bob")).await.expect("works");
     assert_eq!(role.as_deref(), Some("editor"));
     assert!(
@@ -351,7 +362,7 @@ async fn a_role_is_given_once_and_anew(subject: Subject) {
     // Nobody has a role in a session that never was.
     let nowhere = SessionId::recorded();
     let put = records
-        .put_participant(&nowhere, &participant("bob", "host"))
+        .put_participant(&nowhere, &participant("bob", "host"), 1)
         .await;
     assert!(matches!(put, Err(Error::Bound)), "{put:?}");
 }

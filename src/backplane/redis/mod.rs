@@ -326,9 +326,13 @@ impl Backplane for Redis {
         let by = change.by.map_or_else(none, |(user, roles)| {
             text(format!("{user} ,{},", roles.join(",")))
         });
-        let mut args = vec![bin(rest), logged, line, base, code, by];
+        let (taken, given) = match change.role {
+            Some((user, role)) if role.is_empty() => (text(format!("{ROLE}{user}")), None),
+            given => (none(), given),
+        };
+        let mut args = vec![bin(rest), logged, line, base, code, by, taken];
         flat(&mut args, change.fields);
-        flat_roles(&mut args, change.role);
+        flat_roles(&mut args, given);
         committed(&self.shards.commit(named, args).await?)
     }
 

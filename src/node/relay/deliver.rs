@@ -10,11 +10,11 @@ use super::Note;
 use super::local::{Sampled, millis};
 use super::worker::Worker;
 use crate::backplane::{Audience, Envelope};
-use crate::dialects::{self, Dialect};
-use crate::domain::{Event, documents};
+use crate::dialects::{self, Dialect, Reply};
+use crate::domain::{Code, Event, Reject, documents};
 use crate::hub::{self, Lane, Recipients, frame};
 use crate::ids::{Position, Room, UserId};
-use crate::node::{ENDED, NOT_ADMITTED};
+use crate::node::{ENDED, NOT_ADMITTED, SENT_AWAY};
 use crate::telemetry::metrics::{SAMPLED, metrics};
 
 /// Between copies of a text for readers of code rooms.
@@ -105,11 +105,32 @@ impl Worker {
         }
     }
 
-    /// All sockets of a user who may not be there any more.
-    fn show_out(&self, room: &Room, user: &UserId) {
+    /// All sockets of a user who may not be there any more. Who did not come through the session's door may be in
+    /// other rooms, and is just out of this one.
+    fn show_out(&mut self, room: &Room, user: &UserId) {
         let sockets = self.hub.sockets_in(room).into_iter();
         for socket in sockets.filter(|socket| socket.user == *user) {
-            socket.close(NOT_ADMITTED, "you were sent away from this session");
+            let Some(dialect @ (Dialect::SocketIo | Dialect::Raw)) =
+                Dialect::of_tongue(socket.tongue)
+            else {
+                socket.close(NOT_ADMITTED, SENT_AWAY);
+                continue;
+            };
+            self.hub.leave(room, &socket);
+            let reject = &Reject::new(Code::Forbidden, SENT_AWAY);
+            let now = self.roster.clock.now();
+            let reply = Reply::Rejected { reject, id: None };
+            let frame = frame::text_with(128, |out| dialect.reply(&reply, now, out));
+            socket.send(Lane::Ordered, frame);
+            let exit = self.roster.exit(room, socket.id, user);
+            let (backplane, room) = (self.backplane.clone(), room.clone());
+            self.jobs.spawn(async move {
+                // What fails here is done when the socket goes.
+                if let Err(error) = backplane.leave(&room, vec![exit]).await {
+                    tracing::debug!(%room, %error, "who was sent away is still a member");
+                }
+                Note::Done
+            });
         }
     }
 

@@ -128,6 +128,8 @@ class Node(Child):
             "MESSAGE_BURST": "100000",
             "USER_MESSAGE_RATE": "100000",
             "BYTE_RATE": "1000000000",
+            "COURIER_BYTE_RATE": "1000000000",
+            "COURIER_BYTE_BURST": "1000000000",
             "METRICS_PORT": self.metrics_port,
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "DEBUG",

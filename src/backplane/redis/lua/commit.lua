@@ -4,7 +4,8 @@
 -- ARGV, for each: number of its keys, number of its arguments, then these:
 --       1 envelope front, 2 the same for the log ('' when equal), 3 chat line ('' for none),
 --       4 '-' when no text changes, else the version it was made from ('' when not said), 5 the text,
---       6 '' when anybody may, else a user and roles: 'USER ,ROLE,ROLE,', 7… field, value pairs
+--       6 '' when anybody may, else a user and roles: 'USER ,ROLE,ROLE,', 7 a field that goes ('' for none),
+--       8… field, value pairs
 -- Returns one text, which costs Redis far less than a list, with a line for each:
 --       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'forbidden' | 'stale <version>' |
 --       'failed <why>'
@@ -38,13 +39,14 @@ local function commit(k, keys, a, last)
   local seq, version, changed = text(room[2] + 1), room[3], nil
   local line, base = ARGV[a + 2], ARGV[a + 3]
   if base == '-' then
-    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 6, last))
+    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 7, last))
   else
     if base ~= '' and base ~= version then return 'stale ' .. version end
     version = text(version + 1)
     changed = version
-    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 6, last))
+    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 7, last))
   end
+  if ARGV[a + 6] ~= '' then redis.call('HDEL', state, ARGV[a + 6]) end
   if line ~= '' and redis.call('RPUSH', KEYS[k + 3], seq .. ' ' .. line) > CHAT_LENGTH then
     redis.call('LTRIM', KEYS[k + 3], -CHAT_LENGTH, -1)
   end
