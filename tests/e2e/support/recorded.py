@@ -14,10 +14,13 @@ class Visitor:
         if "JWT_SECRET" in node.environment:
             self.id, self.name = unique(word), f"The {word}"
             self.token = token(self.id, name=self.name, **claims)
+            # Who has no account here is known by name only where the token is shown.
+            self.known = self.id
         else:
             given = accounts.guest(node, username=unique(word)).json
             self.id, self.name = given["user"]["id"], given["user"]["username"]
             self.token = given["access_token"]
+            self.known = self.name
 
     @property
     def auth(self):
@@ -25,7 +28,8 @@ class Visitor:
         return {"token": self.token}
 
     def shown(self, role):
-        return {"user_id": self.id, "username": self.name, "role": role}
+        """As one who was given a role."""
+        return {"user_id": self.id, "username": self.known, "role": role}
 
 
 def made(node, visitor, **fields):
@@ -40,7 +44,8 @@ def make(node, visitor, **fields):
 
 
 def by(visitor):
-    return {"headers": bearer(visitor.token)}
+    """`None`: without a token."""
+    return {"headers": bearer(visitor.token) if visitor else {}}
 
 
 def path(session, *below):
