@@ -21,3 +21,9 @@ CREATE TABLE tokens (
 );
 
 CREATE INDEX tokens_of_user ON tokens (user_id, expires_at);
+
+-- Tokens that are believed no more, of a node that has no Redis to note them in.
+CREATE TABLE revoked (
+    jti TEXT NOT NULL PRIMARY KEY,
+    ends_at BIGINT NOT NULL
+);

@@ -17,6 +17,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::service::TowerToHyperService;
 use matchit::Router;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -116,7 +117,11 @@ impl App {
             tasks: TaskTracker::new(),
             node: node.clone(),
         };
-        app.start_background(attendance);
+        let books = app.start_background(attendance);
+        // A database that is there is ready before anybody comes; one that is away is not waited for any longer.
+        if let Some(records) = &config.records {
+            let _ = tokio::time::timeout(records.timeout, books).await;
+        }
         let service = Arc::new(Routes {
             router: router(),
             api: Api::new(node, config.api),
@@ -133,14 +138,22 @@ impl App {
         Ok(app)
     }
 
-    fn start_background(&self, attendance: lobby::Attendance) {
+    /// What goes on until the node stops. The answer ends when the database is ready.
+    fn start_background(&self, attendance: lobby::Attendance) -> oneshot::Receiver<()> {
         let transport = self.transport.clone();
         self.until_stopped(async move { transport.keep_alive().await });
         if let Some(keys) = self.node.published_keys() {
             self.until_stopped(async move { keys.keep_fresh().await });
         }
+        let (ready, books) = oneshot::channel();
         if let Some(records) = self.node.records().cloned() {
-            self.until_stopped(async move { records.keep().await });
+            let node = self.node.clone();
+            self.until_stopped(async move {
+                records.make().await;
+                node.remember_revoked().await;
+                drop(ready);
+                records.keep().await;
+            });
         }
         if let Some(tls) = self.tls.clone() {
             self.until_stopped(async move { tls.keep_fresh().await });
@@ -154,6 +167,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_tokens());
         self.tasks.spawn(node.clone().keep_marks());
         self.tasks.spawn(node.clone().keep_texts());
+        books
     }
 
     fn until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -1,6 +1,7 @@
 //! Plain HTTP: answers in JSON, pages, problems by RFC 9457, and where a request carries its token.
 
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,7 +25,7 @@ pub struct Problem {
     pub detail: String,
     pub field: Option<Cow<'static, str>>,
     /// When to come again, if that is known.
-    pub retry_after_s: Option<u64>,
+    pub retry_after_s: Option<NonZeroU16>,
 }
 
 #[derive(Serialize)]
@@ -66,11 +67,11 @@ impl Problem {
         );
         let headers = answer.headers_mut();
         let retry_after = match self.status {
-            StatusCode::SERVICE_UNAVAILABLE => self.retry_after_s.or(Some(1)),
+            StatusCode::SERVICE_UNAVAILABLE => self.retry_after_s.or(Some(NonZeroU16::MIN)),
             _ => self.retry_after_s,
         };
         if let Some(seconds) = retry_after {
-            headers.insert(RETRY_AFTER, seconds.into());
+            headers.insert(RETRY_AFTER, seconds.get().into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

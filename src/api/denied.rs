@@ -1,5 +1,7 @@
 //! What the node denies, as a problem.
 
+use std::num::NonZeroU16;
+
 use hyper::StatusCode;
 
 use super::access::refused as not_admitted;
@@ -22,7 +24,9 @@ pub(super) fn denied(why: Denied) -> Problem {
             ..plain(StatusCode::FORBIDDEN, "forbidden")
         },
         Denied::TooOften(wait) => Problem {
-            retry_after_s: Some(wait.as_secs() + 1),
+            retry_after_s: u16::try_from(wait.as_secs() + 1)
+                .ok()
+                .and_then(NonZeroU16::new),
             ..plain(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
         },
         Denied::Forbidden(_) => plain(StatusCode::FORBIDDEN, "forbidden"),

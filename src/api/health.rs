@@ -133,6 +133,8 @@ impl Api {
                 "code_rooms": "/socket.io/",
                 "courier": "/socket.io/?user_id=&backend_url=&display_name= or /?user_id=",
                 "users_online": "/api/users/online",
+                "accounts": "/api/auth/register, /api/auth/login",
+                "recorded_sessions": "/api/sessions",
                 "session_state": "/api/v1/session/{session_id}/state",
                 "status": "/status",
                 "health": "/health",

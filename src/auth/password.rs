@@ -9,7 +9,7 @@ use std::time::Duration;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Longest wait for a turn.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,21 +33,33 @@ pub enum Verdict {
 #[derive(Clone)]
 pub struct Passwords(Arc<Semaphore>);
 
+/// One of those who may have a password looked at now.
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
 impl Passwords {
     pub fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once)))
     }
 
-    pub async fn hash(&self, password: &str) -> Result<String, Busy> {
+    pub async fn turn(&self) -> Result<Turn, Busy> {
+        let turn = tokio::time::timeout(PATIENCE, self.0.clone().acquire_owned());
+        let _permit = turn.await.map_err(|_| Busy)?.map_err(|_| Busy)?;
+        Ok(Turn { _permit })
+    }
+}
+
+impl Turn {
+    pub async fn hash(self, password: &str) -> Result<String, Busy> {
         let password = password.to_owned();
-        let hash = self.in_turn(move || hashed(&password)).await?;
-        hash.ok_or(Busy)
+        self.work(move || hashed(&password)).await?.ok_or(Busy)
     }
 
     /// `None`: there is no such account, which takes as long.
-    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<Verdict, Busy> {
+    pub async fn verify(self, password: &str, hash: Option<&str>) -> Result<Verdict, Busy> {
         let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
-        self.in_turn(move || match hash {
+        self.work(move || match hash {
             None => {
                 verified(&password, &NOBODY);
                 Verdict::Wrong
@@ -57,15 +69,13 @@ impl Passwords {
         .await
     }
 
-    async fn in_turn<T: Send + 'static>(
-        &self,
+    async fn work<T: Send + 'static>(
+        self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let turn = tokio::time::timeout(PATIENCE, self.0.clone().acquire_owned());
-        let turn = turn.await.map_err(|_| Busy)?.map_err(|_| Busy)?;
         let done = tokio::task::spawn_blocking(move || {
             // Held until the work is done, also when nobody waits for it any more.
-            let _turn = turn;
+            let _turn = self;
             work()
         });
         done.await.map_err(|_| Busy)
@@ -101,24 +111,23 @@ mod tests {
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_and_an_old_hash_is_renewed() {
         let passwords = Passwords::new(1);
-        let hash = passwords.hash("correct horse").await.unwrap();
+        let hash = passwords.turn().await.unwrap().hash("correct horse");
+        let hash = hash.await.unwrap();
         assert!(hash.starts_with("$argon2id$"), "{hash}");
+        let verify = async |given: &str, hash: Option<&str>| {
+            let turn = passwords.turn().await.unwrap();
+            turn.verify(given, hash).await.unwrap()
+        };
         for (given, right) in [("correct horse", Verdict::Right), ("wrong", Verdict::Wrong)] {
-            assert_eq!(passwords.verify(given, Some(&hash)).await, Ok(right));
+            assert_eq!(verify(given, Some(&hash)).await, right);
         }
-        assert_eq!(passwords.verify("x", None).await, Ok(Verdict::Wrong));
-        assert_eq!(passwords.verify("", Some("")).await, Ok(Verdict::Wrong));
+        assert_eq!(verify("x", None).await, Verdict::Wrong);
+        assert_eq!(verify("", Some("")).await, Verdict::Wrong);
         let old = bcrypt::hash("correct horse", 4).unwrap();
-        assert_eq!(
-            passwords.verify("wrong", Some(&old)).await,
-            Ok(Verdict::Wrong)
-        );
-        let Ok(Verdict::Renewed(new)) = passwords.verify("correct horse", Some(&old)).await else {
+        assert_eq!(verify("wrong", Some(&old)).await, Verdict::Wrong);
+        let Verdict::Renewed(new) = verify("correct horse", Some(&old)).await else {
             panic!("an old hash is renewed");
         };
-        assert_eq!(
-            passwords.verify("correct horse", Some(&new)).await,
-            Ok(Verdict::Right)
-        );
+        assert_eq!(verify("correct horse", Some(&new)).await, Verdict::Right);
     }
 }

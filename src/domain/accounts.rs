@@ -41,6 +41,16 @@ pub fn email(text: &str) -> Result<(), Reject> {
     Err(Reject::field("email", sentence))
 }
 
+/// What may be somebody's password.
+pub fn plain(field: &'static str, text: &str) -> Result<(), Reject> {
+    if text.contains('\0') || text.chars().count() > MAX_PASSWORD {
+        let right = format!("right is at most {MAX_PASSWORD}, none of them NUL");
+        let sentence = format!("{field} is too long or has a NUL character; {right}");
+        return Err(Reject::field(field, sentence));
+    }
+    Ok(())
+}
+
 pub fn password(field: &'static str, text: &str) -> Result<(), Reject> {
     let length = text.chars().count();
     if (MIN_PASSWORD..=MAX_PASSWORD).contains(&length) && !text.contains('\0') {

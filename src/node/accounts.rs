@@ -10,10 +10,10 @@ use super::{Denied, Node, NotAdmitted};
 use crate::auth::password::{Passwords, Verdict};
 use crate::auth::{Claims, Identity, LEEWAY};
 use crate::clock::Millis;
-use crate::domain::accounts;
+use crate::domain::{Reject, accounts};
 use crate::ids::UserId;
 use crate::limits::Failures;
-use crate::records::{self, Account, Records};
+use crate::records::{self, Account, Ground, Records};
 
 /// How often a guest's name is thought up anew when somebody has it.
 const GUEST_NAMES: u32 = 5;
@@ -45,6 +45,16 @@ pub struct Newcomer {
 pub enum Claimed {
     Username(String),
     Email(String),
+}
+
+impl Claimed {
+    /// What cannot be anybody's is not looked for.
+    fn check(&self) -> Result<(), Reject> {
+        match self {
+            Claimed::Username(name) => accounts::username(name),
+            Claimed::Email(email) => accounts::email(email),
+        }
+    }
 }
 
 /// A token and whose it is.
@@ -93,7 +103,7 @@ impl Node {
             id: new_id(),
             username: newcomer.username,
             email: newcomer.email,
-            password: self.accounts.passwords.hash(&newcomer.password).await?,
+            password: self.hash(&newcomer.password).await?,
             guest: false,
             created_at: self.clock().now(),
         };
@@ -128,7 +138,7 @@ impl Node {
             match records.add_account(&account).await {
                 Err(records::Error::Taken(_)) if username.is_none() => {}
                 Err(error) => return Err(error.into()),
-                Ok(()) => return self.give(account).await,
+                Ok(()) => return self.give(account, Ground::Password("")).await,
             }
         }
         Err(Denied::Taken("username"))
@@ -141,6 +151,8 @@ impl Node {
         from: IpAddr,
     ) -> Result<Given, Denied> {
         let records = self.own_accounts()?;
+        claimed.check()?;
+        accounts::plain("password", password)?;
         let account = match claimed {
             Claimed::Username(name) => records.account_named(name).await?,
             Claimed::Email(email) => records.account_at(email).await?,
@@ -150,17 +162,14 @@ impl Node {
             (Some(account), _) => account.id.to_string(),
             (None, Claimed::Username(text) | Claimed::Email(text)) => text.to_lowercase(),
         };
-        let right = self
-            .check(account.as_ref(), &who, password, from)
-            .await?
-            .then_some(account)
-            .flatten();
-        let Some(account) = right else {
-            tracing::info!(target: "audit", account = who, %from, "a login failed");
+        let right = self.check(account.as_ref(), &who, password, from).await?;
+        let Some((account, hash)) = account.zip(right) else {
+            // Not what was said: it may be a password in the wrong place.
+            tracing::info!(target: "audit", %from, "a login failed");
             return Err(Denied::Unknown);
         };
         tracing::info!(target: "audit", user = %account.id, %from, "logged in");
-        self.give(account).await
+        self.give(account, Ground::Password(&hash)).await
     }
 
     pub async fn account_of(&self, identity: &Identity) -> Result<Account, Denied> {
@@ -171,7 +180,10 @@ impl Node {
     pub async fn refresh(self: &Arc<Self>, identity: &Identity) -> Result<Given, Denied> {
         self.own_accounts()?;
         let account = self.account_of(identity).await?;
-        self.give(account).await
+        let Some(shown) = &identity.id else {
+            return Err(Denied::Off("the token was not given here; right is login"));
+        };
+        self.give(account, Ground::Token(shown)).await
     }
 
     /// All other tokens of the account are believed no more.
@@ -184,17 +196,15 @@ impl Node {
     ) -> Result<(), Denied> {
         let records = self.own_accounts()?;
         let account = self.account_of(identity).await?;
+        accounts::plain("current_password", current)?;
         accounts::password("new_password", new)?;
         let who = account.id.to_string();
-        if !self.check(Some(&account), &who, current, from).await? {
-            return Err(Denied::WrongPassword);
-        }
-        // Read again: an old hash may just have been renewed.
-        let account = self.account_of(identity).await?;
-        let hash = self.accounts.passwords.hash(new).await?;
+        let right = self.check(Some(&account), &who, current, from).await?;
+        let seen = right.ok_or(Denied::WrongPassword)?;
+        let hash = self.hash(new).await?;
         // Before, so that nothing is changed while no token can be revoked; and after, for who came in meanwhile.
         self.revoke_all(&account.id, identity.id.as_deref()).await?;
-        let changed = records.change_password(&account.id, &account.password, &hash);
+        let changed = records.change_password(&account.id, &seen, &hash);
         if !changed.await? {
             return Err(Denied::WrongPassword);
         }
@@ -228,40 +238,46 @@ impl Node {
         }
     }
 
+    /// The hash by which the password is right, if it is.
     async fn check(
         &self,
         account: Option<&Account>,
         who: &str,
         password: &str,
         from: IpAddr,
-    ) -> Result<bool, Denied> {
-        let Accounts {
-            passwords,
-            failures,
-            ..
-        } = &self.accounts;
+    ) -> Result<Option<String>, Denied> {
+        let failures = &self.accounts.failures;
+        // Counted in turn: nobody fills the memory with names faster than passwords are hashed.
+        let turn = self.accounts.passwords.turn().await?;
         let begun = failures.begin(who, from, Instant::now());
         begun.map_err(Denied::TooOften)?;
         let hash = account.map(|account| account.password.as_str());
         // A guest has none, which must not be quicker.
         let hash = hash.filter(|hash| !hash.is_empty());
-        match passwords.verify(password, hash).await? {
-            Verdict::Wrong => return Ok(false),
+        match turn.verify(password, hash).await? {
+            Verdict::Wrong => return Ok(None),
             Verdict::Right => {}
             Verdict::Renewed(new) => {
-                if let (Some(account), Some(old)) = (account, hash) {
-                    let renewed = self.books()?.change_password(&account.id, old, &new);
-                    if let Err(error) = renewed.await {
-                        tracing::debug!(%error, "an old hash was not renewed");
-                    }
+                if let (Some(account), Some(old)) = (account, hash)
+                    && self
+                        .books()?
+                        .change_password(&account.id, old, &new)
+                        .await?
+                {
+                    failures.forget(who, from);
+                    return Ok(Some(new));
                 }
             }
         }
         failures.forget(who, from);
-        Ok(true)
+        Ok(hash.map(str::to_owned))
     }
 
-    async fn give(self: &Arc<Self>, account: Account) -> Result<Given, Denied> {
+    async fn hash(&self, password: &str) -> Result<String, Denied> {
+        Ok(self.accounts.passwords.turn().await?.hash(password).await?)
+    }
+
+    async fn give(self: &Arc<Self>, account: Account, ground: Ground<'_>) -> Result<Given, Denied> {
         let records = self.books()?;
         let life = self.accounts.config.token_ttl;
         let now = self.clock().now();
@@ -280,7 +296,12 @@ impl Node {
         let ends_at = ends_at(claims.expires_at);
         let jti = claims.id.clone().unwrap_or_default();
         let token = self.sign(claims)?;
-        records.note_token(&jti, &account.id, ends_at, now).await?;
+        if !records
+            .note_token(&jti, &account.id, ends_at, now, ground)
+            .await?
+        {
+            return Err(Denied::Unknown);
+        }
         let living = records.tokens_of(&account.id, now).await?;
         let surplus = living.len().saturating_sub(self.accounts.config.tokens);
         for (jti, ends_at) in &living[..surplus] {
@@ -294,12 +315,17 @@ impl Node {
     }
 
     async fn revoke_all(self: &Arc<Self>, user: &UserId, but: Option<&str>) -> Result<(), Denied> {
-        for (jti, ends_at) in self.books()?.tokens_of(user, 0).await? {
-            if but != Some(&jti) {
+        loop {
+            let mut living = self.books()?.tokens_of(user, 0).await?;
+            living.retain(|(jti, _)| but != Some(jti));
+            // One that was refreshed meanwhile left another.
+            if living.is_empty() {
+                return Ok(());
+            }
+            for (jti, ends_at) in living {
                 self.take_back(&jti, ends_at).await?;
             }
         }
-        Ok(())
     }
 
     async fn take_back(self: &Arc<Self>, jti: &str, ends_at: Millis) -> Result<(), Denied> {

@@ -70,6 +70,12 @@ impl Node {
         let left = u64::try_from(ends_at - self.clock().now()).unwrap_or(0);
         let left = Duration::from_millis(left);
         self.backplane.revoke(token, left).await?;
+        if !self.backplane.is_shared()
+            && let Some(records) = self.records()
+            && let Err(error) = records.note_revoked(token, ends_at).await
+        {
+            tracing::warn!(%error, jti = token, "a revoked token would be believed after a restart");
+        }
         tracing::info!(target: "audit", jti = token, "token revoked");
         self.close_token(token);
         let event = Event::TokenRevoked {
@@ -82,6 +88,27 @@ impl Node {
             node.insist(&Room::Lobby, tell).await;
         });
         Ok(())
+    }
+
+    /// Tokens that this node revoked in a former life, where nobody else remembers them.
+    pub async fn remember_revoked(&self) {
+        let Some(records) = self.records().filter(|_| !self.backplane.is_shared()) else {
+            return;
+        };
+        let now = self.clock().now();
+        let revoked = match records.revoked(now).await {
+            Ok(revoked) => revoked,
+            Err(error) => {
+                tracing::warn!(%error, "revoked tokens may be believed again");
+                return;
+            }
+        };
+        for (token, ends_at) in revoked {
+            let left = Duration::from_millis(u64::try_from(ends_at - now).unwrap_or(0));
+            if let Err(error) = self.backplane.revoke(&token, left).await {
+                tracing::warn!(%error, jti = token, "a revoked token may be believed again");
+            }
+        }
     }
 
     /// Hears what is said to every node, until it stops.

@@ -16,8 +16,10 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, Executor};
+use tokio::time::MissedTickBehavior;
 
 pub use self::sessions::{Participant, Recorded, Saved};
+pub use self::tokens::Ground;
 pub use self::users::Account;
 use crate::telemetry::metrics::metrics;
 
@@ -134,23 +136,29 @@ impl Records {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Makes the tables, then looks again and again whether the database is there, for as long as it is awaited.
+    /// Looks again and again whether the database is there, for as long as it is awaited. While it is not, nobody else
+    /// waits for it.
     pub async fn keep(&self) {
-        self.make().await;
         let mut every = tokio::time::interval(LOOK);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let there = self
-                .run("look", sqlx::query("SELECT 1").execute(&self.pool))
-                .await;
-            if let Err(error) = there {
-                tracing::debug!(%error, "the database does not answer");
+            let look = sqlx::query("SELECT 1").execute(&self.pool);
+            match tokio::time::timeout(self.timeout, look).await {
+                Ok(Ok(_)) => self.note(true),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the database does not answer");
+                    self.note(false);
+                }
+                Err(_) => self.note(false),
             }
         }
     }
 
+    /// Makes the tables, however long that takes.
+    ///
     /// Ten nodes may do this at once: PostgreSQL has a lock for it, and whoever loses a race on SQLite tries again.
-    async fn make(&self) {
+    pub async fn make(&self) {
         let mut wait = AGAIN;
         loop {
             match MIGRATIONS.run(&self.pool).await {
@@ -183,19 +191,16 @@ impl Records {
         if !self.made.load(Ordering::Relaxed) {
             return Err(Error::Unavailable("its tables are not made yet".to_owned()));
         }
+        if !self.is_up() {
+            return Err(Error::Unavailable("it is away".to_owned()));
+        }
         let began = std::time::Instant::now();
         let done = tokio::time::timeout(self.timeout, statement).await;
         metrics().records(what, began.elapsed());
         match done {
-            Ok(Ok(done)) => {
-                self.note(true);
-                Ok(done)
-            }
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(self.told(error)),
-            Err(_) => {
-                self.note(false);
-                Err(Error::Unavailable("it did not answer in time".to_owned()))
-            }
+            Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned())),
         }
     }
 
@@ -215,10 +220,10 @@ impl Records {
                 });
             }
         }
-        self.note(!matches!(
-            error,
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_)
-        ));
+        // A statement that fails for its own sake says nothing of the others.
+        if matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) {
+            self.note(false);
+        }
         Error::Unavailable(error.to_string())
     }
 

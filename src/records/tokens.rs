@@ -6,28 +6,79 @@ use super::{Error, Records};
 use crate::clock::Millis;
 use crate::ids::UserId;
 
+/// Why a token may be given.
+pub enum Ground<'a> {
+    /// The account's password, by this hash, was said.
+    Password(&'a str),
+    /// This token was shown.
+    Token(&'a str),
+}
+
 impl Records {
-    /// Notes a token that is about to be given; and forgets those of the same user that ended before `now`.
+    /// Notes a token that is about to be given; and forgets those of the same user that ended before `now`. False when
+    /// the ground is gone: a password was changed meanwhile, and what it was worth with it.
     pub async fn note_token(
         &self,
         jti: &str,
         user: &UserId,
         expires_at: Millis,
         now: Millis,
-    ) -> Result<(), Error> {
+        ground: Ground<'_>,
+    ) -> Result<bool, Error> {
         let statement = sqlx::query("DELETE FROM tokens WHERE user_id = $1 AND expires_at < $2")
             .bind(user.as_str())
             .bind(now);
         self.run("forget_tokens", statement.execute(&self.pool))
             .await?;
-        let statement =
-            sqlx::query("INSERT INTO tokens (jti, user_id, expires_at) VALUES ($1, $2, $3)")
-                .bind(jti)
-                .bind(user.as_str())
-                .bind(expires_at);
-        self.run("note_token", statement.execute(&self.pool))
+        // Held by a write until the end: whoever takes the ground away waits, and then finds the token.
+        let hold = match ground {
+            Ground::Password(hash) => {
+                sqlx::query("UPDATE users SET password = password WHERE id = $1 AND password = $2")
+                    .bind(user.as_str())
+                    .bind(hash)
+            }
+            Ground::Token(shown) => {
+                sqlx::query("UPDATE tokens SET jti = jti WHERE user_id = $1 AND jti = $2")
+                    .bind(user.as_str())
+                    .bind(shown)
+            }
+        };
+        let note = sqlx::query("INSERT INTO tokens (jti, user_id, expires_at) VALUES ($1, $2, $3)")
+            .bind(jti)
+            .bind(user.as_str())
+            .bind(expires_at);
+        self.run("note_token", async {
+            let mut step = self.pool.begin().await?;
+            let held = hold.execute(&mut *step).await?.rows_affected() > 0;
+            if held {
+                note.execute(&mut *step).await?;
+            }
+            step.commit().await?;
+            Ok(held)
+        })
+        .await
+    }
+
+    /// For a node that has nobody else to remember it.
+    pub async fn note_revoked(&self, jti: &str, ends_at: Millis) -> Result<(), Error> {
+        let statement = sqlx::query(
+            "INSERT INTO revoked (jti, ends_at) VALUES ($1, $2) ON CONFLICT (jti) DO NOTHING",
+        )
+        .bind(jti)
+        .bind(ends_at);
+        self.run("note_revoked", statement.execute(&self.pool))
             .await
             .map(drop)
+    }
+
+    /// Those that would be believed at `now`; the others are forgotten.
+    pub async fn revoked(&self, now: Millis) -> Result<Vec<(String, Millis)>, Error> {
+        let statement = sqlx::query("DELETE FROM revoked WHERE ends_at < $1").bind(now);
+        self.run("forget_revoked", statement.execute(&self.pool))
+            .await?;
+        let statement = sqlx::query("SELECT jti, ends_at FROM revoked")
+            .try_map(|row: sqlx::any::AnyRow| Ok((row.try_get("jti")?, row.try_get("ends_at")?)));
+        self.run("revoked", statement.fetch_all(&self.pool)).await
     }
 
     /// Those that have not ended, the oldest first.

@@ -4,6 +4,7 @@ mod contract;
 mod joins;
 mod outage;
 mod packets;
+mod records;
 mod sim;
 mod support;
 mod tidy;
