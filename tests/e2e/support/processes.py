@@ -182,6 +182,12 @@ class Node(Child):
     def post(self, path, body, **options):
         return http.request(self.host, self.port, "POST", path, body=body, **options)
 
+    def put(self, path, body, **options):
+        return http.request(self.host, self.port, "PUT", path, body=body, **options)
+
+    def patch(self, path, body, **options):
+        return http.request(self.host, self.port, "PATCH", path, body=body, **options)
+
     def delete(self, path, **options):
         return http.request(self.host, self.port, "DELETE", path, **options)
 

@@ -4,7 +4,9 @@ import select
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+
+from .deadline import PATIENCE
 
 
 class Proxy:
@@ -112,6 +114,81 @@ class DeafProxy:
 
     def close(self):
         self.listener.close()
+
+
+class HoldingProxy:
+    """A way to PostgreSQL on which what is answered to one question can be held back, and everything else passes."""
+
+    def __init__(self, port):
+        self.target = ("127.0.0.1", port)
+        self.word = None
+        self.held, self.free = threading.Event(), threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @contextmanager
+    def holding(self, word):
+        """Holds the answer to the next question whose SQL has the word, once it has been answered."""
+        self.held.clear()
+        self.free.clear()
+        self.word = word.encode()
+        try:
+            yield
+        finally:
+            self.let_go()
+
+    def await_held(self):
+        assert self.held.wait(PATIENCE), f"nobody asked for {self.word}"
+
+    def let_go(self):
+        self.word = None
+        self.free.set()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            with suppress(OSError):
+                far = socket.create_connection(self.target)
+                asked = threading.Event()
+                threading.Thread(target=self._ask, args=(near, far, asked), daemon=True).start()
+                threading.Thread(target=self._answer, args=(far, near, asked), daemon=True).start()
+
+    def _ask(self, source, sink, asked):
+        prepared = False
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                # It is prepared first, and asked when that was answered.
+                if prepared:
+                    asked.set()
+                prepared = bool(self.word) and self.word in data
+                if prepared:
+                    self.word = None
+                sink.sendall(data)
+        hang_up(source, sink)
+
+    def _answer(self, source, sink, asked):
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if asked.is_set():
+                    asked.clear()
+                    self.held.set()
+                    self.free.wait(PATIENCE)
+                sink.sendall(data)
+        hang_up(source, sink)
+
+    def close(self):
+        self.let_go()
+        self.listener.close()
+
+
+def hang_up(*ends):
+    for end in ends:
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 def whole(data, start=0):
