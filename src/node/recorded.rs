@@ -11,7 +11,7 @@ use super::roster::Roster;
 use super::{Denied, Node, is_trusted};
 use crate::auth::Identity;
 use crate::backplane::{
-    self, Audience, Change, Created, DEFAULT_ROLE, HOST, RECORDED, SharedBackplane,
+    self, Audience, Change, Created, DEFAULT_ROLE, HOST, Link, RECORDED, SharedBackplane,
 };
 use crate::domain::roles::{Action, Role};
 use crate::domain::{Code, Event, Reject, sessions};
@@ -321,6 +321,9 @@ impl Node {
         caller: &Identity,
     ) -> Result<(), Denied> {
         let (found, role) = self.found(session, caller).await?;
+        if found.ended_at.is_some() && !role.may(Action::Manage) {
+            return Err(backplane::Error::Ended.into());
+        }
         may(role, Action::Manage)?;
         let (node, session) = (self.clone(), session.clone());
         let ended = self.to_its_end(async move {
@@ -374,6 +377,10 @@ impl Node {
         &self,
         work: impl Future<Output = Result<T, Denied>> + Send + 'static,
     ) -> Result<T, Denied> {
+        // Nothing is written down that the room would not hear.
+        if self.link() != Link::Up {
+            return Err(backplane::Error::Unavailable("not connected".to_owned()).into());
+        }
         let done = self.farewells.spawn(work).await;
         done.unwrap_or_else(|error| Err(Denied::Records(format!("it was cut short: {error}"))))
     }

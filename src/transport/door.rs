@@ -73,12 +73,17 @@ impl Door {
             Some(token) if node.wants_tokens() || session.is_recorded() => {
                 Some(node.identify(&token).await?)
             }
-            // Whatever it is, nobody needs it here.
             Some(_) => None,
             None if node.wants_tokens() => return Err(Refusal::token(NO_TOKEN)),
             None => None,
         };
-        let user = match (&identity, said.user.as_deref()) {
+        // Where none is needed it may still say who comes, as the query does.
+        let hint = match (&identity, http::bearer(request)) {
+            (None, Some(token)) if said.user.is_none() => node.identify(&token).await.ok(),
+            _ => None,
+        };
+        let by_hint = hint.as_ref().map(|hint| hint.user.to_string());
+        let user = match (&identity, said.user.or(by_hint).as_deref()) {
             (None, said) => user(said.unwrap_or_default())?,
             (Some(identity), None | Some("")) => identity.user.clone(),
             (Some(identity), Some(said)) if said == identity.user.as_str() => identity.user.clone(),
@@ -88,7 +93,8 @@ impl Door {
                 ));
             }
         };
-        let known = identity.as_ref().and_then(|identity| identity.name.clone());
+        let shown = identity.as_ref().or(hint.as_ref());
+        let known = shown.and_then(|identity| identity.name.clone());
         let name = match (known, said.name.as_deref()) {
             (Some(name), _) => name,
             (None, None | Some("")) => user.as_str().into(),

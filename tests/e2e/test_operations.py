@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from support.accounts import Person
 from support import shapes
 from support.deadline import eventually
 from support.http import assert_problem
@@ -209,7 +210,10 @@ def test_every_documented_metric_exists_after_some_traffic(own_children, session
         heard(zeb, bob)
     refused(node, door("{x}", "ann"))
     node.get("/health")
-    exposed = node.metrics()
+    # A node alone has a database.
+    alone = own_children.node("alone")
+    Person(alone)
+    exposed = node.metrics() + alone.metrics()
     series = set(re.findall(r"^([a-z_]+)", exposed, re.MULTILINE))
     known = series | {re.sub(r"_(bucket|count|sum)$", "", name) for name in series}
     assert documented_metrics() - FAULTS - known == set()
