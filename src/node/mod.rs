@@ -338,12 +338,13 @@ impl Node {
         let socket = &participant.socket;
         let greeted = async {
             self.relay.open(room, socket.clone(), since).await?;
-            // Seated first, looked second: whoever was banned in between is shown out, or seen here.
-            if room.session().is_some_and(SessionId::is_recorded) {
-                let access = self.backplane.standing(room, &socket.user).await?;
-                if access.role.as_deref() == Some(BANNED) {
-                    return Err(Error::Forbidden);
-                }
+            // Seated first, looked second: whoever was banned in between is shown out, or seen here. What cannot be
+            // asked now is asked when it does something.
+            if room.session().is_some_and(SessionId::is_recorded)
+                && let Ok(access) = self.backplane.standing(room, &socket.user).await
+                && access.role.as_deref() == Some(BANNED)
+            {
+                return Err(Error::Forbidden);
             }
             Ok(())
         };
