@@ -6,6 +6,7 @@
 
 pub mod accounts;
 mod admission;
+mod beat;
 mod commands;
 mod courier;
 mod denied;
@@ -18,6 +19,7 @@ mod passes;
 mod reaper;
 pub mod recorded;
 pub mod relay;
+mod rooms;
 mod roster;
 mod saver;
 mod sessions;
@@ -57,13 +59,12 @@ use self::saver::Unsaved;
 use self::tally::Tally;
 use self::totals::Totals;
 use self::visit::Visit;
-use crate::backplane::{BANNED, Error, Exit, Link, SharedBackplane};
+use crate::backplane::{Link, SharedBackplane};
 use crate::clock::Clock;
 use crate::dialects::{Dialect, Reply};
-use crate::domain::sessions::begin_with;
 use crate::domain::{Command, Cursor, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
-use crate::ids::{NodeId, Position, Room, SessionId};
+use crate::ids::{NodeId, Position, Room};
 use crate::limits::Postage;
 use crate::records::Records;
 use crate::telemetry::metrics::{DoorMetrics, metrics};
@@ -73,13 +74,6 @@ pub const ENDED: u16 = 4410;
 /// Close code of who was sent away.
 pub const NOT_ADMITTED: u16 = 4403;
 const SENT_AWAY: &str = "you were sent away from this session";
-
-/// Wait before leaving a room is tried again.
-const LEAVE_AGAIN: Duration = Duration::from_millis(200);
-const LEAVE_AGAIN_MOST: Duration = Duration::from_secs(10);
-
-/// A node is looked for so much after its time was up: at the moment itself it might just live.
-const AFTER_DEATH: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -246,278 +240,6 @@ impl Node {
 
     pub fn totals(&self) -> &Totals {
         &self.totals
-    }
-
-    /// Brings a socket into a session: listen, enter, then the relay takes a snapshot, greets and goes
-    /// live; `since` is where it was, when it comes back. When it returns the greeting is queued; on an error nothing of the socket is left.
-    pub async fn join(
-        self: &Arc<Self>,
-        session: SessionId,
-        dialect: Dialect,
-        socket: Arc<Socket>,
-        since: Option<Position>,
-    ) -> Result<Participant, NotAdmitted> {
-        let room = Room::Session(session);
-        self.hub.register(socket.clone());
-        let participant = Participant {
-            socket,
-            dialect,
-            room: Some(room.clone()),
-            visit: None,
-            cursor: None,
-        };
-        match self.bring_in(&participant, &room, since, None).await {
-            Ok(()) => {
-                self.roster.tally.opened();
-                Ok(participant)
-            }
-            Err(error) => {
-                self.hub.unregister(&participant.socket);
-                Err(error)
-            }
-        }
-    }
-
-    /// Brings a registered socket into a room; on an error nothing of it is left there. A room that is made now
-    /// begins with that text.
-    async fn bring_in(
-        self: &Arc<Self>,
-        participant: &Participant,
-        room: &Room,
-        since: Option<Position>,
-        text: Option<String>,
-    ) -> Result<(), NotAdmitted> {
-        self.step_in(participant, room, text).await?;
-        self.greet(participant, room, since).await
-    }
-
-    /// Makes it a member, who hears nothing yet.
-    async fn step_in(
-        self: &Arc<Self>,
-        participant: &Participant,
-        room: &Room,
-        text: Option<String>,
-    ) -> Result<(), NotAdmitted> {
-        let socket = &participant.socket;
-        self.listening.begin(room).await?;
-        let entered = async {
-            // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
-            self.may_stay(socket)?;
-            // Sessions alone may be for those only whom a match named.
-            // And recorded ones are made of their records alone.
-            let create = match room.session() {
-                Some(session) => self.config.autocreate && !session.is_recorded(),
-                None => true,
-            };
-            let mut create = create.then(|| self.roster.first_fields(room)).flatten();
-            if let (Some(text), Some(fields)) = (text, &mut create) {
-                begin_with(text, fields);
-            }
-            let mut entry = self.roster.entry(room, socket, create);
-            if let (Room::Couriers, Some(came)) = (room, &mut entry.joined) {
-                let few = self.roster.few(&self.backplane, &socket.user);
-                few.await?.limit(came);
-            }
-            self.backplane.enter(room, entry).await?;
-            Ok(())
-        };
-        let entered = entered.await;
-        if entered.is_err() {
-            self.depart(socket, room, Departure::Clean);
-        }
-        entered
-    }
-
-    /// Has a member told where the room is, and all that happens there from then on.
-    async fn greet(
-        self: &Arc<Self>,
-        participant: &Participant,
-        room: &Room,
-        since: Option<Position>,
-    ) -> Result<(), NotAdmitted> {
-        let socket = &participant.socket;
-        let greeted = async {
-            self.relay.open(room, socket.clone(), since).await?;
-            // Seated first, looked second: whoever was banned in between is shown out, or seen here. What cannot be
-            // asked now is asked when it does something.
-            if room.session().is_some_and(SessionId::is_recorded)
-                && let Ok(access) = self.backplane.standing(room, &socket.user).await
-                && access.role.as_deref() == Some(BANNED)
-            {
-                return Err(Error::Forbidden);
-            }
-            Ok(())
-        };
-        let greeted = greeted.await;
-        if greeted.is_err() {
-            self.depart(socket, room, Departure::Clean);
-        }
-        Ok(greeted?)
-    }
-
-    /// Whether the node still takes the socket, and its token holds.
-    fn may_stay(&self, socket: &Socket) -> Result<(), NotAdmitted> {
-        if self.is_closing() || !self.life.has(socket.id) {
-            return Err(NotAdmitted::Leaving);
-        }
-        if self.passes.is_void(socket.id) {
-            return Err(NotAdmitted::Void);
-        }
-        Ok(())
-    }
-
-    /// Takes a socket out of all its rooms; the rest goes on in the background.
-    pub fn leave(self: &Arc<Self>, participant: Participant, departure: Departure) {
-        let Participant {
-            room,
-            socket,
-            visit,
-            ..
-        } = participant;
-        let others = visit.map(|visit| visit.take_rooms()).unwrap_or_default();
-        for room in room.into_iter().chain(others) {
-            self.depart(&socket, &room, departure);
-        }
-        self.roster.couriers.forget(socket.id);
-        self.hub.unregister(&socket);
-    }
-
-    /// Takes a socket out of a room.
-    fn depart(self: &Arc<Self>, socket: &Socket, room: &Room, departure: Departure) {
-        self.hub.leave(room, socket);
-        // Whoever has no socket has an inbox, from that moment on.
-        let inbox = matches!(room, Room::User(_));
-        if departure == Departure::HandedOver && !inbox {
-            return;
-        }
-        let (node, room) = (self.clone(), room.clone());
-        // The farewell must not hold the socket: the connection ends with its last owner.
-        let mut exit = self.roster.exit(&room, socket.id, &socket.user);
-        self.farewells.spawn(async move {
-            if departure == Departure::Lost && !inbox {
-                let grace = tokio::time::sleep(node.config.leave_grace);
-                if node.stopping.run_until_cancelled(grace).await.is_none() {
-                    // Whoever reaps this node tells the others.
-                    return;
-                }
-            }
-            if room == Room::Couriers && !node.address_farewell(&mut exit).await {
-                return;
-            }
-            // Who could not be taken out is for whoever reaps this node, who must find the room.
-            if node.retire(&room, exit).await {
-                node.stop_hearing(&room).await;
-            }
-        });
-    }
-
-    /// One socket less hears the room.
-    async fn stop_hearing(&self, room: &Room) {
-        if self.listening.end(room).await {
-            self.relay.forget(room).await;
-        }
-    }
-
-    /// A place less is this node's.
-    async fn stop_holding(&self, room: &Room) {
-        if self.listening.release(room).await {
-            self.relay.forget(room).await;
-        }
-    }
-
-    /// Leaves in the backplane; while that is away, again and again: the member must not stay.
-    async fn retire(&self, room: &Room, exit: Exit) -> bool {
-        self.insist(room, || self.backplane.leave(room, vec![exit.clone()]))
-            .await
-    }
-
-    /// Does it until it is done; false when the node stops before, which cannot wait for it.
-    async fn insist<F>(&self, room: &Room, act: impl Fn() -> F) -> bool
-    where
-        F: Future<Output = Result<(), Error>>,
-    {
-        let mut link = self.backplane.link();
-        let mut wait = LEAVE_AGAIN;
-        loop {
-            let up = async { link.wait_for(|link| *link == Link::Up).await.is_ok() };
-            let reached = tokio::select! {
-                biased;
-                up = up => up,
-                () = self.stopping.cancelled() => false,
-            };
-            if !reached {
-                return false;
-            }
-            match act().await {
-                Err(Error::Unavailable(detail)) => {
-                    tracing::debug!(%room, detail, "leaving must wait");
-                    let pause = tokio::time::sleep(wait);
-                    if self.stopping.run_until_cancelled(pause).await.is_none() {
-                        return false;
-                    }
-                    // A store that answers and refuses is not to be stormed.
-                    wait = (wait * 2).min(LEAVE_AGAIN_MOST);
-                }
-                _ => return true,
-            }
-        }
-    }
-
-    /// Says every few seconds that this node lives and what it has, until it stops.
-    pub async fn beat(self: Arc<Self>) {
-        let mut every = tokio::time::interval(self.config.beat_every);
-        let mut link = self.backplane.link();
-        // Whoever is silent is noticed when its time is up, not at the next tick.
-        let mut next_death = None;
-        loop {
-            let death = async {
-                match next_death {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let next = async {
-                // Nobody is let in without a lease: a link that comes up does not wait for the next tick.
-                tokio::select! {
-                    _ = every.tick() => {}
-                    Ok(()) = link.changed() => {}
-                    () = self.beat_now.notified() => {}
-                    () = death => {}
-                }
-            };
-            if self.stopping.run_until_cancelled(next).await.is_none() {
-                return;
-            }
-            let _turn = self.beating.lock().await;
-            if self.stopping.is_cancelled() {
-                return;
-            }
-            self.notice_pause();
-            self.roster.couriers.tidy();
-            next_death = None;
-            let asked = Instant::now();
-            let Some(beat) = self.totals.beat(&self).await else {
-                self.put_off_reaping();
-                continue;
-            };
-            self.life.has_beaten(asked);
-            next_death = beat
-                .next_death
-                .map(|left| Instant::now() + left + AFTER_DEATH);
-            self.learn_secret().await;
-            self.leased.store(true, Ordering::Relaxed);
-            if beat.lost {
-                tracing::warn!("this node's lease had run out: its members are entered again");
-            }
-            self.rise(beat.lost);
-            self.reap(&beat.dead);
-            if !self.totals.is_counting() {
-                let node = self.clone();
-                // Beside the beat, which must not wait: on a cluster another server may have the totals.
-                self.chores
-                    .spawn(async move { node.totals.count(&node).await });
-            }
-        }
     }
 
     /// False when the backplane takes commands, but what it publishes is not heard here.
