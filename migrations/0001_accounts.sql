@@ -22,7 +22,7 @@ CREATE TABLE tokens (
 
 CREATE INDEX tokens_of_user ON tokens (user_id, expires_at);
 
--- Tokens that are believed no more, of a node that has no Redis to note them in.
+-- Tokens that are believed no more, for a backplane that forgot them.
 CREATE TABLE revoked (
     jti TEXT NOT NULL PRIMARY KEY,
     ends_at BIGINT NOT NULL

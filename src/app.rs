@@ -150,7 +150,10 @@ impl App {
             let node = self.node.clone();
             self.until_stopped(async move {
                 records.make().await;
-                node.remember_revoked().await;
+                // A shared backplane is told when it is there.
+                if !node.is_clustered() {
+                    node.remember_revoked().await;
+                }
                 drop(ready);
                 records.keep().await;
             });
@@ -167,6 +170,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_tokens());
         self.tasks.spawn(node.clone().keep_marks());
         self.tasks.spawn(node.clone().keep_texts());
+        self.tasks.spawn(node.clone().sweep_accounts());
         books
     }
 

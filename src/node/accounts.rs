@@ -18,6 +18,9 @@ use crate::records::{self, Account, Ground, Records};
 /// How often a guest's name is thought up anew when somebody has it.
 const GUEST_NAMES: u32 = 5;
 
+/// Between looks for what has ended.
+const SWEEP: Duration = Duration::from_secs(600);
+
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// Life of a token.
@@ -228,6 +231,25 @@ impl Node {
         }
         tracing::info!(target: "audit", user = %account.id, "account deleted");
         Ok(())
+    }
+
+    /// Forgets, now and then, what nobody can use any more; until the node stops.
+    pub async fn sweep_accounts(self: Arc<Self>) {
+        let mut every = tokio::time::interval(SWEEP);
+        while self
+            .stopping
+            .run_until_cancelled(every.tick())
+            .await
+            .is_some()
+        {
+            let now = self.clock().now();
+            let lately = now - SWEEP.as_millis() as Millis;
+            if let Some(records) = self.records()
+                && let Err(error) = records.sweep(now, lately).await
+            {
+                tracing::debug!(%error, "the accounts are swept another time");
+            }
+        }
     }
 
     /// Its account need not remember a token that was revoked.

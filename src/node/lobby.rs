@@ -70,11 +70,10 @@ impl Node {
         let left = u64::try_from(ends_at - self.clock().now()).unwrap_or(0);
         let left = Duration::from_millis(left);
         self.backplane.revoke(token, left).await?;
-        if !self.backplane.is_shared()
-            && let Some(records) = self.records()
+        if let Some(records) = self.records()
             && let Err(error) = records.note_revoked(token, ends_at).await
         {
-            tracing::warn!(%error, jti = token, "a revoked token would be believed after a restart");
+            tracing::warn!(%error, jti = token, "a revoked token is believed again if the backplane forgets it");
         }
         tracing::info!(target: "audit", jti = token, "token revoked");
         self.close_token(token);
@@ -90,27 +89,42 @@ impl Node {
         Ok(())
     }
 
-    /// Tokens that this node revoked in a former life, where nobody else remembers them.
+    /// Whether there may be other nodes.
+    pub fn is_clustered(&self) -> bool {
+        self.backplane.is_shared()
+    }
+
+    /// Tells the backplane which tokens were revoked: one that lost its data, or is this process, has forgotten.
     pub async fn remember_revoked(&self) {
-        let Some(records) = self.records().filter(|_| !self.backplane.is_shared()) else {
+        let Some(records) = self.records() else {
             return;
         };
         let now = self.clock().now();
+        let mut warned = false;
         let revoked = loop {
             match records.revoked(now).await {
                 Ok(revoked) => break revoked,
-                Err(error) => tracing::warn!(%error, "revoked tokens may be believed again"),
+                Err(error) if !warned => {
+                    warned = true;
+                    tracing::warn!(%error, "revoked tokens may be believed until the database is there");
+                }
+                Err(_) => {}
             }
-            tokio::time::sleep(AGAIN).await;
+            let pause = tokio::time::sleep(AGAIN);
+            if self.stopping.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
         };
-        for (token, ends_at) in revoked {
+        let revoke = |(token, ends_at): (String, Millis)| async move {
             let left = Duration::from_millis(u64::try_from(ends_at - now).unwrap_or(0));
             if let Err(error) = self.backplane.revoke(&token, left).await {
                 tracing::warn!(%error, jti = token, "a revoked token may be believed again");
             }
             // Somebody may have come before this was known.
             self.close_token(&token);
-        }
+        };
+        let revoked = stream::iter(revoked);
+        revoked.for_each_concurrent(AT_ONCE, revoke).await;
     }
 
     /// Hears what is said to every node, until it stops.

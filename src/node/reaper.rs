@@ -303,6 +303,11 @@ impl Node {
                     if been_up {
                         self.rise(true);
                     }
+                    if self.backplane.is_shared() {
+                        let node = self.clone();
+                        self.chores
+                            .spawn(async move { node.remember_revoked().await });
+                    }
                     been_up = true;
                 }
                 Link::Away | Link::Never => *self.reap_from.lock() = None,

@@ -59,7 +59,23 @@ impl Records {
         .await
     }
 
-    /// For a node that has nobody else to remember it.
+    /// Forgets tokens that ended before `now`, and guests who have none: nobody gets into their accounts any more.
+    /// Those who came after `lately` may be about to be given one.
+    pub async fn sweep(&self, now: Millis, lately: Millis) -> Result<(), Error> {
+        let statement = sqlx::query("DELETE FROM tokens WHERE expires_at < $1").bind(now);
+        self.run("sweep_tokens", statement.execute(&self.pool))
+            .await?;
+        let statement = sqlx::query(
+            "DELETE FROM users WHERE guest = 1 AND created_at < $1 \
+             AND id NOT IN (SELECT user_id FROM tokens)",
+        )
+        .bind(lately);
+        self.run("sweep_guests", statement.execute(&self.pool))
+            .await
+            .map(drop)
+    }
+
+    /// So that it is remembered where the backplane forgets.
     pub async fn note_revoked(&self, jti: &str, ends_at: Millis) -> Result<(), Error> {
         let statement = sqlx::query(
             "INSERT INTO revoked (jti, ends_at) VALUES ($1, $2) ON CONFLICT (jti) DO NOTHING",

@@ -716,6 +716,20 @@ def test_what_was_revoked_stays_so_after_a_restart(own_children, how):
     bob.login()
 
 
+def test_what_was_revoked_stays_so_when_redis_forgets(own_children, postgres):
+    """Whoever has Redis restarted without its data comes in with a token that was given up."""
+    redis, database = own_children.redis(), postgres.database()
+    nodes = [own_children.node(name, **on(database.url, redis)) for name in ("north", "south")]
+    ann = Person(nodes[0])
+    given_up, kept = ann.login(), ann.login()
+    assert logout(nodes[0], given_up).status == 204
+    redis.kill()
+    redis.start()
+    for node in nodes:
+        eventually(lambda: me(node, kept).status == 200, "the node is back")
+        eventually(lambda: me(node, given_up).status == 401, "it is known again")
+
+
 # Without tokens, without accounts
 
 

@@ -139,6 +139,7 @@ contract!(
     no_account_goes_before_its_tokens,
     no_token_is_given_on_a_ground_that_is_gone,
     what_was_revoked_is_remembered_while_it_would_count,
+    guests_go_with_their_last_token,
     sessions_are_listed_page_by_page,
     an_ended_session_is_changed_no_more,
     an_older_text_takes_no_newer_ones_place,
@@ -240,6 +241,41 @@ async fn what_was_revoked_is_remembered_while_it_would_count(subject: Subject) {
     }
     let revoked = records.revoked(2_000).await.expect("works");
     assert_eq!(revoked, [("long".to_owned(), 5_000)]);
+}
+
+async fn guests_go_with_their_last_token(subject: Subject) {
+    let records = &subject.records;
+    for (name, guest, created_at) in [
+        ("ann", false, 1_000),
+        ("gone", true, 1_000),
+        ("here", true, 1_000),
+        ("new", true, 5_000),
+    ] {
+        let account = Account {
+            email: String::new(),
+            guest,
+            created_at,
+            ..account(name)
+        };
+        records.add_account(&account).await.expect("works");
+    }
+    for (jti, name, expires_at) in [("t1", "gone", 2_000), ("t2", "here", 9_000)] {
+        let (user, ground) = (account(name).id, Ground::Password("hash"));
+        let noted = records
+            .note_token(jti, &user, expires_at, 1_000, ground)
+            .await;
+        assert!(noted.expect("works"));
+    }
+    records.sweep(3_000, 4_000).await.expect("works");
+    for (name, stays) in [
+        ("ann", true),
+        ("gone", false),
+        ("here", true),
+        ("new", true),
+    ] {
+        let found = records.account_named(name).await.expect("works");
+        assert_eq!(found.is_some(), stays, "{name}");
+    }
 }
 
 async fn sessions_are_listed_page_by_page(subject: Subject) {
