@@ -11,7 +11,7 @@ use super::roster::Roster;
 use super::{Denied, Node, is_trusted};
 use crate::auth::Identity;
 use crate::backplane::{
-    self, Audience, Change, Created, DEFAULT_ROLE, HOST, Link, RECORDED, SharedBackplane,
+    self, Audience, Change, Created, DEFAULT_ROLE, HOST, RECORDED, SharedBackplane,
 };
 use crate::domain::roles::{Action, Role};
 use crate::domain::{Code, Event, Reject, sessions};
@@ -154,7 +154,8 @@ impl Node {
             return Ok((before, role));
         }
         let (node, session, user) = (self.clone(), session.clone(), caller.user.clone());
-        let updated = self.to_its_end(async move {
+        let room = Room::Session(session.clone());
+        let updated = self.to_its_end(&room, async move {
             let records = node.books()?;
             let now = node.clock().now();
             if !records.update_session(&session, now, &wish).await? {
@@ -273,7 +274,8 @@ impl Node {
             username,
             role,
         };
-        let given = self.to_its_end(async move {
+        let room = Room::Session(session.clone());
+        let given = self.to_its_end(&room, async move {
             let records = node.books()?;
             let most = node.config.participants;
             if !records
@@ -306,7 +308,8 @@ impl Node {
         }
         let (node, session) = (self.clone(), session.clone());
         let (user, by) = (user.clone(), caller.user.clone());
-        let dismissed = self.to_its_end(async move {
+        let room = Room::Session(session.clone());
+        let dismissed = self.to_its_end(&room, async move {
             node.books()?.remove_participant(&session, &user).await?;
             node.tell_role(&session, &user, None).await?;
             tracing::info!(target: "audit", %session, %user, %by, "participant removed");
@@ -326,7 +329,8 @@ impl Node {
         }
         may(role, Action::Manage)?;
         let (node, session) = (self.clone(), session.clone());
-        let ended = self.to_its_end(async move {
+        let room = Room::Session(session.clone());
+        let ended = self.to_its_end(&room, async move {
             // Before its room drops it. The end does not depend on it.
             if let Err(why) = node.save_text(&session).await {
                 tracing::error!(%session, why, "the last text of a session that ends was not saved");
@@ -375,12 +379,11 @@ impl Node {
     /// Goes on to its end when nobody waits for it any more: records and room must not differ for somebody who hung up.
     async fn to_its_end<T: Send + 'static>(
         &self,
+        room: &Room,
         work: impl Future<Output = Result<T, Denied>> + Send + 'static,
     ) -> Result<T, Denied> {
-        // Nothing is written down that the room would not hear.
-        if self.link() != Link::Up {
-            return Err(backplane::Error::Unavailable("not connected".to_owned()).into());
-        }
+        // Nothing is written down that the room would not hear: it is asked, because who is away may not be known to be.
+        self.backplane.position(room).await?;
         let done = self.farewells.spawn(work).await;
         done.unwrap_or_else(|error| Err(Denied::Records(format!("it was cut short: {error}"))))
     }

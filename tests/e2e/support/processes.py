@@ -20,7 +20,12 @@ BINARY = Path(os.environ.get("COLLABD_BIN") or ROOT / "target/debug/collabd").ab
 
 # Below the ephemeral range: a node that keeps dialling a Redis that is away must not be given the
 # very port it dials, nor may a client socket take a port that a restart needs again.
-PORTS = range(15_000, 32_000)
+# Those who run tests side by side have each a part of them, and give none out twice: whoever was given one may not
+# listen there yet.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = range(15_000 + WORKER, 32_000, WORKERS)
+given = set()
 
 # Nodes that run now or ran since the current test began; a failing test shows their logs.
 running = []
@@ -29,8 +34,11 @@ running = []
 def free_port():
     while True:
         port = random.choice(PORTS)
+        if port in given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            given.add(port)
             return port
 
 
