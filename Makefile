@@ -29,10 +29,9 @@ test: tools $(E2E) $(JS) unit e2e
 unit:
 	cargo test --workspace --all-targets -- --test-threads=6
 
-# Side by side, because they wait for most of their time; a file's tests share their nodes.
 e2e: $(E2E) $(JS)
 	cargo build --workspace --all-targets
-	$(VENV)/bin/python -m pytest tests/e2e -n 3 --dist loadfile
+	$(VENV)/bin/python -m pytest tests/e2e
 
 soak:
 	SIM_SECONDS=$(SECONDS) cargo test --workspace --test it sim::soak -- --nocapture

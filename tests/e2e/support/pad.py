@@ -126,8 +126,12 @@ class Python(Pad):
 
     def leave(self):
         # The library throws its goodbye away when it is busy writing, and then waits for the next ping.
-        writing = self.client.eio.queue.not_empty
-        eventually(lambda: not self.connected or writing._waiters, "the client has written all it had", every=0.002)
+        eio = self.client.eio
+        writing = eio.queue.not_empty
+        # On a busy machine it gives writing up by itself, after a while in which it had nothing to say.
+        gave_up = lambda: not (eio.write_loop_task and eio.write_loop_task.is_alive())
+        done = lambda: not self.connected or writing._waiters or gave_up()
+        eventually(done, "the client has written all it had", every=0.002)
         self.client.disconnect()
 
     def end(self):
