@@ -265,16 +265,17 @@ impl Routes {
                     }
                     Target::Rest(rest) => {
                         let from = self.transport.client(&request);
-                        if let Err(wait) = self.pace(rest, request.method(), from) {
-                            return api::too_many(wait).answer();
-                        }
                         let place = api::Place {
                             path: rest,
                             session: &session,
                             user: &user,
                             from,
                         };
-                        (rest.path, self.api.call(&place, request).await)
+                        let answer = match self.pace(rest, request.method(), from) {
+                            Ok(()) => self.api.call(&place, request).await,
+                            Err(wait) => api::too_many(wait).answer(),
+                        };
+                        (rest.path, answer)
                     }
                 }
             }

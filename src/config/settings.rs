@@ -289,7 +289,7 @@ pub const SETTINGS: &[Setting] = &[
         "SAVE_INTERVAL",
         "2",
         Seconds(0.05, 3_600.0),
-        "Between savings of the texts of recorded sessions to the database; until then they are in Redis alone",
+        "Between savings of the texts of recorded sessions to the database; until then they are in Redis alone. At most half of SESSION_GRACE",
     ),
     setting(
         "MAX_PARTICIPANTS",

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{SocketId, UserId};
 
 pub use self::presence::{Cursor, Member};
+use self::roles::Role;
 
 /// What a socket asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,8 +147,8 @@ impl Event {
     pub fn shows_out(&self) -> Option<&UserId> {
         match self {
             Event::ParticipantChanged { user, role } => match role.as_deref() {
-                None | Some("banned") => Some(user),
-                _ => None,
+                None => Some(user),
+                Some(role) => (role == Role::Banned.word()).then_some(user),
             },
             _ => None,
         }

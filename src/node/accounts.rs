@@ -319,11 +319,13 @@ impl Node {
         let ends_at = ends_at(claims.expires_at);
         let jti = claims.id.clone().unwrap_or_default();
         let token = self.sign(claims)?;
-        if !records
-            .note_token(&jti, &account.id, ends_at, now, ground)
-            .await?
-        {
-            return Err(Denied::Unknown);
+        let gone = match &ground {
+            Ground::Password(_) => Denied::Unknown,
+            Ground::Token(_) => NotAdmitted::Void.into(),
+        };
+        let noted = records.note_token(&jti, &account.id, ends_at, now, ground);
+        if !noted.await? {
+            return Err(gone);
         }
         let living = records.tokens_of(&account.id, now).await?;
         let others = living.iter().filter(|(known, _)| **known != *jti);

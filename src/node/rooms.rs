@@ -33,7 +33,17 @@ impl Node {
             visit: None,
             cursor: None,
         };
-        match self.bring_in(&participant, &room, since, None).await {
+        let brought = self.bring_in(&participant, &room, since, None).await;
+        self.settle(participant, brought)
+    }
+
+    /// Counts who came in; of who did not, nothing is left.
+    pub(super) fn settle(
+        &self,
+        participant: Participant,
+        came: Result<(), NotAdmitted>,
+    ) -> Result<Participant, NotAdmitted> {
+        match came {
             Ok(()) => {
                 self.roster.tally.opened();
                 Ok(participant)
@@ -70,8 +80,7 @@ impl Node {
         let entered = async {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
             self.may_stay(socket)?;
-            // Sessions alone may be for those only whom a match named.
-            // And recorded ones are made of their records alone.
+            // Sessions alone may be for those only whom a match named, and recorded ones are made of their records.
             let create = match room.session() {
                 Some(session) => self.config.autocreate && !session.is_recorded(),
                 None => true,

@@ -54,29 +54,35 @@ impl Node {
         let _turn = self.unsaved.turn.lock().await;
         let unsaved = std::mem::take(&mut *self.unsaved.sessions.lock());
         let save = |session| async move {
-            if let Err(why) = self.save_text(&session).await {
-                tracing::debug!(%session, why, "a text was not saved; that is tried again");
-                self.unsaved.sessions.lock().insert(session);
+            match self.save_text(&session).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::error!(%session, "what was written since the last saving is lost: the room is gone");
+                }
+                Err(why) => {
+                    tracing::debug!(%session, why, "a text was not saved; that is tried again");
+                    self.unsaved.sessions.lock().insert(session);
+                }
             }
         };
         let unsaved = stream::iter(unsaved);
         unsaved.for_each_concurrent(SAVED_AT_ONCE, save).await;
     }
 
-    pub(super) async fn save_text(&self, session: &SessionId) -> Result<(), String> {
+    /// False when there is no room to save a text of.
+    pub(super) async fn save_text(&self, session: &SessionId) -> Result<bool, String> {
         let Some(records) = self.records() else {
-            return Ok(());
+            return Ok(true);
         };
         let room = Room::Session(session.clone());
         let snapshot = self.backplane.snapshot(&room).await;
         let mut snapshot = snapshot.map_err(|error| error.to_string())?;
         if snapshot.fields.is_empty() {
-            tracing::error!(%session, "what was written since the last saving is lost: the room is gone");
-            return Ok(());
+            return Ok(false);
         }
         // A room of some other making says nothing of this session.
         if snapshot.ended() || !snapshot.fields.contains_key(RECORDED) {
-            return Ok(());
+            return Ok(true);
         }
         let mut field = |name: &str| snapshot.fields.remove(name).unwrap_or_default();
         let saved = Saved {
@@ -85,6 +91,6 @@ impl Node {
             language: field("language"),
         };
         let done = records.save_text(session, &saved).await;
-        done.map_err(|error| error.to_string())
+        done.map(|()| true).map_err(|error| error.to_string())
     }
 }

@@ -77,16 +77,8 @@ impl Node {
             visit: Some(Arc::new(visit)),
             cursor: None,
         };
-        match self.may_stay(&participant.socket) {
-            Ok(()) => {
-                self.roster.tally.opened();
-                Ok(participant)
-            }
-            Err(error) => {
-                self.hub.unregister(&participant.socket);
-                Err(error)
-            }
-        }
+        let may = self.may_stay(&participant.socket);
+        self.settle(participant, may)
     }
 
     /// Carries out a packet.

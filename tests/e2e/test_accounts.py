@@ -6,7 +6,6 @@ import statistics
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 
 import bcrypt
 import jwt
@@ -29,6 +28,7 @@ from support.accounts import (
 from support.deadline import eventually
 from support.http import assert_problem
 from support.peer import Peer, door, unique
+from support.place import Place
 from support.postgres import PASSWORD as DATABASE_PASSWORD
 from support.processes import Node, free_port
 from support.proxy import Proxy
@@ -39,22 +39,6 @@ from support.tokens import SECRET, bearer, token
 LIFE = 900
 LEEWAY = 30
 FAILURES = 5
-
-
-@dataclass
-class Place:
-    """Nodes that keep the same accounts, and their database."""
-
-    nodes: list
-    database: object
-
-    @property
-    def north(self):
-        return self.nodes[0]
-
-    @property
-    def south(self):
-        return self.nodes[-1]
 
 
 def place_of(kind, request, children, **settings):

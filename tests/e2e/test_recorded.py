@@ -35,6 +35,7 @@ from support.recorded import (
     state,
     update,
 )
+from support.place import Place
 from support.sqlite import Sqlite
 from support.tokens import SECRET, token
 
@@ -42,34 +43,6 @@ PLAIN = "python-websocket"
 RECORDED_ID = shapes.Matcher("r-<uuid>", re.compile(r"r-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch)
 # Saved soon, so that a test need not wait; and so late that it never is.
 SOON, NEVER = 0.2, 3_600
-
-
-@dataclass
-class Place:
-    """Nodes that keep the same sessions, and their database; with more than one, their Redis."""
-
-    nodes: list
-    database: object
-    redis: object = None
-
-    @property
-    def north(self):
-        return self.nodes[0]
-
-    @property
-    def south(self):
-        return self.nodes[-1]
-
-    def stop(self, how="terminate"):
-        """All nodes, and with them what is kept nowhere but between them."""
-        for node in self.nodes:
-            getattr(node, how)()
-        if self.redis:
-            self.redis.client.flushall()
-
-    def start(self):
-        for node in self.nodes:
-            node.start()
 
 
 def place_of(kind, request, children, **settings):
@@ -590,6 +563,20 @@ def test_a_repeated_command_is_no_way_around_a_role(place, ann, bob, session, jo
     assert writer.ask("code_change", code="canary = 2", id="another") == FORBIDDEN
     now = state(place.south, ann, session).json
     assert (now["code"], now["version"]) == ("canary = 1", 1)
+
+
+@of_tokens
+def test_a_token_for_some_sessions_lists_these(place):
+    """A list ends at the first page that has nothing for its reader, or shows what the token does not open."""
+    ann = Visitor(place.north)
+    sessions = [made(place.north, ann) for _ in range(5)]
+    limited, seen, cursor = token(ann.id, sessions=sessions[:1]), [], ""
+    while cursor is not None:
+        page = place.north.get(f"/api/sessions?limit=2&cursor={cursor}", headers=tokens.bearer(limited)).json
+        seen += [one["id"] for one in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == sessions[:1]
+    assert_problem(place.north.post("/api/sessions", {"title": "x"}, headers=tokens.bearer(limited)), 403, "forbidden")
 
 
 def test_a_session_wants_a_token_at_every_door(place, ann, bob, session):

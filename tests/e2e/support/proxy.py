@@ -69,12 +69,11 @@ class Proxy:
         self.listener.close()
 
 
-class DeafProxy:
-    """A way to Redis that loses what is published while it is `deaf`, and passes on everything else."""
+class Way:
+    """A port of its own that leads to another; what is carried on it is its kind's business."""
 
     def __init__(self, port):
         self.target = ("127.0.0.1", port)
-        self.deaf = False
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -87,8 +86,20 @@ class DeafProxy:
                 return
             with suppress(OSError):
                 far = socket.create_connection(self.target)
-                threading.Thread(target=self._carry, args=(near, far, bytes), daemon=True).start()
-                threading.Thread(target=self._carry, args=(far, near, self._heard), daemon=True).start()
+                for carry, *arguments in self._carriers(near, far):
+                    threading.Thread(target=carry, args=arguments, daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+
+class DeafProxy(Way):
+    """A way to Redis that loses what is published while it is `deaf`, and passes on everything else."""
+
+    deaf = False
+
+    def _carriers(self, near, far):
+        return (self._carry, near, far, bytes), (self._carry, far, near, self._heard)
 
     def _carry(self, source, sink, passed):
         waiting = bytearray()
@@ -98,9 +109,7 @@ class DeafProxy:
                 sink.sendall(passed(waiting))
                 if passed is bytes:
                     waiting.clear()
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        hang_up(source, sink)
 
     def _heard(self, waiting):
         """Takes whole values away from what is waiting; returns those that arrive."""
@@ -112,20 +121,14 @@ class DeafProxy:
                 passed += value
         return passed
 
-    def close(self):
-        self.listener.close()
 
-
-class HoldingProxy:
+class HoldingProxy(Way):
     """A way to PostgreSQL on which what is answered to one question can be held back, and everything else passes."""
 
     def __init__(self, port):
-        self.target = ("127.0.0.1", port)
         self.word = None
         self.held, self.free = threading.Event(), threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
     @contextmanager
     def holding(self, word):
@@ -145,17 +148,9 @@ class HoldingProxy:
         self.word = None
         self.free.set()
 
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            with suppress(OSError):
-                far = socket.create_connection(self.target)
-                asked = threading.Event()
-                threading.Thread(target=self._ask, args=(near, far, asked), daemon=True).start()
-                threading.Thread(target=self._answer, args=(far, near, asked), daemon=True).start()
+    def _carriers(self, near, far):
+        asked = threading.Event()
+        return (self._ask, near, far, asked), (self._answer, far, near, asked)
 
     def _ask(self, source, sink, asked):
         prepared = False
@@ -182,7 +177,7 @@ class HoldingProxy:
 
     def close(self):
         self.let_go()
-        self.listener.close()
+        super().close()
 
 
 def hang_up(*ends):
