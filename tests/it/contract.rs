@@ -10,7 +10,7 @@ use collabd::backplane::memory::Memory;
 use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
     Access, Audience, Backplane, Change, Counters, Created, Draft, Entry, Error, Exit, Fields,
-    InboxKeep, Keep, Link, NodeReport, Replay,
+    History, InboxKeep, Keep, Link, NodeReport, Replay,
 };
 use collabd::clock::Clock;
 use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -458,7 +458,7 @@ async fn chat_history_keeps_the_last_lines(subject: Subject) {
     subject.begun().await;
     for line in ["1", "2", "3", "4", "5"] {
         let change = Change {
-            history: Some(Bytes::copy_from_slice(line.as_bytes())),
+            history: Some(History::Push(Bytes::copy_from_slice(line.as_bytes()))),
             ..change(line)
         };
         let committed = subject.backplane.commit(&subject.room, change).await;
@@ -554,7 +554,7 @@ async fn whoever_comes_first_is_admitted_unless_a_match_said_who(subject: Subjec
     fields[1].1 = r#"["x","y"]"#.to_owned();
     let created = matched
         .backplane
-        .create(&matched.room, fields, Vec::new())
+        .create(&matched.room, fields, Vec::new(), Vec::new())
         .await;
     assert_eq!(created, Ok(Created::New));
     matched.enter(matched.socket(), "ann").await.expect("works");
@@ -788,7 +788,9 @@ async fn an_ended_room_stays_ended(subject: Subject) {
     let committed = backplane.commit(&subject.room, change("x")).await;
     assert_eq!(committed, Err(Error::Ended));
     assert_eq!(
-        backplane.create(&subject.room, fields(), Vec::new()).await,
+        backplane
+            .create(&subject.room, fields(), Vec::new(), Vec::new())
+            .await,
         Ok(Created::Ended)
     );
     subject.leave(socket, "ann").await;
@@ -805,7 +807,7 @@ async fn a_created_room_waits_for_its_people(subject: Subject) {
     let create = || {
         subject
             .backplane
-            .create(&subject.room, fields(), Vec::new())
+            .create(&subject.room, fields(), Vec::new(), Vec::new())
     };
     assert_eq!(create().await, Ok(Created::New));
     assert_eq!(create().await, Ok(Created::Existing));
@@ -960,7 +962,7 @@ async fn redis_a_session_of_the_old_service_is_taken_over() {
     );
     let created = subject
         .backplane
-        .create(&subject.room, fields(), Vec::new())
+        .create(&subject.room, fields(), Vec::new(), Vec::new())
         .await;
     assert_eq!(created, Ok(Created::Existing));
     let stranger = entry(subject.socket(), "ann", None);
@@ -1005,7 +1007,7 @@ async fn redis_keys_are_the_documented_ones() {
     let subject = Subject::on(&server).await;
     subject.begun().await;
     let change = Change {
-        history: Some(Bytes::from_static(b"line")),
+        history: Some(History::Push(Bytes::from_static(b"line"))),
         once: Some((user_id("ann"), "k".to_owned())),
         ..text("x = 1", None)
     };
@@ -1044,7 +1046,7 @@ async fn a_role_is_what_the_room_says_at_that_moment(subject: Subject) {
         (user_id("bob"), "editor".to_owned()),
         (user_id("dan"), "banned".to_owned()),
     ];
-    let created = backplane.create(room, fields, roles).await;
+    let created = backplane.create(room, fields, roles, Vec::new()).await;
     assert_eq!(created, Ok(Created::New));
     for (user, role) in [
         ("ann", "host"),
