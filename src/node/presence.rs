@@ -17,7 +17,7 @@ use crate::clock::Millis;
 use crate::domain::presence::{self, ACTIVE, AWAY, IDLE, STATUSES};
 use crate::domain::{Command, Cursor, Event, Member, Viewport};
 use crate::hub::Socket;
-use crate::ids::{Room, SocketId};
+use crate::ids::{Room, SessionId, SocketId, UserId};
 
 /// Between looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -183,26 +183,59 @@ impl Node {
 
     /// Tells the others how active a user is: as active as the most active of the user's sockets.
     pub(super) async fn show_status(&self, socket: &Socket, seat: &Seat) {
-        let user = &socket.user;
-        let own = seat.status();
-        let members = match self.link() {
-            Link::Up => self.backplane.companions(&seat.room, user).await,
-            _ => Ok(Vec::new()),
-        };
-        // Who cannot be asked about has one socket.
-        let members = members.unwrap_or_default().into_iter();
-        let others: Vec<Member> = members
-            .filter(|(id, _)| *id != socket.id)
-            .filter_map(|(_, record)| rmp_serde::from_slice(&record).ok())
-            .filter(|member: &Member| member.user == *user)
-            .collect();
-        let statuses = others.iter().map(|member| member.status.as_str());
-        let status = presence::most_active(statuses.chain([own])).unwrap_or(own);
+        let (user, own) = (&socket.user, seat.status());
+        let elsewhere = self.elsewhere(&seat.room, socket.id, user).await;
+        let status = presence::most_active(elsewhere.as_deref().into_iter().chain([own]));
         let event = Event::StatusChanged {
             user: user.clone(),
-            status: status.to_owned(),
+            status: status.unwrap_or(own).to_owned(),
         };
         self.show(socket, seat, &event).await;
+    }
+
+    /// How active the user is without this socket; `None`: it is the user's only one.
+    async fn elsewhere(&self, room: &Room, socket: SocketId, user: &UserId) -> Option<String> {
+        if self.link() != Link::Up {
+            return None;
+        }
+        // Who cannot be asked about has one socket.
+        let members = self.backplane.companions(room, user).await.ok()?;
+        let others = members.into_iter().filter(|(id, _)| *id != socket);
+        let others = others.filter_map(|(_, record)| rmp_serde::from_slice(&record).ok());
+        let statuses: Vec<String> = others
+            .filter(|member: &Member| member.user == *user)
+            .map(|member| member.status)
+            .collect();
+        presence::most_active(statuses.iter().map(String::as_str)).map(str::to_owned)
+    }
+
+    /// A user whose other sockets do nothing comes, or goes: that changes how active the user is.
+    pub(super) async fn show_change(
+        &self,
+        room: &Room,
+        socket: SocketId,
+        user: &UserId,
+        comes: bool,
+    ) {
+        if !room.session().is_some_and(SessionId::is_recorded) {
+            return;
+        }
+        let Some(status) = self.elsewhere(room, socket, user).await else {
+            return;
+        };
+        if status == ACTIVE {
+            return;
+        }
+        let event = Event::StatusChanged {
+            user: user.clone(),
+            status: if comes { ACTIVE.to_owned() } else { status },
+        };
+        let draft = self
+            .roster
+            .draft(&event, Some(socket), Audience::Except(socket));
+        if let Err(error) = self.backplane.announce(room, draft, None).await {
+            tracing::debug!(%room, %error, "a status was not told");
+        }
     }
 
     /// Tells the others at once; on an island those of them who are here.

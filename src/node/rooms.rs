@@ -35,8 +35,10 @@ impl Node {
         };
         let brought = self.bring_in(&participant, &room, since, None).await;
         if brought.is_ok() {
-            let now = self.clock().now();
-            participant.seat = Some(self.presence.begin(participant.socket.id, room, now));
+            let (id, now) = (participant.socket.id, self.clock().now());
+            let user = &participant.socket.user;
+            self.show_change(&room, id, user, true).await;
+            participant.seat = Some(self.presence.begin(id, room, now));
         }
         self.settle(participant, brought)
     }
@@ -192,6 +194,8 @@ impl Node {
             if room == Room::Couriers && !node.address_farewell(&mut exit).await {
                 return;
             }
+            node.show_change(&room, exit.socket, &exit.user, false)
+                .await;
             // Who could not be taken out is for whoever reaps this node, who must find the room.
             if node.retire(&room, exit).await {
                 node.stop_hearing(&room).await;
