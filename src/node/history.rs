@@ -187,10 +187,10 @@ impl Node {
 
     /// What happened until now is read, too, as far as this node can write it down.
     async fn catch_records_up(&self, session: &SessionId) {
-        let texts = self.unsaved.take(session);
+        let texts = self.unsaved.take_texts(session);
         if let Err(why) = self.record(session, &texts).await {
             tracing::debug!(%session, why, "read without what happened lately");
-            self.unsaved.give_back(session.clone(), texts);
+            self.unsaved.give_back(session.clone(), false, texts);
         }
     }
 }

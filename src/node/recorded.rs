@@ -197,9 +197,12 @@ impl Node {
             let told = self
                 .roster
                 .tell(&self.backplane, session, event, field, None);
-            seq = told.await?.unwrap_or(0);
+            let told = told.await?;
+            seq = told.unwrap_or(0);
             // The saver may just have written the former one.
-            self.unsaved.note(&Room::Session(session.clone()));
+            if told.is_some() {
+                self.unsaved.note(&Room::Session(session.clone()));
+            }
         }
         if title.is_none() && description.is_none() && default_role.is_none() {
             return Ok(seq);
@@ -217,7 +220,7 @@ impl Node {
             .roster
             .tell(&self.backplane, session, event, fields, None);
         let told = told.await?;
-        self.unsaved.note(&Room::Session(session.clone()));
+        self.unsaved.note_event(&Room::Session(session.clone()));
         Ok(told.unwrap_or(seq))
     }
 
@@ -352,7 +355,7 @@ impl Node {
             if let Err(why) = node.save_text(&session).await {
                 tracing::error!(%session, why, "the last text of a session that ends was not saved");
             }
-            if let Err(why) = node.record(&session, &node.unsaved.take(&session)).await {
+            if let Err(why) = node.record(&session, &node.unsaved.take_texts(&session)).await {
                 tracing::error!(%session, why, "the last events of a session that ends were not recorded");
             }
             let now = node.clock().now();
@@ -391,7 +394,7 @@ impl Node {
             self.roster
                 .tell(&self.backplane, session, event, Vec::new(), told)
                 .await?;
-            self.unsaved.note(&Room::Session(session.clone()));
+            self.unsaved.note_event(&Room::Session(session.clone()));
             let now = self.books()?.role_in(session, user).await?;
             if now == role {
                 return Ok(());

@@ -105,7 +105,7 @@ impl Node {
                 few.await?.limit(came);
             }
             self.backplane.enter(room, entry).await?;
-            self.unsaved.note(room);
+            self.unsaved.note_event(room);
             Ok(())
         };
         let entered = entered.await;
@@ -219,7 +219,7 @@ impl Node {
 
     /// Leaves in the backplane; while that is away, again and again: the member must not stay.
     pub(super) async fn retire(&self, room: &Room, exit: Exit) -> bool {
-        self.unsaved.note(room);
+        self.unsaved.note_event(room);
         self.insist(room, || self.backplane.leave(room, vec![exit.clone()]))
             .await
     }

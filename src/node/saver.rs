@@ -37,6 +37,8 @@ pub(super) struct Unsaved {
 /// What is known of it here.
 #[derive(Default)]
 pub(super) struct Pending {
+    /// Whether its text may have changed: if the room is gone, that is lost.
+    text: bool,
     /// The first event that was noted.
     first: Option<u64>,
     pub texts: Vec<Kept>,
@@ -64,13 +66,28 @@ impl Unsaved {
         }
     }
 
-    /// It may have a text or an event that the records do not have.
+    /// It may have a text that the records do not have.
     pub fn note(&self, room: &Room) {
+        self.look_at(room, true);
+    }
+
+    /// Something happened there.
+    pub fn note_event(&self, room: &Room) {
+        self.look_at(room, false);
+    }
+
+    fn look_at(&self, room: &Room, text: bool) {
         if let Some(session) = room.session().filter(|session| session.is_recorded()) {
             let mut unsaved = self.sessions.lock();
-            if !unsaved.contains_key(session) {
-                unsaved.insert(session.clone(), Pending::default());
+            if let Some(pending) = unsaved.get_mut(session) {
+                pending.text |= text;
+                return;
             }
+            let pending = Pending {
+                text,
+                ..Pending::default()
+            };
+            unsaved.insert(session.clone(), pending);
         }
     }
 
@@ -83,6 +100,7 @@ impl Unsaved {
         let Some(pending) = unsaved.get_mut(session) else {
             return;
         };
+        pending.text = true;
         if let Some(text) = text {
             pending.keep(text, self.step);
         }
@@ -94,15 +112,17 @@ impl Unsaved {
     }
 
     /// Texts of a session that are to be kept now.
-    pub fn take(&self, session: &SessionId) -> Vec<Kept> {
-        let pending = self.sessions.lock().remove(session);
-        pending.map(|pending| pending.texts).unwrap_or_default()
+    pub fn take_texts(&self, session: &SessionId) -> Vec<Kept> {
+        let mut unsaved = self.sessions.lock();
+        let pending = unsaved.get_mut(session);
+        pending.map_or_else(Vec::new, |pending| std::mem::take(&mut pending.texts))
     }
 
     /// What could not be written waits for the next time.
-    pub fn give_back(&self, session: SessionId, texts: Vec<Kept>) {
+    pub fn give_back(&self, session: SessionId, text: bool, texts: Vec<Kept>) {
         let mut unsaved = self.sessions.lock();
         let pending = unsaved.entry(session).or_default();
+        pending.text |= text;
         let newer = std::mem::replace(&mut pending.texts, texts);
         for text in newer {
             pending.keep(text, Duration::ZERO);
@@ -147,7 +167,7 @@ impl Node {
         let unsaved = std::mem::take(&mut *self.unsaved.sessions.lock());
         let save = |(session, pending): (SessionId, Pending)| async move {
             // What happened comes first: a session that ended has no more of it.
-            let mut texts = pending.texts;
+            let (text, mut texts) = (pending.text, pending.texts);
             let saved = match self.record(&session, &texts).await {
                 Ok(()) => {
                     texts.clear();
@@ -156,13 +176,13 @@ impl Node {
                 Err(why) => Err(why),
             };
             match saved {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(false) if text => {
                     tracing::error!(%session, "what was written since the last saving is lost: the room is gone");
                 }
+                Ok(_) => {}
                 Err(why) => {
                     tracing::debug!(%session, why, "a session was not saved; that is tried again");
-                    self.unsaved.give_back(session, texts);
+                    self.unsaved.give_back(session, text, texts);
                 }
             }
         };
