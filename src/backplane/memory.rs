@@ -19,12 +19,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::History;
 use super::{
     Access, BANNED, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry,
     Envelope, Error, Exit, Fields, HOST, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
     Snapshot, role_of,
 };
+use super::{History, LAST};
 use crate::clock::{Clock, Millis};
 use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 use crate::telemetry::metrics::metrics;
@@ -494,11 +494,12 @@ impl Backplane for Memory {
         }))
     }
 
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error> {
         self.with(room, |stored| {
             stored.open()?;
             let now = self.clock.now();
             self.append(room, stored, draft, None, None)?;
+            let last = stored.last(stored.log.len().min(LAST));
             *stored = Stored {
                 epoch: stored.epoch,
                 seq: stored.seq,
@@ -507,7 +508,7 @@ impl Backplane for Memory {
                 listened: stored.listened,
                 ..Stored::default()
             };
-            Ok(())
+            Ok(last)
         })
     }
 

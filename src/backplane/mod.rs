@@ -38,6 +38,9 @@ use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 /// Members listed in a snapshot; their number is exact beyond it.
 pub const MEMBERS_LISTED: usize = 1_000;
 
+/// Events of a room that ends.
+pub const LAST: usize = 256;
+
 /// Sockets that leave a room in one step.
 pub const EXITS: usize = 500;
 
@@ -284,8 +287,9 @@ pub trait Backplane: Cluster + Courier + Mirror {
         chat: Vec<Bytes>,
     ) -> Result<Created, Error>;
 
-    /// Ends the room for good: commits `draft`, drops everything but a marker that expires.
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error>;
+    /// Ends the room for good: commits `draft`, drops everything but a marker that expires. The answer is the end of the
+    /// log that goes with it, at most [`LAST`] events, the end itself the last of them.
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error>;
 
     /// Whether the room is there: `Missing` or `Ended` say why not. And what it is to the user.
     async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error>;

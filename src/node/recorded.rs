@@ -360,19 +360,21 @@ impl Node {
             }
             let now = node.clock().now();
             node.books()?.end_session(&session, now).await?;
-            if found.ended_at.is_none() {
-                node.record_end(&session, &user).await?;
-            }
-            match node.end(&session).await {
+            let last = match node.end(&session).await {
+                Ok(last) => last,
                 // Nobody was there. Who ends it again finishes what was begun.
                 Err(backplane::Error::Missing | backplane::Error::Ended)
                     if found.ended_at.is_none() =>
                 {
-                    Ok(())
+                    Vec::new()
                 }
-                Err(backplane::Error::Missing) => Err(backplane::Error::Ended.into()),
-                other => Ok(other?),
+                Err(backplane::Error::Missing) => return Err(backplane::Error::Ended.into()),
+                Err(error) => return Err(error.into()),
+            };
+            if let Err(why) = node.record_last(&session, &user, &last).await {
+                tracing::error!(%session, why, "the end of a session was not recorded");
             }
+            Ok(())
         });
         ended.await
     }

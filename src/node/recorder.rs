@@ -13,6 +13,8 @@ use crate::ids::{Epoch, Position, Room, SessionId, UserId};
 use crate::records::{Happened, Order, Records};
 use crate::telemetry::metrics::metrics;
 
+/// How the end of a session is called.
+const ENDED: &str = "session_ended";
 /// Times that another node may begin an order while this one is about to.
 const RACES: usize = 5;
 
@@ -106,26 +108,43 @@ impl Node {
             .map_err(|error: crate::records::Error| error.to_string())
     }
 
-    /// The last thing that happened in a session.
-    pub(super) async fn record_end(
+    /// What happened last in a session that `user` ended. Nothing: nobody was there.
+    pub(super) async fn record_last(
         &self,
         session: &SessionId,
         user: &UserId,
-    ) -> Result<(), crate::records::Error> {
+        last: &[Envelope],
+    ) -> Result<(), String> {
         let Some(records) = self.records() else {
             return Ok(());
         };
-        let Some(order) = records.log_order(session).await? else {
+        let order = records.log_order(session).await;
+        let Some(order) = order.map_err(|error| error.to_string())? else {
             return Ok(());
         };
-        let seq = order.seq + 1;
-        let now = self.clock().now();
-        let Some(mut end) = row(&Event::Ended, seq, now) else {
+        let is_new = |envelope: &&Envelope| {
+            let at = envelope.position;
+            at.is_some_and(|at| name(at.epoch) == order.epoch && at.seq > order.seq)
+        };
+        let rows = last.iter().filter(is_new).filter_map(happened);
+        let mut rows: Vec<Happened> = rows.collect();
+        let is_told = rows.last().is_some_and(|row| row.kind == ENDED);
+        if !is_told {
+            let seq = rows.last().map_or(order.seq, |row| row.seq) + 1;
+            rows.extend(row(&Event::Ended, seq, self.clock().now()));
+        }
+        let Some(end) = rows.last_mut() else {
             return Ok(());
         };
         end.user = Some(user.clone());
-        records.record(session, order.part, &[end]).await?;
-        records.recorded_to(session, order.part, seq).await
+        let seq = end.seq;
+        let written = async {
+            records.record(session, order.part, &rows).await?;
+            records.recorded_to(session, order.part, seq).await
+        };
+        written
+            .await
+            .map_err(|error: crate::records::Error| error.to_string())
     }
 }
 

@@ -591,7 +591,7 @@ async fn a_missing_room_stays_missing_unless_made(subject: Subject) {
     let committed = backplane.commit(&subject.room, change("x")).await;
     assert_eq!(committed, Err(Error::Missing));
     let ended = backplane.end(&subject.room, draft("ended")).await;
-    assert_eq!(ended, Err(Error::Missing));
+    assert_eq!(ended.err(), Some(Error::Missing));
     let snapshot = backplane.snapshot(&subject.room).await.expect("works");
     assert_eq!(snapshot.position(), None);
 }
@@ -832,9 +832,12 @@ async fn whoever_is_back_in_time_keeps_the_room(subject: Subject) {
 async fn an_ended_room_stays_ended(subject: Subject) {
     let socket = subject.begun().await;
     let ended = subject.backplane.end(&subject.room, draft("ended")).await;
-    ended.expect("ending works");
+    let log = ended.expect("ending works");
     let last = subject.sounds.envelope().await;
     assert_eq!(&last.event[..], b"ended");
+    let events: Vec<_> = log.iter().map(|envelope| &envelope.event[..]).collect();
+    assert_eq!(events, [&b"joined"[..], b"ended"]);
+    assert_eq!(log.last(), Some(&last));
     assert_eq!(last.position.expect("durable").seq, 2);
     let backplane = &subject.backplane;
     assert_eq!(

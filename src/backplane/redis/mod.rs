@@ -46,7 +46,7 @@ use self::scripts::{Script, Scripts};
 use self::shards::Shards;
 use super::{
     Access, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry, Envelope,
-    Error, Exit, Fields, HOST, History, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
+    Error, Exit, Fields, HOST, History, Keep, LAST, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
     Snapshot, envelope, role_of,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
@@ -434,14 +434,19 @@ impl Backplane for Redis {
         }
     }
 
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error> {
         self.lease.check()?;
         let args = vec![
             bin(draft.front(self.version(), &room.to_string(), None)),
             Value::Integer(draft.at),
+            int(LAST as u64),
         ];
-        self.write(&self.scripts.end, self.all(room), args).await?;
-        Ok(())
+        let parts = self.write(&self.scripts.end, self.all(room), args).await?;
+        let events = parts.into_iter().skip(1).map(bytes);
+        // One that this node cannot read was written by a newer one.
+        Ok(events
+            .filter_map(|entry| Envelope::decode(&entry).ok())
+            .collect())
     }
 
     async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::{
     Access, Backplane, Beat, Card, Change, Cluster, Committed, Counters, Courier, Created, Draft,
-    Entry, Error, Exit, Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt,
+    Entry, Envelope, Error, Exit, Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt,
     Registry as Couriers, Replay, Snapshot,
 };
 use collabd::ids::{Epoch, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -321,7 +321,7 @@ impl Backplane for Station {
         self.ask(self.place.store.companions(room, user)).await
     }
 
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error> {
         self.ask(self.place.store.end(room, draft)).await
     }
 
