@@ -548,13 +548,22 @@ impl Backplane for Memory {
         }))
     }
 
-    async fn companions(
+    async fn known(&self, room: &Room, user: &UserId, command: &str) -> Result<Option<u64>, Error> {
+        Ok(self.with(room, |stored| {
+            let once = (user.clone(), command.to_owned());
+            let (first, until) = stored.once.get(&once)?;
+            (*until > self.clock.now()).then_some(first.position.seq)
+        }))
+    }
+
+    async fn members(
         &self,
         room: &Room,
-        user: &UserId,
+        with: Option<&UserId>,
     ) -> Result<Vec<(SocketId, Bytes)>, Error> {
         Ok(self.with(room, |stored| {
-            if stored.users.get(user).is_none_or(|sockets| *sockets < 2) {
+            let sockets = |user| stored.users.get(user).copied().unwrap_or(0);
+            if with.is_some_and(|user| sockets(user) < 2) {
                 return Vec::new();
             }
             let members = stored.members.iter().take(MEMBERS_LISTED);

@@ -300,9 +300,16 @@ pub trait Backplane: Cluster + Courier + Mirror {
     /// Everything at one instant; an empty snapshot when there is no such room.
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error>;
 
-    /// The room's sockets and their records, at most [`MEMBERS_LISTED`], if the user has more than one there; else none.
-    async fn companions(&self, room: &Room, user: &UserId)
-    -> Result<Vec<(SocketId, Bytes)>, Error>;
+    /// The room's sockets and their records, at most [`MEMBERS_LISTED`]. None at all if a user is named who has not more
+    /// than one there.
+    async fn members(
+        &self,
+        room: &Room,
+        with: Option<&UserId>,
+    ) -> Result<Vec<(SocketId, Bytes)>, Error>;
+
+    /// At which seq a command of the user was committed, if a repeat of it would change nothing.
+    async fn known(&self, room: &Room, user: &UserId, command: &str) -> Result<Option<u64>, Error>;
 
     /// The log after `since`, complete or not at all.
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error>;

@@ -351,15 +351,15 @@ impl Node {
         let (node, session, user) = (self.clone(), session.clone(), caller.user.clone());
         let room = Room::Session(session.clone());
         let ended = self.to_its_end(&room, async move {
-            // Before its room drops it. The end does not depend on it.
-            if let Err(why) = node.save_text(&session).await {
-                tracing::error!(%session, why, "the last text of a session that ends was not saved");
-            }
             if let Err(why) = node.record(&session, &node.unsaved.take_texts(&session)).await {
                 tracing::error!(%session, why, "the last events of a session that ends were not recorded");
             }
             let now = node.clock().now();
-            node.books()?.end_session(&session, now).await?;
+            let ends = node.books()?.end_session(&session, now).await?;
+            // At last, before its room drops it. The end does not depend on it.
+            if let Err(why) = node.save_text(&session).await {
+                tracing::error!(%session, why, "the last text of a session that ends was not saved");
+            }
             let last = match node.end(&session).await {
                 Ok(last) => last,
                 // Nobody was there. Who ends it again finishes what was begun.
@@ -371,7 +371,9 @@ impl Node {
                 Err(backplane::Error::Missing) => return Err(backplane::Error::Ended.into()),
                 Err(error) => return Err(error.into()),
             };
-            if let Err(why) = node.record_last(&session, &user, &last).await {
+            if (ends || !last.is_empty())
+                && let Err(why) = node.record_last(&session, &user, &last).await
+            {
                 tracing::error!(%session, why, "the end of a session was not recorded");
             }
             Ok(())

@@ -38,7 +38,7 @@ impl Node {
             let (id, now) = (participant.socket.id, self.clock().now());
             let user = &participant.socket.user;
             self.show_change(&room, id, user, true).await;
-            participant.seat = Some(self.presence.begin(id, room, now));
+            participant.seat = Some(self.roster.presence.begin(id, room, now));
         }
         self.settle(participant, brought)
     }
@@ -165,7 +165,7 @@ impl Node {
         for room in room.into_iter().chain(others) {
             self.depart(&socket, &room, departure);
         }
-        self.presence.end(socket.id);
+        self.roster.presence.end(socket.id);
         self.roster.couriers.forget(socket.id);
         self.hub.unregister(&socket);
     }

@@ -14,13 +14,15 @@ use tokio::sync::Notify;
 use super::{Config, Node};
 use crate::backplane::RECORDED;
 use crate::clock::Millis;
-use crate::ids::{Position, Room, SessionId, UserId};
+use crate::ids::{EventId, Position, Room, SessionId, UserId};
 use crate::records::Saved;
 
 /// Sessions saved at once.
 const SAVED_AT_ONCE: usize = 8;
 /// Texts of a session that wait to be kept for replays; of more, the oldest is left out.
-const TEXTS: usize = 32;
+const TEXTS: usize = 8;
+/// Messages of a session that wait to be told again.
+const UNTOLD: usize = 100;
 /// What part of the room's log may be unrecorded before nobody waits any longer.
 const HURRY: u64 = 4;
 
@@ -44,6 +46,8 @@ pub(super) struct Pending {
     pub texts: Vec<Kept>,
     /// When the last of them began.
     since: Option<Millis>,
+    /// Messages of which something else was told than what is written down.
+    untold: Vec<EventId>,
 }
 
 /// A text as it was at some time.
@@ -118,6 +122,15 @@ impl Unsaved {
         pending.map_or_else(Vec::new, |pending| std::mem::take(&mut pending.texts))
     }
 
+    /// What was written down of a message was not told.
+    pub fn note_untold(&self, session: &SessionId, message: EventId) {
+        let mut unsaved = self.sessions.lock();
+        let untold = &mut unsaved.entry(session.clone()).or_default().untold;
+        if untold.len() < UNTOLD && !untold.contains(&message) {
+            untold.push(message);
+        }
+    }
+
     /// What could not be written waits for the next time.
     pub fn give_back(&self, session: SessionId, text: bool, texts: Vec<Kept>) {
         let mut unsaved = self.sessions.lock();
@@ -166,16 +179,22 @@ impl Node {
         let _turn = self.unsaved.turn.lock().await;
         let unsaved = std::mem::take(&mut *self.unsaved.sessions.lock());
         let save = |(session, pending): (SessionId, Pending)| async move {
-            // What happened comes first: a session that ended has no more of it.
             let (text, mut texts) = (pending.text, pending.texts);
-            let saved = match self.record(&session, &texts).await {
-                Ok(()) => {
-                    texts.clear();
-                    self.save_text(&session).await
+            for message in pending.untold {
+                if let Err(error) = self.tell_again(&session, message).await {
+                    tracing::debug!(%session, %error, "a message is told again later");
+                    self.unsaved.note_untold(&session, message);
                 }
-                Err(why) => Err(why),
+            }
+            let recorded = self.record(&session, &texts).await;
+            if recorded.is_ok() {
+                texts.clear();
+            }
+            let saved = match text {
+                true => self.save_text(&session).await,
+                false => Ok(true),
             };
-            match saved {
+            match recorded.and(saved) {
                 Ok(false) if text => {
                     tracing::error!(%session, "what was written since the last saving is lost: the room is gone");
                 }

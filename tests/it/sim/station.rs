@@ -313,12 +313,16 @@ impl Backplane for Station {
             .await
     }
 
-    async fn companions(
+    async fn members(
         &self,
         room: &Room,
-        user: &UserId,
+        with: Option<&UserId>,
     ) -> Result<Vec<(SocketId, Bytes)>, Error> {
-        self.ask(self.place.store.companions(room, user)).await
+        self.ask(self.place.store.members(room, with)).await
+    }
+
+    async fn known(&self, room: &Room, user: &UserId, command: &str) -> Result<Option<u64>, Error> {
+        self.ask(self.place.store.known(room, user, command)).await
     }
 
     async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error> {
