@@ -1,5 +1,8 @@
 """Somebody at the review door, and the people of a recorded session."""
 
+import json
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -34,6 +37,15 @@ class Reviewer(Peer):
         """The latest frame heard already that matches, else the first that comes."""
         known = [frame for frame in reversed(self.history) if matches(frame)]
         return known[0] if known else self.until(matches, within)[-1]
+
+    def listen(self, seconds):
+        """What comes within this time, which may be nothing."""
+        frames, end = [], time.monotonic() + seconds
+        with suppress(TimeoutError):
+            while (left := end - time.monotonic()) > 0:
+                frames.append(json.loads(self.socket.recv(timeout=left)))
+                self.history.append(frames[-1])
+        return frames
 
     def at(self, seq, type):
         """The event at this place of the session's order."""
