@@ -86,6 +86,11 @@ def connected(session, who, role, participants, messages, **fields):
     return shape | fields
 
 
+def fits(frame, shape):
+    """It has these fields; there may be more."""
+    return {name: frame.get(name) for name in shape} == shape
+
+
 def message(said, **more):
     """A message of the history, from how it was told."""
     same = {name: said[name] for name in ("id", "user", "content", "reply_to", "mentions", "timestamp", "seq")}
