@@ -40,3 +40,6 @@ CREATE TABLE reactions (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (message_id, emoji, user_id)
 );
+
+CREATE INDEX messages_pending ON messages (session_id, created_at) WHERE seq IS NULL;
+CREATE INDEX messages_direct ON messages (session_id, created_at) WHERE to_user IS NOT NULL;

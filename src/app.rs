@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ enum Target {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {0}: {1}; another address is right: see HOST, PORT and LISTEN")]
-    Listen(SocketAddr, std::io::Error),
+    Listen(SocketAddr, io::Error),
     #[error("cannot use REDIS_URL: {0}")]
     Backplane(#[from] crate::backplane::Error),
     #[error("cannot check tokens: {0}")]
@@ -170,6 +171,8 @@ impl App {
         self.tasks.spawn(node.clone().attend_tokens());
         self.tasks.spawn(node.clone().keep_marks());
         self.tasks.spawn(node.clone().keep_texts());
+        self.tasks.spawn(node.clone().attend_presence());
+        self.tasks.spawn(node.clone().forget_old());
         self.tasks.spawn(node.clone().sweep_accounts());
         books
     }
@@ -357,16 +360,16 @@ fn harden<B>(tls: bool) -> impl Fn(Response<B>) -> Response<B> + Clone {
 }
 
 /// The body limit's own answer is plain text; ours are problems.
-fn speak_problem<B>(response: Response<B>) -> Response<UnsyncBoxBody<Bytes, B::Error>>
+fn speak_problem<B>(response: Response<B>) -> Response<UnsyncBoxBody<Bytes, io::Error>>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes, Error = io::Error> + Send + 'static,
 {
     let problem = HeaderValue::from_static("application/problem+json");
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE
         && response.headers().get(CONTENT_TYPE) != Some(&problem)
     {
         let answer = api::too_large().answer();
-        return answer.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+        return answer.map(BodyExt::boxed_unsync);
     }
     response.map(BodyExt::boxed_unsync)
 }

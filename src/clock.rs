@@ -54,3 +54,9 @@ mod tests {
         assert_eq!(rfc3339(1_762_943_400_007), "2025-11-12T10:30:00.007Z");
     }
 }
+
+/// A time by RFC 3339, whatever its offset.
+pub fn parse(text: &str) -> Option<Millis> {
+    let time: Timestamp = text.parse().ok()?;
+    Some(time.as_millisecond())
+}

@@ -1,10 +1,15 @@
 //! Plain HTTP: answers in JSON, pages, problems by RFC 9457, and where a request carries its token.
 
 use std::borrow::Cow;
+use std::io;
 use std::num::NonZeroU16;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
@@ -13,7 +18,48 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Content>;
+
+/// A body: at once, or piece by piece as it is made.
+pub enum Content {
+    Whole(Full<Bytes>),
+    Pieces(Pin<Box<dyn Stream<Item = Result<Vec<u8>, String>> + Send>>),
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Content::Whole(Full::default())
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Content::Whole(whole) => {
+                let frame = ready!(Pin::new(whole).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
+            }
+            Content::Pieces(pieces) => {
+                let piece = ready!(pieces.as_mut().poll_next(cx));
+                let frame = |piece: Vec<u8>| Frame::data(piece.into());
+                Poll::Ready(piece.map(|piece| piece.map(frame).map_err(io::Error::other)))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Content::Whole(whole) => whole.size_hint(),
+            Content::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// Why a request was not served, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +129,13 @@ impl Problem {
 pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(value).expect("writing plain fields to memory cannot fail");
     with_type(status, "application/json", body)
+}
+
+/// Lines of JSON, as they are made. A stream that fails is cut off.
+pub fn lines(pieces: impl Stream<Item = Result<Vec<u8>, String>> + Send + 'static) -> Answer {
+    let mut answer = with_type(StatusCode::OK, "application/x-ndjson", Bytes::new());
+    *answer.body_mut() = Content::Pieces(Box::pin(pieces));
+    answer
 }
 
 /// Plain text.
@@ -158,7 +211,7 @@ pub fn empty(status: StatusCode) -> Answer {
 }
 
 fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Answer::new(Full::new(body.into()));
+    let mut answer = Answer::new(Content::Whole(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

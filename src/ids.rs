@@ -314,6 +314,10 @@ impl EventId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
 }
 
 impl Default for EventId {

@@ -6,6 +6,8 @@ mod body;
 mod courier;
 mod denied;
 mod health;
+mod history;
+mod query;
 mod recorded;
 mod sessions;
 mod status;
@@ -87,6 +89,12 @@ enum Endpoint {
     Recorded,
     RecordedPeople,
     RecordedPerson,
+    Messages,
+    MessageStats,
+    Comments,
+    Presence,
+    Events,
+    Replay,
     Logout,
     UsersOnline,
     Register,
@@ -162,6 +170,30 @@ pub const PATHS: &[Path] = &[
             (Method::DELETE, Endpoint::RecordedPerson),
         ],
     ),
+    at(
+        "/api/sessions/{session_id}/messages",
+        &[(Method::GET, Endpoint::Messages)],
+    ),
+    at(
+        "/api/sessions/{session_id}/messages/stats",
+        &[(Method::GET, Endpoint::MessageStats)],
+    ),
+    at(
+        "/api/sessions/{session_id}/comments",
+        &[(Method::GET, Endpoint::Comments)],
+    ),
+    at(
+        "/api/sessions/{session_id}/presence",
+        &[(Method::GET, Endpoint::Presence)],
+    ),
+    at(
+        "/api/sessions/{session_id}/events",
+        &[(Method::GET, Endpoint::Events)],
+    ),
+    at(
+        "/api/sessions/{session_id}/replay",
+        &[(Method::GET, Endpoint::Replay)],
+    ),
     at("/api/users/online", &[(Method::GET, Endpoint::UsersOnline)]),
     at("/api/register", &[(Method::POST, Endpoint::Register)]),
     at(
@@ -232,6 +264,15 @@ impl Api {
             | Endpoint::RecordedPeople
             | Endpoint::RecordedPerson => {
                 let served = self.serve_recorded(*endpoint, place, request).await;
+                served.map_err(|problem| noted(path, &None, problem))
+            }
+            Endpoint::Messages
+            | Endpoint::MessageStats
+            | Endpoint::Comments
+            | Endpoint::Presence
+            | Endpoint::Events
+            | Endpoint::Replay => {
+                let served = self.serve_history(*endpoint, place, &request).await;
                 served.map_err(|problem| noted(path, &None, problem))
             }
             Endpoint::Logout => {
@@ -388,6 +429,13 @@ fn problem(error: &Error) -> Problem {
             "backplane_unavailable",
             "the node cannot reach its cluster now; try again",
         ),
+    }
+}
+
+fn bad_field(field: &'static str, detail: String) -> Problem {
+    Problem {
+        field: Some(field.into()),
+        ..Problem::new(StatusCode::BAD_REQUEST, "bad_field", detail)
     }
 }
 

@@ -8,18 +8,16 @@ use serde_json::json;
 
 use super::body::object;
 use super::denied::denied;
-use super::{Api, Endpoint, Place, no_content};
+use super::query::Query;
+use super::{Api, Endpoint, Place, bad_field, no_content};
 use crate::auth::Identity;
 use crate::clock::rfc3339;
 use crate::domain::roles::{Action, Role};
+use crate::domain::sessions::Wish;
 use crate::http::{Answer, Problem, json as answer};
 use crate::ids::{BadId, SessionId, UserId};
 use crate::node::recorded::Person;
-use crate::records::{Recorded, Wish};
-
-/// Sessions of a page, unless it is asked for fewer; and at most.
-const PAGE: u32 = 50;
-const PAGE_MOST: u32 = 200;
+use crate::records::Recorded;
 
 #[derive(Deserialize)]
 struct WishBody {
@@ -74,7 +72,7 @@ impl Api {
         let caller = self.bearer(&request).await?;
         let method = request.method().clone();
         if endpoint == Endpoint::RecordedList && method != Method::POST {
-            return self.list(&caller, request.uri().query()).await;
+            return self.list(&caller, &Query::of(&request)).await;
         }
         if endpoint == Endpoint::RecordedList {
             return self.create(&caller, &self.body(request).await?).await;
@@ -121,19 +119,10 @@ impl Api {
         Ok(answer(StatusCode::CREATED, &out))
     }
 
-    async fn list(&self, caller: &Identity, query: Option<&str>) -> Result<Answer, Problem> {
-        let (mut limit, mut cursor) = (PAGE, None);
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            match &*name {
-                "limit" => limit = page(&value)?,
-                "cursor" if value.is_empty() => {}
-                "cursor" => {
-                    let id = SessionId::parse(&value).map_err(|bad| wrong("cursor", &bad))?;
-                    cursor = Some(id);
-                }
-                _ => {}
-            }
-        }
+    async fn list(&self, caller: &Identity, query: &Query) -> Result<Answer, Problem> {
+        let limit = query.limit()?;
+        let cursor = query.text("cursor")?.map(SessionId::parse).transpose();
+        let cursor = cursor.map_err(|bad| wrong("cursor", &bad))?;
         let found = self.node.recorded_of(caller, cursor.as_ref(), limit + 1);
         let mut found = found.await.map_err(denied)?;
         let has_more = found.len() > limit as usize;
@@ -225,22 +214,6 @@ fn wish(body: &[u8]) -> Result<Wish, Problem> {
     })
 }
 
-fn page(limit: &str) -> Result<u32, Problem> {
-    let number = limit.parse().ok();
-    let number = number.filter(|limit| (1..=PAGE_MOST).contains(limit));
-    number.ok_or_else(|| {
-        let detail = format!("limit is {limit:?}; right is 1 to {PAGE_MOST}");
-        bad_field("limit", detail)
-    })
-}
-
 fn wrong(field: &'static str, bad: &BadId) -> Problem {
     bad_field(field, bad.to_string())
-}
-
-fn bad_field(field: &'static str, detail: String) -> Problem {
-    Problem {
-        field: Some(field.into()),
-        ..Problem::new(StatusCode::BAD_REQUEST, "bad_field", detail)
-    }
 }

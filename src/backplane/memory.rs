@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::History;
 use super::{
     Access, BANNED, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry,
     Envelope, Error, Exit, Fields, HOST, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
@@ -250,6 +251,27 @@ impl Stored {
         }
     }
 
+    fn remember(&mut self, history: History, most: u64) {
+        match history {
+            History::Push(line) => {
+                self.chat.push_back((self.seq + 1, line));
+                while self.chat.len() as u64 > most {
+                    self.chat.pop_front();
+                }
+            }
+            History::Replace { known_by, line } => {
+                let has = |(_, line): &(u64, Bytes)| {
+                    line.windows(known_by.len()).any(|part| *part == known_by)
+                };
+                match (self.chat.iter().position(has), line) {
+                    (Some(at), Some(line)) => self.chat[at].1 = line,
+                    (Some(at), None) => drop(self.chat.remove(at)),
+                    (None, _) => {}
+                }
+            }
+        }
+    }
+
     /// How many events there were since then; `None` when that is not a place in this order.
     fn since(&self, since: Position) -> Option<usize> {
         let same = self.epoch == Some(since.epoch);
@@ -346,11 +368,8 @@ impl Backplane for Memory {
                     _ => stored.set(&field, role),
                 }
             }
-            if let Some(line) = change.history {
-                stored.chat.push_back((stored.seq + 1, line));
-                while stored.chat.len() as u64 > self.keep.chat_history {
-                    stored.chat.pop_front();
-                }
+            if let Some(history) = change.history {
+                stored.remember(history, self.keep.chat_history);
             }
             let version = stored.version;
             let position = self.append(
@@ -458,6 +477,7 @@ impl Backplane for Memory {
         room: &Room,
         fields: Fields,
         roles: Vec<(UserId, String)>,
+        chat: Vec<Bytes>,
     ) -> Result<Created, Error> {
         Ok(self.with(room, |stored| match stored.open() {
             Ok(()) => Created::Existing,
@@ -467,6 +487,7 @@ impl Backplane for Memory {
                 for (user, role) in roles {
                     stored.set(&format!("{ROLE}{user}"), role);
                 }
+                stored.chat = chat.into_iter().map(|line| (0, line)).collect();
                 stored.expires = after(self.clock.now(), self.keep.session_ttl);
                 Created::New
             }
@@ -523,6 +544,20 @@ impl Backplane for Memory {
                 users: stored.users.len() as u64,
                 chat: stored.chat.iter().cloned().collect(),
             }
+        }))
+    }
+
+    async fn companions(
+        &self,
+        room: &Room,
+        user: &UserId,
+    ) -> Result<Vec<(SocketId, Bytes)>, Error> {
+        Ok(self.with(room, |stored| {
+            if stored.users.get(user).is_none_or(|sockets| *sockets < 2) {
+                return Vec::new();
+            }
+            let members = stored.members.iter().take(MEMBERS_LISTED);
+            members.map(|(id, record)| (*id, record.clone())).collect()
         }))
     }
 
@@ -650,7 +685,10 @@ mod tests {
             SocketId::next(NodeId::random()),
             UserId::parse("ann").unwrap(),
         );
-        memory.create(&room, Vec::new(), Vec::new()).await.unwrap();
+        memory
+            .create(&room, Vec::new(), Vec::new(), Vec::new())
+            .await
+            .unwrap();
         clock.advance(23 * 3_600_000);
         let entry = Entry {
             socket,

@@ -63,14 +63,25 @@ pub struct Change {
     pub fields: Fields,
     /// A new text, and the version it was made from when the sender said so.
     pub text: Option<(String, Option<u64>)>,
-    /// A line for the room's chat history.
-    pub history: Option<Bytes>,
+    pub history: Option<History>,
     /// The sender's own id for the command: a repeat changes nothing and gets the first answer.
     pub once: Option<(UserId, String)>,
     /// A user's new role in the room; empty: the default.
     pub role: Option<(UserId, String)>,
     /// Who does it, and the roles of which the room must give that user one. [`Error::Forbidden`] otherwise.
     pub by: Option<(UserId, &'static [&'static str])>,
+}
+
+/// What becomes of the room's chat history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum History {
+    /// One more line.
+    Push(Bytes),
+    /// The line that has these bytes is that one now, or none; if it is still there.
+    Replace {
+        known_by: Bytes,
+        line: Option<Bytes>,
+    },
 }
 
 /// What a room says of a user before anybody enters.
@@ -263,12 +274,14 @@ pub trait Backplane: Cluster + Courier + Mirror {
     /// When nobody is left the room begins to expire. At most [`EXITS`] at once.
     async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error>;
 
-    /// Makes a room nobody is in yet, with these roles of users; it expires when nobody comes.
+    /// Makes a room nobody is in yet, with these roles of users and this chat history, the oldest line first; it expires
+    /// when nobody comes.
     async fn create(
         &self,
         room: &Room,
         fields: Fields,
         roles: Vec<(UserId, String)>,
+        chat: Vec<Bytes>,
     ) -> Result<Created, Error>;
 
     /// Ends the room for good: commits `draft`, drops everything but a marker that expires.
@@ -282,6 +295,10 @@ pub trait Backplane: Cluster + Courier + Mirror {
 
     /// Everything at one instant; an empty snapshot when there is no such room.
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error>;
+
+    /// The room's sockets and their records, at most [`MEMBERS_LISTED`], if the user has more than one there; else none.
+    async fn companions(&self, room: &Room, user: &UserId)
+    -> Result<Vec<(SocketId, Bytes)>, Error>;
 
     /// The log after `since`, complete or not at all.
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error>;

@@ -116,7 +116,12 @@ impl Reader<'_> {
             accounts: self.accounts(),
             // A room that everybody left is gone after the grace.
             save_every: self.seconds("SAVE_INTERVAL").min(keep.session_grace / 2),
+            replay_step: self.seconds("REPLAY_STEP"),
             participants: u32::try_from(self.whole("MAX_PARTICIPANTS")).unwrap_or(u32::MAX),
+            reactions: u32::try_from(self.whole("REACTIONS_PER_MESSAGE")).unwrap_or(u32::MAX),
+            idle_after: self.seconds("IDLE_AFTER"),
+            away_after: self.seconds("AWAY_AFTER"),
+            retention: self.retention(),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),

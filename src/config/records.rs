@@ -1,6 +1,7 @@
 //! The settings of the database.
 
 use super::Reader;
+use crate::node::retention;
 use crate::records::{self, Config, Kind};
 
 /// Beside the process, unless another place is named.
@@ -8,6 +9,14 @@ const ALONE: &str = "sqlite:collabd.db";
 const NONE: &str = "none";
 
 impl Reader<'_> {
+    pub(super) fn retention(&mut self) -> retention::Config {
+        let read = retention::Config::parse(&self.text("RECORDS_RETENTION"));
+        if read.is_none() {
+            self.refuse_by_rule("RECORDS_RETENTION");
+        }
+        read.unwrap_or_default()
+    }
+
     /// What is kept in SQL, if anything is: alone in a file, in a cluster only where that is said.
     pub(super) fn records(&mut self) -> Option<Option<Config>> {
         let (pool, timeout) = (

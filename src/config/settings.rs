@@ -292,6 +292,36 @@ pub const SETTINGS: &[Setting] = &[
         "Between savings of the texts of recorded sessions to the database; until then they are in Redis alone. At most half of SESSION_GRACE",
     ),
     setting(
+        "REPLAY_STEP",
+        "1",
+        Seconds(0.01, 3_600.0),
+        "Between texts of a recorded session that are kept for its replay; of those in between only who wrote, and when",
+    ),
+    setting(
+        "RECORDS_RETENTION",
+        "",
+        Text("events=DAYS,messages=DAYS, or either, or nothing"),
+        "Days after which events and messages of recorded sessions are deleted; what is not named is kept for ever",
+    ),
+    setting(
+        "REACTIONS_PER_MESSAGE",
+        "200",
+        Whole("reactions", 1, 10_000),
+        "Of all users together; more get `too_many`",
+    ),
+    setting(
+        "IDLE_AFTER",
+        "60",
+        Seconds(0.5, 86_400.0),
+        "A user who sends no command for so long is told to the others as idle; ping and auth do not count",
+    ),
+    setting(
+        "AWAY_AFTER",
+        "300",
+        Seconds(0.5, 86_400.0),
+        "And as away, without cursor and viewport",
+    ),
+    setting(
         "MAX_PARTICIPANTS",
         "1000",
         Whole("users", 1, 1_000),

@@ -7,6 +7,7 @@
 
 mod fields;
 mod pairing;
+pub mod review;
 pub mod socketio;
 
 use self::socketio::Words;
@@ -22,6 +23,7 @@ pub enum Dialect {
     SocketIo,
     /// The events of Socket.IO in plain frames.
     Raw,
+    Review,
 }
 
 /// An event on its way to sockets.
@@ -103,9 +105,14 @@ pub struct Labels {
 
 impl Dialect {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// In the order of their tongues.
-    pub const ALL: [Self; Self::COUNT] = [Dialect::Pairing, Dialect::SocketIo, Dialect::Raw];
+    pub const ALL: [Self; Self::COUNT] = [
+        Dialect::Pairing,
+        Dialect::SocketIo,
+        Dialect::Raw,
+        Dialect::Review,
+    ];
 
     /// For metrics: the door's name.
     pub fn door(self) -> &'static str {
@@ -113,6 +120,7 @@ impl Dialect {
             Dialect::Pairing => "pairing",
             Dialect::SocketIo => "socketio",
             Dialect::Raw => "raw",
+            Dialect::Review => "review",
         }
     }
 
@@ -122,6 +130,7 @@ impl Dialect {
             Dialect::Pairing => 0,
             Dialect::SocketIo => 1,
             Dialect::Raw => 2,
+            Dialect::Review => 3,
         }
     }
 
@@ -132,6 +141,7 @@ impl Dialect {
     pub fn decode(self, frame: &str) -> Result<Incoming, Refused> {
         match self {
             Dialect::Pairing => pairing::decode(frame),
+            Dialect::Review => review::decode(frame),
             // A packet means something in its conversation alone: see [`socketio::Talk`].
             Dialect::SocketIo | Dialect::Raw => Err(Refused {
                 reject: Reject::new(Code::BadFrame, "packets belong to a conversation"),
@@ -147,6 +157,10 @@ impl Dialect {
                 id: pairing::id_of(frame),
                 ack: None,
             },
+            Dialect::Review => Labels {
+                id: review::id_of(frame),
+                ack: None,
+            },
             Dialect::SocketIo => socketio::labels(frame).unwrap_or_default(),
             Dialect::Raw => socketio::raw::labels(frame),
         }
@@ -156,6 +170,7 @@ impl Dialect {
     pub fn encode(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         match self {
             Dialect::Pairing => pairing::encode(delivery, out),
+            Dialect::Review => review::encode(delivery, out),
             Dialect::SocketIo => socketio::encode(delivery, Words::packets(out)),
             Dialect::Raw => socketio::encode(delivery, Words::raw(out)),
         }
@@ -164,6 +179,7 @@ impl Dialect {
     pub fn reply(self, reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
         match self {
             Dialect::Pairing => pairing::reply(reply, now, out),
+            Dialect::Review => review::reply(reply, now, out),
             Dialect::SocketIo => socketio::reply(reply, now, Words::packets(out)),
             Dialect::Raw => socketio::reply(reply, now, Words::raw(out)),
         }

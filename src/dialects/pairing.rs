@@ -93,19 +93,22 @@ fn command(frame: &Frame<'_>) -> Result<Command, Reject> {
             let cursor: WireCursor = required("cursor", frame.cursor, place)?;
             Ok(Command::MoveCursor {
                 cursor: Cursor::checked(cursor.line_number, cursor.column)?,
+                file: None,
                 code: optional("code", frame.code, "a string")?,
             })
         }
         Some("language_change" | "language") => Ok(Command::ChangeLanguage {
             language: required("language", frame.language, "a string")?,
         }),
-        Some("chat" | "chat_message") => match optional("message", frame.message, "a string")? {
-            Some(text) => Ok(Command::Say { text }),
-            None => match optional("text", frame.text, "a string")? {
-                Some(text) => Ok(Command::Say { text }),
-                None => Err(missing("message", "a string, here or in text")),
-            },
-        },
+        Some("chat" | "chat_message") => {
+            let here: Option<String> = optional("message", frame.message, "a string")?;
+            let said = match here {
+                None => optional("text", frame.text, "a string")?,
+                here => here,
+            };
+            let said = said.ok_or_else(|| missing("message", "a string, here or in text"))?;
+            Ok(Command::Say(chat::Saying::from(said)))
+        }
         Some("ping") => Ok(Command::Ping),
         Some("auth") => Ok(Command::Authenticate {
             token: required("token", frame.token, "a string")?,
@@ -238,6 +241,8 @@ struct ChatOut<'a> {
     text: &'a str,
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    to_user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
     timestamp: String,
 }
@@ -270,13 +275,13 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
     let timestamp = rfc3339(delivery.at);
     let seq = delivery.seq;
     let frame = match delivery.event {
-        Event::Joined { user, name } => Out::UserJoined {
+        Event::Joined { user, name, .. } => Out::UserJoined {
             user_id: user.as_str(),
             username: name,
             seq,
             timestamp,
         },
-        Event::Left { user } => Out::UserLeft {
+        Event::Left { user, .. } => Out::UserLeft {
             user_id: user.as_str(),
             seq,
             timestamp,
@@ -293,7 +298,11 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
             seq,
             timestamp,
         },
-        Event::CursorMoved { user, cursor, code } => Out::CursorMove {
+        // The others' cursors are in files that this door does not have.
+        Event::CursorMoved { file: Some(_), .. } => return false,
+        Event::CursorMoved {
+            user, cursor, code, ..
+        } => Out::CursorMove {
             user_id: user.as_str(),
             cursor: (*cursor).into(),
             code: code.as_deref(),
@@ -310,6 +319,13 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         Event::CameOnline { .. }
         | Event::WentOffline { .. }
         | Event::Directed(_)
+        | Event::ViewportChanged { .. }
+        | Event::StatusChanged { .. }
+        | Event::CommentPosted(_)
+        | Event::MessageEdited { .. }
+        | Event::MessageDeleted { .. }
+        | Event::Reacted { .. }
+        | Event::CommentResolved { .. }
         | Event::SessionChanged { .. }
         | Event::ParticipantChanged { .. }
         | Event::TokenRevoked { .. } => return false,
@@ -389,7 +405,10 @@ fn greeting(view: &View, timestamp: String) -> Out<'_> {
             .map(|present| UserOut {
                 user_id: present.user.as_str(),
                 username: &present.name,
-                cursor: present.cursor.map(CursorOut::from),
+                cursor: present
+                    .cursor
+                    .filter(|_| present.file.is_none())
+                    .map(CursorOut::from),
                 status: &present.status,
             })
             .collect(),
@@ -409,6 +428,7 @@ fn chat_out(line: &chat::Line, seq: Option<u64>) -> ChatOut<'_> {
         username: &line.name,
         text: &line.text,
         id: line.id.to_string(),
+        to_user: line.to.as_ref().map(crate::ids::UserId::as_str),
         seq,
         timestamp: rfc3339(line.at),
     }

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod chat;
+pub mod comments;
 pub mod courier;
 pub mod documents;
 pub mod presence;
@@ -15,9 +16,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{SocketId, UserId};
+use crate::ids::{EventId, SocketId, UserId};
 
-pub use self::presence::{Cursor, Member};
+pub use self::presence::{Cursor, Member, Viewport};
 use self::roles::Role;
 
 /// What a socket asks.
@@ -30,15 +31,37 @@ pub enum Command {
     },
     MoveCursor {
         cursor: Cursor,
+        /// `None`: the session's main file.
+        file: Option<String>,
         /// Passed on to the others as it came; not the session's text.
         code: Option<String>,
+    },
+    ShowViewport(Viewport),
+    SetStatus {
+        status: String,
     },
     ChangeLanguage {
         language: String,
     },
-    Say {
+    Say(chat::Saying),
+    Comment(comments::Saying),
+    React {
+        message: EventId,
+        emoji: String,
+        add: bool,
+    },
+    Edit {
+        message: EventId,
         text: String,
     },
+    Delete {
+        message: EventId,
+    },
+    Resolve {
+        comment: EventId,
+        resolved: bool,
+    },
+    ChangeSession(sessions::Wish),
     Ping,
     /// Into a room of its choice, for who did not come through a session's door.
     Enter,
@@ -53,11 +76,19 @@ pub enum Command {
 
 impl Command {
     /// Every [`Command::kind`].
-    pub const KINDS: [&'static str; 9] = [
+    pub const KINDS: [&'static str; 17] = [
         "code_change",
         "cursor_move",
+        "viewport",
+        "status",
         "language_change",
         "chat",
+        "comment",
+        "reaction",
+        "edit",
+        "delete",
+        "resolve",
+        "session_update",
         "ping",
         "join",
         "leave",
@@ -71,7 +102,15 @@ impl Command {
             Command::ChangeText { .. } => "code_change",
             Command::MoveCursor { .. } => "cursor_move",
             Command::ChangeLanguage { .. } => "language_change",
-            Command::Say { .. } => "chat",
+            Command::ShowViewport(_) => "viewport",
+            Command::SetStatus { .. } => "status",
+            Command::Say(_) => "chat",
+            Command::Comment(_) => "comment",
+            Command::React { .. } => "reaction",
+            Command::Edit { .. } => "edit",
+            Command::Delete { .. } => "delete",
+            Command::Resolve { .. } => "resolve",
+            Command::ChangeSession(_) => "session_update",
             Command::Ping => "ping",
             Command::Enter => "join",
             Command::Exit => "leave",
@@ -87,9 +126,14 @@ pub enum Event {
     Joined {
         user: UserId,
         name: Arc<str>,
+        /// Where roles are given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
     },
     Left {
         user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Arc<str>>,
     },
     TextChanged {
         user: UserId,
@@ -99,13 +143,49 @@ pub enum Event {
     CursorMoved {
         user: UserId,
         cursor: Cursor,
+        /// `None`: the main file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
         code: Option<String>,
+    },
+    ViewportChanged {
+        user: UserId,
+        viewport: Viewport,
+    },
+    StatusChanged {
+        user: UserId,
+        status: String,
     },
     LanguageChanged {
         user: UserId,
         language: String,
     },
     ChatPosted(chat::Line),
+    CommentPosted(comments::Comment),
+    MessageEdited {
+        user: UserId,
+        message: EventId,
+        text: Arc<str>,
+        mentions: Vec<UserId>,
+        at: crate::clock::Millis,
+    },
+    MessageDeleted {
+        user: UserId,
+        message: EventId,
+    },
+    Reacted {
+        user: UserId,
+        message: EventId,
+        emoji: String,
+        added: bool,
+        /// All who reacted so, after it.
+        users: Vec<UserId>,
+    },
+    CommentResolved {
+        user: UserId,
+        comment: EventId,
+        resolved: bool,
+    },
     /// What the session is called, and so on; `None`: as it was.
     SessionChanged {
         user: UserId,
@@ -139,7 +219,62 @@ impl Event {
     pub fn latest_key(&self) -> Option<(&'static str, &UserId)> {
         match self {
             Event::CursorMoved { user, .. } => Some(("cursor", user)),
+            Event::ViewportChanged { user, .. } => Some(("viewport", user)),
+            Event::StatusChanged { user, .. } => Some(("status", user)),
             _ => None,
+        }
+    }
+
+    /// The message it is about.
+    pub fn message(&self) -> Option<EventId> {
+        match self {
+            Event::ChatPosted(line) => Some(line.id),
+            Event::CommentPosted(comment) => Some(comment.line.id),
+            Event::MessageEdited { message, .. }
+            | Event::MessageDeleted { message, .. }
+            | Event::Reacted { message, .. } => Some(*message),
+            Event::CommentResolved { comment, .. } => Some(*comment),
+            _ => None,
+        }
+    }
+
+    /// Takes the words of messages out of it.
+    pub fn blank(&mut self) {
+        match self {
+            Event::ChatPosted(line) => line.blank(),
+            Event::CommentPosted(comment) => {
+                comment.line.blank();
+                comment.snippet = None;
+            }
+            Event::MessageEdited { text, mentions, .. } => {
+                *text = "".into();
+                mentions.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Who did it, if anybody in particular.
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Event::ChatPosted(line) => Some(&line.user),
+            Event::CommentPosted(comment) => Some(&comment.line.user),
+            Event::Joined { user, .. }
+            | Event::Left { user, .. }
+            | Event::TextChanged { user, .. }
+            | Event::CursorMoved { user, .. }
+            | Event::ViewportChanged { user, .. }
+            | Event::StatusChanged { user, .. }
+            | Event::LanguageChanged { user, .. }
+            | Event::MessageEdited { user, .. }
+            | Event::MessageDeleted { user, .. }
+            | Event::Reacted { user, .. }
+            | Event::CommentResolved { user, .. }
+            | Event::SessionChanged { user, .. }
+            | Event::ParticipantChanged { user, .. }
+            | Event::CameOnline { user, .. }
+            | Event::WentOffline { user } => Some(user),
+            Event::Ended | Event::Directed(_) | Event::TokenRevoked { .. } => None,
         }
     }
 
@@ -227,6 +362,17 @@ impl Reject {
         }
     }
 
+    /// Nothing is written down at this moment.
+    pub fn no_records() -> Self {
+        Self {
+            retry_in_ms: Some(1_000),
+            ..Self::new(
+                Code::RecordsUnavailable,
+                "the database cannot be reached now; this was not done; try again with the same id",
+            )
+        }
+    }
+
     /// Too fast: the frame was not executed.
     pub fn too_fast(what: &str, retry_in_ms: u64) -> Self {
         let message = format!("{what}; this was not done; send it again in a while");
@@ -261,13 +407,39 @@ pub enum Effect {
     /// Durable: state, log and everyone who hears it.
     Commit(Write),
     /// Latest wins: told to the others, the last value kept with the member.
-    Announce(Event, Cursor),
+    Announce(Event),
+    /// Goes into the records first, and is told then.
+    Record(Deed),
     Pong,
     Enter,
     Exit,
     Route(courier::Directed),
     /// The socket's token is to be checked, and to take the old one's place.
     Renew(String),
+}
+
+/// What is written down before anybody is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    Post(chat::Line),
+    Comment(comments::Comment),
+    React {
+        message: EventId,
+        emoji: String,
+        add: bool,
+    },
+    Edit {
+        message: EventId,
+        text: String,
+    },
+    Delete {
+        message: EventId,
+    },
+    Resolve {
+        comment: EventId,
+        resolved: bool,
+    },
+    ChangeSession(sessions::Wish),
 }
 
 /// A durable effect.
@@ -319,11 +491,41 @@ pub fn decide(
         Command::ChangeText { code, base } => {
             documents::change(code, base, actor, limits).map(Effect::Commit)
         }
-        Command::MoveCursor { cursor, code } => presence::move_cursor(cursor, code, actor, limits),
+        Command::MoveCursor { cursor, file, code } => {
+            presence::move_cursor(cursor, file, code, actor, limits)
+        }
+        Command::ShowViewport(viewport) => presence::show_viewport(viewport, actor),
+        Command::SetStatus { status } => presence::set_status(status, actor),
         Command::ChangeLanguage { language } => {
             sessions::change_language(language, actor).map(Effect::Commit)
         }
         Command::Direct(parcel) => courier::direct(parcel, actor, limits).map(Effect::Route),
-        Command::Say { text } => chat::say(text, actor, limits, now).map(Effect::Commit),
+        Command::Say(saying) => chat::say(saying, actor, limits, now),
+        Command::Comment(saying) => comments::comment(saying, actor, limits, now),
+        Command::React {
+            message,
+            emoji,
+            add,
+        } => chat::react(message, emoji, add, actor),
+        Command::Edit { message, text } => chat::edit(message, text, actor, limits),
+        Command::Delete { message } => recorded(actor, Deed::Delete { message }),
+        Command::Resolve { comment, resolved } => {
+            recorded(actor, Deed::Resolve { comment, resolved })
+        }
+        Command::ChangeSession(wish) => {
+            wish.check()?;
+            recorded(actor, Deed::ChangeSession(wish))
+        }
     }
+}
+
+/// What only a recorded session can keep.
+fn recorded(actor: &Actor, deed: Deed) -> Result<Effect, Reject> {
+    if actor.recorded {
+        return Ok(Effect::Record(deed));
+    }
+    Err(Reject::new(
+        Code::Forbidden,
+        "this session is not recorded, and cannot keep that; right is one made by POST /api/sessions",
+    ))
 }

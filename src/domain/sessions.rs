@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::chat::Line;
 use super::presence::Present;
+use super::roles::Role;
 use super::{Actor, Event, Reject, Write};
 use crate::clock::{Millis, rfc3339};
 use crate::ids::{Position, SessionId, UserId};
@@ -24,8 +25,12 @@ pub struct View {
     /// Who wrote the code; empty while nobody has.
     pub code_by: String,
     pub language: String,
+    pub title: String,
+    pub default_role: String,
     /// Whose session it is; empty: nobody's.
     pub host: String,
+    /// Roles of users in a recorded session, beside the host's; `None`: in this one there are none.
+    pub roles: Option<HashMap<String, String>>,
     pub created_at: String,
     pub version: u64,
     pub position: Option<Position>,
@@ -34,6 +39,38 @@ pub struct View {
     pub user_count: u64,
     /// Seq and line, oldest first.
     pub chat: Vec<(u64, Line)>,
+}
+
+impl View {
+    /// What the user is in it. Where nobody is given roles everybody may write.
+    pub fn role_of(&self, user: &UserId) -> &str {
+        match &self.roles {
+            None => Role::Editor.word(),
+            Some(_) if self.host == user.as_str() => Role::Host.word(),
+            Some(roles) => roles.get(user.as_str()).unwrap_or(&self.default_role),
+        }
+    }
+}
+
+/// What a session is to be called, and so on; `None`: as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub language: Option<String>,
+    pub default_role: Option<String>,
+}
+
+impl Wish {
+    pub fn check(&self) -> Result<(), Reject> {
+        let check = |text: &Option<String>, rule: fn(&str) -> Result<(), Reject>| {
+            text.as_deref().map_or(Ok(()), rule)
+        };
+        check(&self.title, title)?;
+        check(&self.description, description)?;
+        check(&self.language, language)?;
+        check(&self.default_role, default_role)
+    }
 }
 
 /// What a match says of a session to come.
@@ -161,7 +198,10 @@ pub fn view(
         code: field("code"),
         code_by: field("code_by"),
         language: field("language"),
+        title: field("title"),
+        default_role: field("default_role"),
         host: field("host"),
+        roles: None,
         created_at: field("created_at"),
         version: field("version").parse().unwrap_or(0),
         position,
@@ -213,6 +253,18 @@ pub fn language(text: &str) -> Result<(), Reject> {
         ));
     }
     word("language", text, MAX_WORD)
+}
+
+/// A role that is everybody's who has none.
+pub fn default_role(word: &str) -> Result<(), Reject> {
+    match Role::parse(word) {
+        Some(Role::Editor | Role::Viewer) => Ok(()),
+        _ => {
+            let shown: String = word.chars().take(40).collect();
+            let sentence = format!("default_role is {shown:?}; right is editor or viewer");
+            Err(Reject::field("default_role", sentence))
+        }
+    }
 }
 
 fn word(field: &'static str, text: &str, most: usize) -> Result<(), Reject> {

@@ -122,7 +122,7 @@ impl Hub {
         &self,
         room: &Room,
         at: Position,
-        greeting: &dyn Fn(u8) -> Option<(Lane, Bytes)>,
+        greeting: &dyn Fn(&Socket) -> Option<(Lane, Bytes)>,
         touched: &mut Vec<Arc<Socket>>,
     ) {
         if let Some(mut hall) = self.rooms.get_mut(room) {

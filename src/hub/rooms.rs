@@ -133,23 +133,19 @@ impl Hall {
     pub fn restart(
         &mut self,
         at: Position,
-        greeting: &dyn Fn(u8) -> Option<(Lane, Bytes)>,
+        greeting: &dyn Fn(&Socket) -> Option<(Lane, Bytes)>,
         touched: &mut Vec<Arc<Socket>>,
     ) {
-        let mut greetings: [Option<Option<(Lane, Bytes)>>; TONGUES] = Default::default();
         self.position = Some(at);
         if let Some(backlog) = &mut self.backlog {
             backlog.clear();
         }
         for seat in &mut self.seats {
             seat.after = at.seq;
-            let tongue = seat.socket.tongue;
-            let greeting =
-                greetings[usize::from(tongue) % TONGUES].get_or_insert_with(|| greeting(tongue));
             if seat.gate.is_none()
-                && let Some((lane, greeting)) = greeting
+                && let Some((lane, greeting)) = greeting(&seat.socket)
             {
-                seat.push(*lane, greeting.clone(), touched);
+                seat.push(lane, greeting, touched);
             }
         }
     }

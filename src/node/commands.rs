@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::saver::Kept;
 use super::visit::Packet;
 use super::{Node, NotAdmitted, Participant, pack, snapshots};
 use crate::auth::BadToken;
-use crate::backplane::{Audience, Change, Committed, Error, Link};
+use crate::backplane::{Audience, Change, Committed, Error, History, Link};
 use crate::dialects::{Incoming, Labels, Refused, Reply};
 use crate::domain::roles::Action;
 use crate::domain::sessions::View;
-use crate::domain::{
-    Actor, Code, Command, Cursor, Effect, Event, Reject, Write, decide, documents,
-};
+use crate::domain::{Actor, Code, Command, Effect, Event, Reject, Write, decide, documents};
 use crate::hub::Lane;
 use crate::ids::{Room, SessionId, UserId};
 use crate::telemetry::metrics::metrics;
@@ -37,8 +36,8 @@ pub enum Handled {
 pub(super) struct Asker {
     pub(super) node: Arc<Node>,
     pub(super) participant: Participant,
-    room: Room,
-    id: Option<String>,
+    pub(super) room: Room,
+    pub(super) id: Option<String>,
 }
 
 impl Node {
@@ -77,6 +76,9 @@ impl Node {
         command: Command,
         id: Option<String>,
     ) -> Handled {
+        if let Some(seat) = &participant.seat {
+            self.stir(&participant.socket, seat, &command);
+        }
         let actor = Actor {
             socket: participant.socket.id,
             user: participant.socket.user.clone(),
@@ -110,20 +112,40 @@ impl Node {
                 };
                 Handled::Later(Box::pin(asker.route(event)))
             }
-            Ok(Effect::Announce(event, cursor)) => self.announce(participant, event, cursor),
-            Ok(Effect::Commit(write)) => {
-                let Some(room) = participant.room.clone() else {
-                    return Handled::Done;
-                };
-                let asker = Asker {
-                    node: self.clone(),
-                    participant: participant.twin(None),
-                    room,
-                    id,
-                };
-                Handled::Later(Box::pin(asker.commit(write)))
-            }
+            Ok(Effect::Announce(event)) => self.announce(participant, event),
+            Ok(Effect::Commit(write)) => match self.asker(participant, id) {
+                Some(asker) => Handled::Later(Box::pin(asker.commit(write))),
+                None => Handled::Done,
+            },
+            Ok(Effect::Record(deed)) => match self.asker(participant, id) {
+                Some(asker) => Handled::Later(Box::pin(asker.carry_out(deed))),
+                None => Handled::Done,
+            },
         }
+    }
+
+    /// Who asks something of the session through whose door it came.
+    fn asker(self: &Arc<Self>, participant: &Participant, id: Option<String>) -> Option<Asker> {
+        Some(Asker {
+            node: self.clone(),
+            room: participant.room.clone()?,
+            participant: participant.twin(None),
+            id,
+        })
+    }
+
+    fn announce(self: &Arc<Self>, participant: &Participant, event: Event) -> Handled {
+        let Some(seat) = participant.seat.clone() else {
+            return Handled::Done;
+        };
+        seat.note(&event);
+        let (node, socket) = (self.clone(), participant.socket.clone());
+        Handled::Later(Box::pin(async move {
+            match event {
+                Event::StatusChanged { .. } => node.show_status(&socket, &seat).await,
+                event => node.show(&socket, &seat, &event).await,
+            }
+        }))
     }
 
     /// Answers a frame that came too fast; it is not executed.
@@ -189,37 +211,6 @@ impl Node {
         self.say(participant, &Reply::Rejected { reject, id });
         if bad { Handled::Bad } else { Handled::Done }
     }
-
-    /// Tells the others at once; on an island those of them who are here.
-    fn announce(
-        self: &Arc<Self>,
-        participant: &mut Participant,
-        event: Event,
-        cursor: Cursor,
-    ) -> Handled {
-        let Some(room) = participant.room.clone() else {
-            return Handled::Done;
-        };
-        participant.cursor = Some(cursor);
-        let socket = participant.socket.id;
-        let draft = self
-            .roster
-            .draft(&event, Some(socket), Audience::Except(socket));
-        let member = self.roster.member(&participant.socket, participant.cursor);
-        let node = self.clone();
-        Handled::Later(Box::pin(async move {
-            let member = Some((socket, member));
-            let told = node.link() == Link::Up
-                && node
-                    .backplane
-                    .announce(&room, draft.clone(), member)
-                    .await
-                    .is_ok();
-            if !told {
-                node.relay.local(draft.into_envelope(room, None, None));
-            }
-        }))
-    }
 }
 
 impl Participant {
@@ -247,7 +238,7 @@ impl Participant {
             dialect: self.dialect,
             room: room.or_else(|| self.room.clone()),
             visit: None,
-            cursor: self.cursor,
+            seat: self.seat.clone(),
         }
     }
 }
@@ -260,6 +251,7 @@ fn is_recorded(room: Option<&Room>) -> bool {
 impl Asker {
     async fn commit(self, write: Write) {
         let base = write.text.as_ref().and_then(|text| text.base);
+        let text = write.text.as_ref().map(|text| text.code.clone());
         let change = self.change(write);
         let wants_version = base.is_some();
         let node = &self.node;
@@ -270,36 +262,65 @@ impl Asker {
         };
         match answer {
             Ok(committed) => {
-                node.unsaved.note(&self.room);
+                self.note(&committed, text);
                 self.acknowledge(committed, wants_version);
             }
             Err(Error::Stale { version }) => {
                 self.reject(documents::stale(base, version));
                 node.send_text(&self.participant).await;
             }
-            Err(Error::Ended) => {
+            Err(error) => {
+                if matches!(error, Error::Unavailable(_)) {
+                    // It may have been done.
+                    node.unsaved.note(&self.room);
+                }
+                self.reject(self.refusal(error));
+            }
+        }
+    }
+
+    /// Why the backplane did not do it, for who asked.
+    pub(super) fn refusal(&self, error: Error) -> Reject {
+        let node = &self.node;
+        match error {
+            Error::Ended => {
                 // If word of it was missed, the comparison closes the room's sockets.
                 node.relay.compare(&self.room);
                 let sentence = "the session has ended; nothing was changed";
-                self.reject(Reject::new(Code::NotFound, sentence));
+                Reject::new(Code::NotFound, sentence)
             }
-            Err(Error::Forbidden) => {
+            Error::Forbidden => {
                 let sentence =
                     "your role in this session does not allow this; right is host or editor";
-                self.reject(Reject::new(Code::Forbidden, sentence));
+                Reject::new(Code::Forbidden, sentence)
             }
-            Err(Error::Missing | Error::Full) => {
+            Error::Missing | Error::Full | Error::Stale { .. } => {
                 // A store that lost its data: the room is made again and everyone starts afresh.
                 node.relay.compare(&self.room);
-                self.reject(Reject::unavailable());
+                Reject::unavailable()
             }
-            Err(Error::Unavailable(detail)) => {
-                // It may have been done.
-                node.unsaved.note(&self.room);
+            Error::Unavailable(detail) => {
                 tracing::debug!(parent: &self.participant.span(), detail, "a commit failed");
-                self.reject(Reject::unavailable());
+                Reject::unavailable()
             }
         }
+    }
+
+    /// What is to be recorded of it: that something happened, and the text.
+    pub(super) fn note(&self, committed: &Committed, text: Option<Arc<str>>) {
+        let Some(session) = self.room.session().filter(|session| session.is_recorded()) else {
+            return;
+        };
+        let kept = text.map(|code| Kept {
+            position: committed.position,
+            version: committed.version,
+            at: self.node.clock().now(),
+            user: self.participant.socket.user.clone(),
+            code,
+        });
+        self.node
+            .unsaved
+            .note_commit(session, committed.position.seq, kept);
     }
 
     fn change(&self, write: Write) -> Change {
@@ -316,7 +337,7 @@ impl Asker {
             logged: documents::logged(&write.event).map(|event| pack(&event)),
             fields: write.field.into_iter().collect(),
             text: write.text.map(|text| (text.code.to_string(), text.base)),
-            history: write.chat_line.map(|line| pack(&line)),
+            history: write.chat_line.map(|line| History::Push(pack(&line))),
             once: once.map(|id| (self.participant.socket.user.clone(), id)),
             role: None,
             by: self.by(),
@@ -324,14 +345,14 @@ impl Asker {
     }
 
     /// Where roles count, what is committed wants one.
-    fn by(&self) -> Option<(UserId, &'static [&'static str])> {
+    pub(super) fn by(&self) -> Option<(UserId, &'static [&'static str])> {
         is_recorded(Some(&self.room)).then(|| {
             let user = self.participant.socket.user.clone();
             (user, Action::Contribute.roles())
         })
     }
 
-    fn acknowledge(&self, committed: Committed, wants_version: bool) {
+    pub(super) fn acknowledge(&self, committed: Committed, wants_version: bool) {
         let seq = committed.position.seq;
         let version = committed.version;
         let id = self.id.as_deref();

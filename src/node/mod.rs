@@ -7,18 +7,23 @@
 pub mod accounts;
 mod admission;
 mod beat;
+mod chat;
 mod commands;
 mod courier;
 mod denied;
 pub mod drain;
+pub mod history;
 mod identity;
 mod life;
 mod listening;
 pub mod lobby;
 mod passes;
+mod presence;
 mod reaper;
 pub mod recorded;
+mod recorder;
 pub mod relay;
+pub mod retention;
 mod rooms;
 mod roster;
 mod saver;
@@ -52,6 +57,7 @@ pub use self::identity::Identities;
 use self::life::Life;
 use self::listening::Listening;
 use self::passes::Passes;
+use self::presence::{Presence, Seat};
 use self::reaper::Rising;
 use self::relay::Relay;
 use self::roster::Roster;
@@ -62,7 +68,7 @@ use self::visit::Visit;
 use crate::backplane::{Link, SharedBackplane};
 use crate::clock::Clock;
 use crate::dialects::{Dialect, Reply};
-use crate::domain::{Command, Cursor, Limits};
+use crate::domain::{Command, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
 use crate::ids::{NodeId, Position, Room};
 use crate::limits::Postage;
@@ -99,8 +105,16 @@ pub struct Config {
     pub accounts: accounts::Config,
     /// Between savings of the texts of recorded sessions.
     pub save_every: Duration,
+    /// Between texts that are kept for replays.
+    pub replay_step: Duration,
     /// Users with a role of their own in a recorded session.
     pub participants: u32,
+    /// Reactions to a message.
+    pub reactions: u32,
+    /// Who did nothing for this long is idle, and then away.
+    pub idle_after: Duration,
+    pub away_after: Duration,
+    pub retention: retention::Config,
     pub drain: drain::Config,
 }
 
@@ -128,6 +142,7 @@ pub struct Node {
     accounts: Accounts,
     /// Recorded sessions whose text is not in the records yet.
     unsaved: Unsaved,
+    presence: Presence,
     passes: Passes,
     /// By which nodes know each other, once it was read.
     secret: Mutex<Option<Arc<str>>>,
@@ -160,7 +175,8 @@ pub struct Participant {
     room: Option<Room>,
     /// For who came through none.
     visit: Option<Arc<Visit>>,
-    cursor: Option<Cursor>,
+    /// For who came through a session's.
+    seat: Option<Arc<Seat>>,
 }
 
 /// How a socket went.
@@ -201,9 +217,10 @@ impl Node {
             roster,
             totals: Totals::new(started_at),
             identities,
-            unsaved: Unsaved::default(),
+            unsaved: Unsaved::new(&config),
             accounts: Accounts::new(config.accounts),
             config,
+            presence: Presence::default(),
             passes: Passes::default(),
             secret: Mutex::default(),
             places: Places::default(),

@@ -172,8 +172,8 @@ impl Node {
         // Fields may be added to a record, never taken away: what cannot be read is no record.
         let member = |record| rmp_serde::from_slice::<Member>(record).ok();
         let exits = members.iter().filter_map(|(socket, record)| {
-            let user = member(record)?.user;
-            Some(self.roster.exit(room, *socket, &user))
+            let Member { user, name, .. } = member(record)?;
+            Some(self.roster.exit(room, *socket, &user, &name))
         });
         let exits: Vec<Exit> = exits.collect();
         if *room != Room::Couriers {

@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::chat::line_of;
 use super::roster::Roster;
-use super::{Denied, Node, is_trusted};
+use super::{Denied, Node, is_trusted, pack};
 use crate::auth::Identity;
 use crate::backplane::{
     self, Audience, Change, Created, DEFAULT_ROLE, HOST, RECORDED, SharedBackplane,
@@ -18,32 +19,23 @@ use crate::domain::{Code, Event, Reject, sessions};
 use crate::ids::{Room, SessionId, UserId};
 use crate::records::{Participant, Recorded, Records, Wish};
 
-fn check(wish: &Wish) -> Result<(), Reject> {
-    let check = |text: &Option<String>, rule: fn(&str) -> Result<(), Reject>| {
-        text.as_deref().map_or(Ok(()), rule)
-    };
-    check(&wish.title, sessions::title)?;
-    check(&wish.description, sessions::description)?;
-    check(&wish.language, sessions::language)?;
-    check(&wish.default_role, default_role)
-}
-
-fn default_role(word: &str) -> Result<(), Reject> {
-    match Role::parse(word) {
-        Some(Role::Editor | Role::Viewer) => Ok(()),
-        _ => Err(Reject::field(
-            "default_role",
-            format!(
-                "default_role is {:?}; right is editor or viewer",
-                shown(word)
-            ),
-        )),
+impl From<sessions::Wish> for Wish {
+    fn from(wish: sessions::Wish) -> Self {
+        Self {
+            title: wish.title,
+            description: wish.description,
+            language: wish.language,
+            default_role: wish.default_role,
+        }
     }
 }
 
 fn shown(word: &str) -> String {
     word.chars().take(40).collect()
 }
+
+/// Chat lines that a room is made again with.
+const CHAT: u32 = 100;
 
 /// One of a session's people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +47,11 @@ pub struct Person {
 
 impl Node {
     /// The caller is its host.
-    pub async fn create_recorded(&self, caller: &Identity, wish: Wish) -> Result<Recorded, Denied> {
+    pub async fn create_recorded(
+        &self,
+        caller: &Identity,
+        wish: sessions::Wish,
+    ) -> Result<Recorded, Denied> {
         let records = self.books()?;
         if caller.sessions.is_some() {
             return Err(Denied::Forbidden("the token is for certain sessions alone"));
@@ -63,7 +59,7 @@ impl Node {
         if wish.title.is_none() {
             return Err(sessions::title("").expect_err("it is empty").into());
         }
-        check(&wish)?;
+        wish.check()?;
         let now = self.clock().now();
         let name = caller.name.as_deref();
         let session = Recorded {
@@ -103,7 +99,7 @@ impl Node {
     }
 
     /// The same whether it has ended or not, and whatever the caller may do.
-    async fn found(
+    pub(super) async fn found(
         &self,
         session: &SessionId,
         caller: &Identity,
@@ -139,19 +135,32 @@ impl Node {
         self: &Arc<Self>,
         session: &SessionId,
         caller: &Identity,
-        wish: Wish,
+        wish: sessions::Wish,
     ) -> Result<(Recorded, Role), Denied> {
-        // Who gives everybody a role gives roles.
-        let action = match wish.default_role {
-            Some(_) => Action::Manage,
-            None => Action::Contribute,
-        };
-        let (before, role) = self.recorded(session, caller, action).await?;
-        check(&wish)?;
-        if wish == Wish::default() {
+        let (before, role) = self.recorded(session, caller, Action::Contribute).await?;
+        wish.check()?;
+        if wish == sessions::Wish::default() {
             return Ok((before, role));
         }
-        let (node, session, user) = (self.clone(), session.clone(), caller.user.clone());
+        let rewritten = self.rewrite(session, &caller.user, role, wish.into());
+        let (updated, _) = rewritten.await?;
+        Ok((updated, role))
+    }
+
+    /// Changes what a session is called, and so on, for somebody who may contribute. The answer has the place in the
+    /// room's order at which that was told, 0 when nobody was there.
+    pub(super) async fn rewrite(
+        self: &Arc<Self>,
+        session: &SessionId,
+        user: &UserId,
+        role: Role,
+        wish: Wish,
+    ) -> Result<(Recorded, u64), Denied> {
+        // Who gives everybody a role gives roles.
+        if wish.default_role.is_some() {
+            may(role, Action::Manage)?;
+        }
+        let (node, session, user) = (self.clone(), session.clone(), user.clone());
         let room = Room::Session(session.clone());
         let updated = self.to_its_end(&room, async move {
             let records = node.books()?;
@@ -159,14 +168,20 @@ impl Node {
             if !records.update_session(&session, now, &wish).await? {
                 return Err(backplane::Error::Ended.into());
             }
-            node.tell_wish(&session, user, wish).await?;
+            let seq = node.tell_wish(&session, user, wish).await?;
             let updated = records.session(&session).await?;
-            updated.ok_or(Denied::Missing("session"))
+            Ok((updated.ok_or(Denied::Missing("session"))?, seq))
         });
-        Ok((updated.await?, role))
+        updated.await
     }
 
-    async fn tell_wish(&self, session: &SessionId, user: UserId, wish: Wish) -> Result<(), Denied> {
+    async fn tell_wish(
+        &self,
+        session: &SessionId,
+        user: UserId,
+        wish: Wish,
+    ) -> Result<u64, Denied> {
+        let mut seq = 0;
         let Wish {
             title,
             description,
@@ -182,13 +197,12 @@ impl Node {
             let told = self
                 .roster
                 .tell(&self.backplane, session, event, field, None);
+            seq = told.await?.unwrap_or(0);
             // The saver may just have written the former one.
-            if told.await? {
-                self.unsaved.note(&Room::Session(session.clone()));
-            }
+            self.unsaved.note(&Room::Session(session.clone()));
         }
         if title.is_none() && description.is_none() && default_role.is_none() {
-            return Ok(());
+            return Ok(seq);
         }
         let mut fields = Vec::new();
         fields.extend(title.clone().map(|title| ("title", title)));
@@ -202,8 +216,9 @@ impl Node {
         let told = self
             .roster
             .tell(&self.backplane, session, event, fields, None);
-        told.await?;
-        Ok(())
+        let told = told.await?;
+        self.unsaved.note(&Room::Session(session.clone()));
+        Ok(told.unwrap_or(seq))
     }
 
     /// Host first, then those with a role of their own.
@@ -330,15 +345,21 @@ impl Node {
             return Err(backplane::Error::Ended.into());
         }
         may(role, Action::Manage)?;
-        let (node, session) = (self.clone(), session.clone());
+        let (node, session, user) = (self.clone(), session.clone(), caller.user.clone());
         let room = Room::Session(session.clone());
         let ended = self.to_its_end(&room, async move {
             // Before its room drops it. The end does not depend on it.
             if let Err(why) = node.save_text(&session).await {
                 tracing::error!(%session, why, "the last text of a session that ends was not saved");
             }
+            if let Err(why) = node.record(&session, &node.unsaved.take(&session)).await {
+                tracing::error!(%session, why, "the last events of a session that ends were not recorded");
+            }
             let now = node.clock().now();
             node.books()?.end_session(&session, now).await?;
+            if found.ended_at.is_none() {
+                node.record_end(&session, &user).await?;
+            }
             match node.end(&session).await {
                 // Nobody was there. Who ends it again finishes what was begun.
                 Err(backplane::Error::Missing | backplane::Error::Ended)
@@ -370,6 +391,7 @@ impl Node {
             self.roster
                 .tell(&self.backplane, session, event, Vec::new(), told)
                 .await?;
+            self.unsaved.note(&Room::Session(session.clone()));
             let now = self.books()?.role_in(session, user).await?;
             if now == role {
                 return Ok(());
@@ -391,7 +413,7 @@ impl Node {
     }
 }
 
-fn may(role: Role, action: Action) -> Result<(), Denied> {
+pub(super) fn may(role: Role, action: Action) -> Result<(), Denied> {
     if role.may(action) {
         return Ok(());
     }
@@ -405,7 +427,7 @@ fn may(role: Role, action: Action) -> Result<(), Denied> {
 }
 
 impl Roster {
-    /// Commits what the records have already; a room that is not there learns it of them, and the answer is false.
+    /// Commits what the records have already, and tells at which place; a room that is not there learns it of them.
     async fn tell(
         &self,
         backplane: &SharedBackplane,
@@ -413,7 +435,7 @@ impl Roster {
         event: Event,
         fields: backplane::Fields,
         role: Option<(UserId, String)>,
-    ) -> Result<bool, backplane::Error> {
+    ) -> Result<Option<u64>, backplane::Error> {
         let change = Change {
             draft: self.draft(&event, None, Audience::All),
             logged: None,
@@ -426,8 +448,8 @@ impl Roster {
         };
         let room = Room::Session(session.clone());
         match backplane.commit(&room, change).await {
-            Ok(_) => Ok(true),
-            Err(backplane::Error::Missing) => Ok(false),
+            Ok(committed) => Ok(Some(committed.position.seq)),
+            Err(backplane::Error::Missing) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -461,7 +483,9 @@ impl Roster {
         fields.push(("code_version", version));
         let room = Room::Session(session.clone());
         let given: Vec<_> = roles.clone().into_iter().collect();
-        match backplane.create(&room, fields, given).await? {
+        let chat = records.public_chat(session, CHAT).await?;
+        let chat = chat.iter().map(|message| pack(&line_of(message))).collect();
+        match backplane.create(&room, fields, given, chat).await? {
             Created::Ended => Err(backplane::Error::Ended.into()),
             Created::Existing => Ok(()),
             Created::New => self.catch_up(backplane, session, recorded, roles).await,

@@ -26,14 +26,20 @@ impl Node {
     ) -> Result<Participant, NotAdmitted> {
         let room = Room::Session(session);
         self.hub.register(socket.clone());
-        let participant = Participant {
+        let mut participant = Participant {
             socket,
             dialect,
             room: Some(room.clone()),
             visit: None,
-            cursor: None,
+            seat: None,
         };
         let brought = self.bring_in(&participant, &room, since, None).await;
+        if brought.is_ok() {
+            let (id, now) = (participant.socket.id, self.clock().now());
+            let user = &participant.socket.user;
+            self.show_change(&room, id, user, true).await;
+            participant.seat = Some(self.presence.begin(id, room, now));
+        }
         self.settle(participant, brought)
     }
 
@@ -89,12 +95,17 @@ impl Node {
             if let (Some(text), Some(fields)) = (text, &mut create) {
                 begin_with(text, fields);
             }
-            let mut entry = self.roster.entry(room, socket, create);
+            let role = self
+                .roster
+                .role(&self.backplane, room, &socket.user)
+                .await?;
+            let mut entry = self.roster.entry(room, socket, create, role);
             if let (Room::Couriers, Some(came)) = (room, &mut entry.joined) {
                 let few = self.roster.few(&self.backplane, &socket.user);
                 few.await?.limit(came);
             }
             self.backplane.enter(room, entry).await?;
+            self.unsaved.note(room);
             Ok(())
         };
         let entered = entered.await;
@@ -154,6 +165,7 @@ impl Node {
         for room in room.into_iter().chain(others) {
             self.depart(&socket, &room, departure);
         }
+        self.presence.end(socket.id);
         self.roster.couriers.forget(socket.id);
         self.hub.unregister(&socket);
     }
@@ -168,7 +180,9 @@ impl Node {
         }
         let (node, room) = (self.clone(), room.clone());
         // The farewell must not hold the socket: the connection ends with its last owner.
-        let mut exit = self.roster.exit(&room, socket.id, &socket.user);
+        let mut exit = self
+            .roster
+            .exit(&room, socket.id, &socket.user, &socket.name);
         self.farewells.spawn(async move {
             if departure == Departure::Lost && !inbox {
                 let grace = tokio::time::sleep(node.config.leave_grace);
@@ -180,6 +194,8 @@ impl Node {
             if room == Room::Couriers && !node.address_farewell(&mut exit).await {
                 return;
             }
+            node.show_change(&room, exit.socket, &exit.user, false)
+                .await;
             // Who could not be taken out is for whoever reaps this node, who must find the room.
             if node.retire(&room, exit).await {
                 node.stop_hearing(&room).await;
@@ -203,6 +219,7 @@ impl Node {
 
     /// Leaves in the backplane; while that is away, again and again: the member must not stay.
     pub(super) async fn retire(&self, room: &Room, exit: Exit) -> bool {
+        self.unsaved.note(room);
         self.insist(room, || self.backplane.leave(room, vec![exit.clone()]))
             .await
     }

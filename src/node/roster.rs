@@ -7,12 +7,13 @@ use futures_util::{TryStreamExt, stream};
 
 use super::courier::Couriers;
 use super::life::Life;
+use super::presence::Seat;
 use super::tally::Tally;
 use super::{Denied, NOT_ADMITTED, NotAdmitted, SENT_AWAY, pack};
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
-use crate::domain::{Cursor, Event, Member, sessions};
+use crate::domain::{Event, Member, sessions};
 use crate::hub::{Hub, Socket};
 use crate::ids::{EventId, Room, SocketId, UserId};
 use crate::records::Records;
@@ -38,11 +39,18 @@ impl Roster {
         }
     }
 
-    /// A socket's entry into a room, which is made if it is missing and `create` says of what.
-    pub fn entry(&self, room: &Room, socket: &Socket, create: Option<Fields>) -> Entry {
+    /// A socket's entry into a room, which is made if it is missing and `create` says of what; with the role that the
+    /// room gives its user, if it gives any.
+    pub fn entry(
+        &self,
+        room: &Room,
+        socket: &Socket,
+        create: Option<Fields>,
+        role: Option<String>,
+    ) -> Entry {
         let (user, name) = (socket.user.clone(), socket.name.clone());
         let joined = match room {
-            Room::Session(_) => Some(Event::Joined { user, name }),
+            Room::Session(_) => Some(Event::Joined { user, name, role }),
             Room::Couriers => Some(Event::CameOnline { user, name }),
             Room::User(_) | Room::Lobby => None,
         };
@@ -59,10 +67,26 @@ impl Roster {
         }
     }
 
-    pub fn exit(&self, room: &Room, socket: SocketId, user: &UserId) -> Exit {
+    /// What the room gives a user, if it gives roles.
+    pub async fn role(
+        &self,
+        backplane: &SharedBackplane,
+        room: &Room,
+        user: &UserId,
+    ) -> Result<Option<String>, Error> {
+        match room.session().filter(|session| session.is_recorded()) {
+            Some(_) => Ok(backplane.standing(room, user).await?.role),
+            None => Ok(None),
+        }
+    }
+
+    pub fn exit(&self, room: &Room, socket: SocketId, user: &UserId, name: &Arc<str>) -> Exit {
         let gone = user.clone();
         let left = match room {
-            Room::Session(_) => Some(Event::Left { user: gone }),
+            Room::Session(_) => Some(Event::Left {
+                user: gone,
+                name: Some(name.clone()),
+            }),
             Room::Couriers => Some(Event::WentOffline { user: gone }),
             Room::User(_) | Room::Lobby => None,
         };
@@ -79,13 +103,21 @@ impl Roster {
     }
 
     /// A socket's record in its room, packed.
-    pub fn member(&self, socket: &Socket, cursor: Option<Cursor>) -> Bytes {
-        pack(&self.record(socket, cursor))
+    pub(super) fn member(&self, socket: &Socket, seat: Option<&Seat>) -> Bytes {
+        let mut record = self.record(socket);
+        if let Some(seat) = seat {
+            let look = seat.look();
+            record.cursor = look.cursor;
+            record.file = look.file;
+            record.viewport = look.viewport;
+            record.status = seat.status().to_owned();
+        }
+        pack(&record)
     }
 
     /// The same among the couriers.
     fn courier(&self, socket: &Socket) -> Bytes {
-        let mut record = self.record(socket, None);
+        let mut record = self.record(socket);
         if let Some(profile) = self.couriers.profile(socket.id) {
             record.backend_url = profile.backend_url;
             record.at = profile.since;
@@ -93,13 +125,15 @@ impl Roster {
         pack(&record)
     }
 
-    fn record(&self, socket: &Socket, cursor: Option<Cursor>) -> Member {
+    fn record(&self, socket: &Socket) -> Member {
         Member {
             user: socket.user.clone(),
             name: socket.name.clone(),
             role: None,
             node: self.life.id().to_string(),
-            cursor,
+            cursor: None,
+            file: None,
+            viewport: None,
             status: ACTIVE.to_owned(),
             at: self.clock.now(),
             backend_url: None,
@@ -141,7 +175,8 @@ impl Roster {
         let sockets = hub.sockets_in(room).into_iter();
         stream::iter(sockets.filter(|socket| self.life.has(socket.id)).map(Ok))
             .try_for_each_concurrent(ENTERED_AT_ONCE, |socket| async move {
-                let mut entry = self.entry(room, &socket, create.clone());
+                let role = self.role(backplane, room, &socket.user).await?;
+                let mut entry = self.entry(room, &socket, create.clone(), role);
                 // Where it had been taken out, it has itself heard that its user left.
                 match (room, &mut entry.joined) {
                     (Room::Session(_), Some(joined)) => joined.audience = Audience::All,
@@ -160,7 +195,7 @@ impl Roster {
                 }
                 // It may have left meanwhile, and its leaving been overtaken by our entering.
                 if !hub.is_seated(room, &socket) {
-                    let exit = self.exit(room, socket.id, &socket.user);
+                    let exit = self.exit(room, socket.id, &socket.user, &socket.name);
                     backplane.leave(room, vec![exit]).await?;
                 }
                 Ok(())

@@ -1,35 +1,127 @@
-//! Writes the texts of recorded sessions into the records, a moment after they changed.
+//! Writes the texts of recorded sessions into the records, a moment after they changed, and what happened there.
 //!
 //! Until then a text is in the backplane alone, which keeps it while somebody is there and for a while longer. A node
 //! that dies leaves what it had not saved to whoever takes its members out.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use super::Node;
+use super::{Config, Node};
 use crate::backplane::RECORDED;
-use crate::ids::{Room, SessionId};
+use crate::clock::Millis;
+use crate::ids::{Position, Room, SessionId, UserId};
 use crate::records::Saved;
 
-/// Texts saved at once.
+/// Sessions saved at once.
 const SAVED_AT_ONCE: usize = 8;
+/// Texts of a session that wait to be kept for replays; of more, the oldest is left out.
+const TEXTS: usize = 32;
+/// What part of the room's log may be unrecorded before nobody waits any longer.
+const HURRY: u64 = 4;
 
-#[derive(Default)]
+/// Recorded sessions that have something which the records do not have.
 pub(super) struct Unsaved {
-    sessions: Mutex<HashSet<SessionId>>,
+    sessions: Mutex<HashMap<SessionId, Pending>>,
     turn: tokio::sync::Mutex<()>,
+    hurry: Notify,
+    /// Events after which nobody waits any longer.
+    most: u64,
+    step: Duration,
+}
+
+/// What is known of it here.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// The first event that was noted.
+    first: Option<u64>,
+    pub texts: Vec<Kept>,
+    /// When the last of them began.
+    since: Option<Millis>,
+}
+
+/// A text as it was at some time.
+pub(super) struct Kept {
+    pub position: Position,
+    pub version: u64,
+    pub at: Millis,
+    pub user: UserId,
+    pub code: Arc<str>,
 }
 
 impl Unsaved {
-    /// It may have a text that the records do not have.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            sessions: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            hurry: Notify::new(),
+            most: config.relay.log_length / HURRY,
+            step: config.replay_step,
+        }
+    }
+
+    /// It may have a text or an event that the records do not have.
     pub fn note(&self, room: &Room) {
         if let Some(session) = room.session().filter(|session| session.is_recorded()) {
             let mut unsaved = self.sessions.lock();
-            if !unsaved.contains(session) {
-                unsaved.insert(session.clone());
+            if !unsaved.contains_key(session) {
+                unsaved.insert(session.clone(), Pending::default());
+            }
+        }
+    }
+
+    /// The same after a commit, with the text that it made.
+    pub fn note_commit(&self, session: &SessionId, seq: u64, text: Option<Kept>) {
+        let mut unsaved = self.sessions.lock();
+        if !unsaved.contains_key(session) {
+            unsaved.insert(session.clone(), Pending::default());
+        }
+        let Some(pending) = unsaved.get_mut(session) else {
+            return;
+        };
+        if let Some(text) = text {
+            pending.keep(text, self.step);
+        }
+        // The room's log does not reach back for ever.
+        if seq.saturating_sub(*pending.first.get_or_insert(seq)) >= self.most {
+            pending.first = Some(seq);
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Texts of a session that are to be kept now.
+    pub fn take(&self, session: &SessionId) -> Vec<Kept> {
+        let pending = self.sessions.lock().remove(session);
+        pending.map(|pending| pending.texts).unwrap_or_default()
+    }
+
+    /// What could not be written waits for the next time.
+    pub fn give_back(&self, session: SessionId, texts: Vec<Kept>) {
+        let mut unsaved = self.sessions.lock();
+        let pending = unsaved.entry(session).or_default();
+        let newer = std::mem::replace(&mut pending.texts, texts);
+        for text in newer {
+            pending.keep(text, Duration::ZERO);
+        }
+    }
+}
+
+impl Pending {
+    /// The newest text of each step is kept.
+    fn keep(&mut self, text: Kept, step: Duration) {
+        let step = step.as_millis() as Millis;
+        match self.texts.last_mut() {
+            Some(last) if self.since.is_some_and(|since| text.at - since < step) => *last = text,
+            _ => {
+                self.since = Some(text.at);
+                if self.texts.len() == TEXTS {
+                    self.texts.remove(0);
+                }
+                self.texts.push(text);
             }
         }
     }
@@ -39,12 +131,12 @@ impl Node {
     /// Saves again and again, until the node stops.
     pub async fn keep_texts(self: Arc<Self>) {
         let mut every = tokio::time::interval(self.config.save_every);
-        while self
-            .stopping
-            .run_until_cancelled(every.tick())
-            .await
-            .is_some()
-        {
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                _ = every.tick() => {}
+                () = self.unsaved.hurry.notified() => {}
+            }
             self.save_texts().await;
         }
     }
@@ -53,15 +145,24 @@ impl Node {
         // One after the other: who comes last saves what an earlier one gave back.
         let _turn = self.unsaved.turn.lock().await;
         let unsaved = std::mem::take(&mut *self.unsaved.sessions.lock());
-        let save = |session| async move {
-            match self.save_text(&session).await {
+        let save = |(session, pending): (SessionId, Pending)| async move {
+            // What happened comes first: a session that ended has no more of it.
+            let mut texts = pending.texts;
+            let saved = match self.record(&session, &texts).await {
+                Ok(()) => {
+                    texts.clear();
+                    self.save_text(&session).await
+                }
+                Err(why) => Err(why),
+            };
+            match saved {
                 Ok(true) => {}
                 Ok(false) => {
                     tracing::error!(%session, "what was written since the last saving is lost: the room is gone");
                 }
                 Err(why) => {
-                    tracing::debug!(%session, why, "a text was not saved; that is tried again");
-                    self.unsaved.sessions.lock().insert(session);
+                    tracing::debug!(%session, why, "a session was not saved; that is tried again");
+                    self.unsaved.give_back(session, texts);
                 }
             }
         };

@@ -1,6 +1,6 @@
 //! Sessions as the REST routes handle them: looked at, made from a match, ended.
 
-use super::{Node, snapshots};
+use super::{Node, NotAdmitted, snapshots};
 use crate::backplane::{Audience, Created, Error};
 use crate::domain::Event;
 use crate::domain::sessions::{Match, View};
@@ -19,6 +19,21 @@ impl Node {
         Ok(snapshots::view(session, snapshot))
     }
 
+    /// Whether there is such a session at this moment.
+    pub async fn has_session(&self, session: &SessionId) -> Result<(), NotAdmitted> {
+        let room = Room::Session(session.clone());
+        match self.backplane.position(&room).await? {
+            Some(_) => Ok(()),
+            // It says which of the two it is.
+            None => Err(self
+                .view(session)
+                .await
+                .err()
+                .unwrap_or(Error::Missing)
+                .into()),
+        }
+    }
+
     /// Whether the user is the session's host, or one of those it was matched for.
     pub async fn may_end(&self, session: &SessionId, user: &UserId) -> Result<bool, Error> {
         let view = self.view(session).await?;
@@ -33,7 +48,9 @@ impl Node {
     pub async fn open(&self, found: &Match) -> Result<Created, Error> {
         let room = Room::Session(found.session.clone());
         let fields = found.fields(self.roster.clock.now());
-        self.backplane.create(&room, fields, Vec::new()).await
+        self.backplane
+            .create(&room, fields, Vec::new(), Vec::new())
+            .await
     }
 
     pub async fn end(&self, session: &SessionId) -> Result<(), Error> {

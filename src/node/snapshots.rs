@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::backplane::Snapshot;
+use crate::backplane::{RECORDED, ROLE, Snapshot};
 use crate::clock::Millis;
 use crate::dialects::{Delivery, Dialect, Reply};
 use crate::domain::chat::Line;
@@ -24,14 +24,23 @@ pub fn view(session: &SessionId, snapshot: Snapshot) -> View {
         .iter()
         .filter_map(|(seq, line)| Some((*seq, rmp_serde::from_slice::<Line>(line).ok()?)))
         .collect();
-    sessions::view(
-        session.clone(),
-        snapshot.fields,
-        position,
-        users,
-        snapshot.users,
-        chat,
-    )
+    let roles = snapshot.fields.contains_key(RECORDED).then(|| {
+        let own = |(name, role): (&String, &String)| {
+            Some((name.strip_prefix(ROLE)?.to_owned(), role.clone()))
+        };
+        snapshot.fields.iter().filter_map(own).collect()
+    });
+    View {
+        roles,
+        ..sessions::view(
+            session.clone(),
+            snapshot.fields,
+            position,
+            users,
+            snapshot.users,
+            chat,
+        )
+    }
 }
 
 /// The greeting as a whole frame, the same for everyone who waits for it.

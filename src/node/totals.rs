@@ -78,6 +78,13 @@ impl Totals {
             .any(|report| report.node != node && !report.draining)
     }
 
+    /// Whether no other living node comes before this one: so that one of them does what needs to be done once.
+    pub(super) fn is_first(&self, node: NodeId) -> bool {
+        let node = node.to_string();
+        let reports = &self.cluster.lock().reports;
+        reports.iter().all(|report| report.node >= node)
+    }
+
     /// Reports this node and takes in the others' reports; `None` when the backplane is away.
     pub(super) async fn beat(&self, node: &Node) -> Option<Beat> {
         let sockets = node.hub.sockets();

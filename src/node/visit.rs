@@ -75,7 +75,7 @@ impl Node {
             dialect,
             room: None,
             visit: Some(Arc::new(visit)),
-            cursor: None,
+            seat: None,
         };
         let may = self.may_stay(&participant.socket);
         self.settle(participant, may)
@@ -185,7 +185,9 @@ impl Node {
     /// Out of a room before anything else is done: a leaving that came after the next entry would undo that.
     async fn walk_out(self: &Arc<Self>, socket: &Socket, room: &Room) {
         self.hub.leave(room, socket);
-        let exit = self.roster.exit(room, socket.id, &socket.user);
+        let exit = self
+            .roster
+            .exit(room, socket.id, &socket.user, &socket.name);
         if self.backplane.leave(room, vec![exit]).await.is_err() {
             return self.depart(socket, room, Departure::Clean);
         }

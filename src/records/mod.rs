@@ -4,6 +4,10 @@
 //! Knows no socket, no request and no backplane. Every call ends within [`Config::timeout`]; while the database is away,
 //! or its tables are not made yet, it is [`Error::Unavailable`], and once it is back all goes on without a restart.
 
+mod events;
+mod group;
+mod history;
+mod messages;
 mod sessions;
 mod tokens;
 mod users;
@@ -18,9 +22,14 @@ use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, Executor};
 use tokio::time::MissedTickBehavior;
 
+pub use self::events::{Cursor, Happened, Order, Span, Told, Words};
+use self::group::Group;
+pub use self::history::{Reactions, Sums, Wanted};
+pub use self::messages::{Message, Spot};
 pub use self::sessions::{Participant, Recorded, Saved, Wish};
 pub use self::tokens::Ground;
 pub use self::users::Account;
+use crate::ids::EventId;
 use crate::telemetry::metrics::metrics;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -84,6 +93,9 @@ pub struct Records {
     /// For making tables, which may take longer than any other statement.
     makers: AnyPool,
     timeout: Duration,
+    /// Messages that are to be stored, and those that were told.
+    posts: Group<(Message, Option<String>)>,
+    marks: Group<(EventId, u64)>,
     /// Tables are there.
     made: AtomicBool,
     up: AtomicBool,
@@ -146,6 +158,8 @@ impl Records {
             ),
             makers: connections(kind, &options, 1, config.timeout, None),
             timeout: config.timeout,
+            posts: Group::default(),
+            marks: Group::default(),
             made: AtomicBool::new(false),
             up: AtomicBool::new(false),
         })
@@ -156,9 +170,19 @@ impl Records {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Looks again and again whether the database is there, for as long as it is awaited. While it is not, nobody else
-    /// waits for it.
+    /// Writes what comes in groups, and looks whether the database is there, for as long as it is awaited.
     pub async fn keep(&self) {
+        let posts = self
+            .posts
+            .write(|rows| async move { messages::insert(self, &rows).await });
+        let marks = self
+            .marks
+            .write(|rows| async move { messages::mark(self, &rows).await });
+        tokio::join!(self.look(), posts, marks);
+    }
+
+    /// While the database is not there nobody else waits for it.
+    async fn look(&self) {
         let mut every = tokio::time::interval(LOOK);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -209,23 +233,28 @@ impl Records {
         what: &'static str,
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, Error> {
+        self.ready()?;
+        let began = std::time::Instant::now();
+        let done = tokio::time::timeout(self.timeout, statement).await;
+        metrics().records(what, began.elapsed());
+        match done {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(self.refused(error)),
+            Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned())),
+        }
+    }
+
+    fn ready(&self) -> Result<(), Error> {
         if !self.made.load(Ordering::Relaxed) {
             return Err(Error::Unavailable("its tables are not made yet".to_owned()));
         }
         if !self.is_up() {
             return Err(Error::Unavailable("it is away".to_owned()));
         }
-        let began = std::time::Instant::now();
-        let done = tokio::time::timeout(self.timeout, statement).await;
-        metrics().records(what, began.elapsed());
-        match done {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(self.told(error)),
-            Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned())),
-        }
+        Ok(())
     }
 
-    fn told(&self, error: sqlx::Error) -> Error {
+    fn refused(&self, error: sqlx::Error) -> Error {
         if let sqlx::Error::Database(refusal) = &error {
             // It lives: it has just said no.
             let text = refusal.to_string();

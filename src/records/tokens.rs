@@ -14,6 +14,9 @@ pub enum Ground<'a> {
     Token(&'a str),
 }
 
+/// A message that was not told for so long is not going to be.
+const UNTOLD: Millis = 86_400_000;
+
 impl Records {
     /// Notes a token that is about to be given; and forgets those of the same user that ended before `now`. False when
     /// the ground is gone: a password was changed meanwhile, and what it was worth with it.
@@ -59,11 +62,15 @@ impl Records {
         .await
     }
 
-    /// Forgets tokens that ended before `now`, and guests who have none: nobody gets into their accounts any more.
+    /// Forgets messages that nobody was ever told of, tokens that ended before `now`, and guests who have none: nobody gets into their accounts any more.
     /// Those who came after `lately` may be about to be given one.
     pub async fn sweep(&self, now: Millis, lately: Millis) -> Result<(), Error> {
         let statement = sqlx::query("DELETE FROM tokens WHERE expires_at < $1").bind(now);
         self.run("sweep_tokens", statement.execute(&self.pool))
+            .await?;
+        let statement = sqlx::query("DELETE FROM messages WHERE seq IS NULL AND created_at < $1")
+            .bind(now - UNTOLD);
+        self.run("sweep_messages", statement.execute(&self.pool))
             .await?;
         let statement = sqlx::query(
             "DELETE FROM users WHERE guest = 1 AND created_at < $1 \

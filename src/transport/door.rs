@@ -18,6 +18,7 @@ pub enum Door {
     SocketIo,
     /// The courier without Socket.IO, at a path that also has a page.
     Raw,
+    Review,
 }
 
 /// Who wants in, and where.
@@ -39,7 +40,7 @@ struct Said {
 }
 
 impl Door {
-    pub const ALL: [Door; 3] = [Door::Pairing, Door::SocketIo, Door::Raw];
+    pub const ALL: [Door; 4] = [Door::Pairing, Door::SocketIo, Door::Raw, Door::Review];
 
     /// Its path, in the route table's terms.
     pub fn path(self) -> &'static str {
@@ -47,6 +48,7 @@ impl Door {
             Door::Pairing => "/api/v1/ws/session/{session_id}",
             Door::SocketIo => "/socket.io/",
             Door::Raw => "/",
+            Door::Review => "/ws/session/{session_id}",
         }
     }
 
@@ -55,6 +57,7 @@ impl Door {
             Door::Pairing => Dialect::Pairing,
             Door::SocketIo => Dialect::SocketIo,
             Door::Raw => Dialect::Raw,
+            Door::Review => Dialect::Review,
         }
     }
 
@@ -69,14 +72,20 @@ impl Door {
         let session = SessionId::parse(session)
             .map_err(|error| Refusal::field("session_id", error.to_string()))?;
         let said = said(request.uri().query().unwrap_or_default());
+        let is_review = self == Door::Review;
+        let wants_token = node.wants_tokens() || is_review;
         let identity = match http::bearer(request) {
-            Some(token) if node.wants_tokens() || session.is_recorded() => {
+            Some(token) if wants_token || session.is_recorded() => {
                 Some(node.identify(&token).await?)
             }
             Some(_) => None,
-            None if node.wants_tokens() => return Err(Refusal::token(NO_TOKEN)),
+            None if wants_token => return Err(Refusal::token(NO_TOKEN)),
             None => None,
         };
+        if is_review && node.records().is_none() {
+            let sentence = "sessions are not recorded here: this node has no DATABASE_URL";
+            return Err(Refusal::unavailable("records_unavailable", sentence));
+        }
         // Where none is needed it may still say who comes, as the query does.
         let hint = match (&identity, http::bearer(request)) {
             (None, Some(token)) if said.user.is_none() => node.identify(&token).await.ok(),

@@ -162,6 +162,10 @@ impl Transport {
         let permit = self.may_knock(request)?;
         let visitor = door.visitor(session, request, &self.node).await?;
         let identity = visitor.identity.as_ref();
+        // Nothing is made by coming to look at it.
+        if door == Door::Review && !visitor.session.is_recorded() {
+            self.node.has_session(&visitor.session).await?;
+        }
         let admission = self
             .node
             .admit(&visitor.session, &visitor.user, identity)

@@ -10,7 +10,7 @@ use collabd::backplane::memory::Memory;
 use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
     Access, Audience, Backplane, Change, Counters, Created, Draft, Entry, Error, Exit, Fields,
-    InboxKeep, Keep, Link, NodeReport, Replay,
+    History, InboxKeep, Keep, Link, NodeReport, Replay,
 };
 use collabd::clock::Clock;
 use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -302,6 +302,8 @@ contract!(
     a_role_is_what_the_room_says_at_that_moment,
     an_ended_room_stays_ended,
     a_created_room_waits_for_its_people,
+    a_line_of_the_history_is_replaced_or_goes,
+    a_user_of_several_sockets_has_companions,
     an_audience_and_an_origin_arrive_unharmed,
     a_node_knows_the_nodes_that_report,
     a_rotated_room_has_another_order,
@@ -458,7 +460,7 @@ async fn chat_history_keeps_the_last_lines(subject: Subject) {
     subject.begun().await;
     for line in ["1", "2", "3", "4", "5"] {
         let change = Change {
-            history: Some(Bytes::copy_from_slice(line.as_bytes())),
+            history: Some(History::Push(Bytes::copy_from_slice(line.as_bytes()))),
             ..change(line)
         };
         let committed = subject.backplane.commit(&subject.room, change).await;
@@ -475,6 +477,64 @@ async fn chat_history_keeps_the_last_lines(subject: Subject) {
         .map(|(seq, line)| (*seq, &line[..]))
         .collect();
     assert_eq!(lines, [(4, &b"3"[..]), (5, b"4"), (6, b"5")]);
+}
+
+/// A line that was edited is shown as it was, or the wrong one is.
+async fn a_line_of_the_history_is_replaced_or_goes(subject: Subject) {
+    let (backplane, room) = (&subject.backplane, &subject.room);
+    let old = ["old one", "old two"].map(|line| Bytes::from_static(line.as_bytes()));
+    let created = backplane.create(room, fields(), Vec::new(), old.to_vec());
+    assert_eq!(created.await, Ok(Created::New));
+    let history = |history| {
+        let change = Change {
+            history: Some(history),
+            ..change("about a line")
+        };
+        async move { backplane.commit(room, change).await.expect("works") }
+    };
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let replace = |known: &'static str, line: Option<&'static str>| History::Replace {
+        known_by: bytes(known),
+        line: line.map(bytes),
+    };
+    history(History::Push(bytes("new (%d+) three"))).await;
+    history(replace("two", Some("two, edited"))).await;
+    history(replace("(%d+)", Some("(%d+) edited"))).await;
+    history(replace("old one", None)).await;
+    history(replace("nobody", Some("knows"))).await;
+    let snapshot = backplane.snapshot(room).await.expect("works");
+    let lines = snapshot.chat.iter();
+    let lines: Vec<_> = lines.map(|(seq, line)| (*seq, &line[..])).collect();
+    assert_eq!(lines, [(0, &b"two, edited"[..]), (1, b"(%d+) edited")]);
+    assert_eq!(snapshot.seq, 5);
+}
+
+/// Who has one socket is looked for in a large room, or the other socket is not found.
+async fn a_user_of_several_sockets_has_companions(subject: Subject) {
+    let first = subject.begun().await;
+    let (backplane, room) = (&subject.backplane, &subject.room);
+    let ann = user_id("ann");
+    assert_eq!(backplane.companions(room, &ann).await, Ok(Vec::new()));
+    let second = subject.socket();
+    subject.enter(second, "ann").await.expect("works");
+    let bobs = subject.socket();
+    subject.enter(bobs, "bob").await.expect("works");
+    let mut found = backplane.companions(room, &ann).await.expect("works");
+    found.sort_by_key(|(socket, _)| *socket);
+    let record = |socket, name: &'static str| (socket, Bytes::from_static(name.as_bytes()));
+    let mut right = vec![
+        record(first, "ann"),
+        record(second, "ann"),
+        record(bobs, "bob"),
+    ];
+    right.sort_by_key(|(socket, _)| *socket);
+    assert_eq!(found, right);
+    assert_eq!(
+        backplane.companions(room, &user_id("bob")).await,
+        Ok(Vec::new())
+    );
+    subject.leave(second, "ann").await;
+    assert_eq!(backplane.companions(room, &ann).await, Ok(Vec::new()));
 }
 
 async fn a_user_joins_with_the_first_socket_and_leaves_with_the_last(subject: Subject) {
@@ -554,7 +614,7 @@ async fn whoever_comes_first_is_admitted_unless_a_match_said_who(subject: Subjec
     fields[1].1 = r#"["x","y"]"#.to_owned();
     let created = matched
         .backplane
-        .create(&matched.room, fields, Vec::new())
+        .create(&matched.room, fields, Vec::new(), Vec::new())
         .await;
     assert_eq!(created, Ok(Created::New));
     matched.enter(matched.socket(), "ann").await.expect("works");
@@ -788,7 +848,9 @@ async fn an_ended_room_stays_ended(subject: Subject) {
     let committed = backplane.commit(&subject.room, change("x")).await;
     assert_eq!(committed, Err(Error::Ended));
     assert_eq!(
-        backplane.create(&subject.room, fields(), Vec::new()).await,
+        backplane
+            .create(&subject.room, fields(), Vec::new(), Vec::new())
+            .await,
         Ok(Created::Ended)
     );
     subject.leave(socket, "ann").await;
@@ -805,7 +867,7 @@ async fn a_created_room_waits_for_its_people(subject: Subject) {
     let create = || {
         subject
             .backplane
-            .create(&subject.room, fields(), Vec::new())
+            .create(&subject.room, fields(), Vec::new(), Vec::new())
     };
     assert_eq!(create().await, Ok(Created::New));
     assert_eq!(create().await, Ok(Created::Existing));
@@ -960,7 +1022,7 @@ async fn redis_a_session_of_the_old_service_is_taken_over() {
     );
     let created = subject
         .backplane
-        .create(&subject.room, fields(), Vec::new())
+        .create(&subject.room, fields(), Vec::new(), Vec::new())
         .await;
     assert_eq!(created, Ok(Created::Existing));
     let stranger = entry(subject.socket(), "ann", None);
@@ -1005,7 +1067,7 @@ async fn redis_keys_are_the_documented_ones() {
     let subject = Subject::on(&server).await;
     subject.begun().await;
     let change = Change {
-        history: Some(Bytes::from_static(b"line")),
+        history: Some(History::Push(Bytes::from_static(b"line"))),
         once: Some((user_id("ann"), "k".to_owned())),
         ..text("x = 1", None)
     };
@@ -1044,7 +1106,7 @@ async fn a_role_is_what_the_room_says_at_that_moment(subject: Subject) {
         (user_id("bob"), "editor".to_owned()),
         (user_id("dan"), "banned".to_owned()),
     ];
-    let created = backplane.create(room, fields, roles).await;
+    let created = backplane.create(room, fields, roles, Vec::new()).await;
     assert_eq!(created, Ok(Created::New));
     for (user, role) in [
         ("ann", "host"),

@@ -1,5 +1,7 @@
 //! The records' promises, held against both databases: `records::sqlite::*` and `records::postgres::*`.
 
+mod messages;
+
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +14,12 @@ use collabd::records::{
 };
 use tokio::task::{JoinSet, block_in_place};
 
+use self::messages::{
+    a_command_is_one_message_whoever_stores_it, a_place_in_the_order_has_one_row,
+    a_reaction_is_one_for_each_user, a_reader_waits_for_what_is_being_told, letters_are_for_two,
+    many_at_once_are_all_stored, what_is_deleted_has_no_words,
+    what_nobody_was_told_is_nobodys_to_see,
+};
 use crate::support::postgres::PostgresServer;
 
 /// A database as a node has it.
@@ -146,6 +154,14 @@ contract!(
     a_role_is_given_once_and_anew,
     ten_nodes_begin_at_once,
     nothing_works_without_its_tables,
+    what_nobody_was_told_is_nobodys_to_see,
+    a_command_is_one_message_whoever_stores_it,
+    many_at_once_are_all_stored,
+    letters_are_for_two,
+    what_is_deleted_has_no_words,
+    a_reaction_is_one_for_each_user,
+    a_place_in_the_order_has_one_row,
+    a_reader_waits_for_what_is_being_told,
 );
 
 async fn a_name_and_an_address_are_one_accounts_in_any_case(subject: Subject) {

@@ -46,8 +46,8 @@ use self::scripts::{Script, Scripts};
 use self::shards::Shards;
 use super::{
     Access, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry, Envelope,
-    Error, Exit, Fields, HOST, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay, Snapshot,
-    envelope, role_of,
+    Error, Exit, Fields, HOST, History, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
+    Snapshot, envelope, role_of,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
 
@@ -322,7 +322,13 @@ impl Backplane for Redis {
             None => (Value::from_static_str("-"), none()),
             Some((code, base)) => (base.map_or_else(none, int), text(code)),
         };
-        let line = change.history.map_or_else(none, bin);
+        let (line, replaced) = match change.history {
+            None => (none(), none()),
+            Some(History::Push(line)) => (bin(line), none()),
+            Some(History::Replace { known_by, line }) => {
+                (line.map_or_else(none, bin), bin(known_by))
+            }
+        };
         let by = change.by.map_or_else(none, |(user, roles)| {
             text(format!("{user} ,{},", roles.join(",")))
         });
@@ -330,7 +336,7 @@ impl Backplane for Redis {
             Some((user, role)) if role.is_empty() => (text(format!("{ROLE}{user}")), None),
             given => (none(), given),
         };
-        let mut args = vec![bin(rest), logged, line, base, code, by, taken];
+        let mut args = vec![bin(rest), logged, line, base, code, by, taken, replaced];
         flat(&mut args, change.fields);
         flat_roles(&mut args, given);
         committed(&self.shards.commit(named, args).await?)
@@ -403,10 +409,12 @@ impl Backplane for Redis {
         room: &Room,
         fields: Fields,
         roles: Vec<(UserId, String)>,
+        chat: Vec<Bytes>,
     ) -> Result<Created, Error> {
         self.lease.check()?;
         let keys = self.keys(room);
-        let mut args = vec![int(Epoch::random().0)];
+        let mut args = vec![int(Epoch::random().0), int(chat.len() as u64)];
+        args.extend(chat.into_iter().map(bin));
         flat(&mut args, fields);
         flat_roles(&mut args, roles);
         let named = vec![
@@ -502,6 +510,23 @@ impl Backplane for Redis {
             users,
             chat,
         })
+    }
+
+    async fn companions(
+        &self,
+        room: &Room,
+        user: &UserId,
+    ) -> Result<Vec<(SocketId, Bytes)>, Error> {
+        let keys = self.keys(room);
+        let named = vec![keys.members(), keys.users()];
+        let args = vec![text(user.as_str()), int(MEMBERS_LISTED as u64)];
+        let parts = self.run(&self.scripts.companions, named, args).await?;
+        let listed = parts.into_iter().next().map(list).unwrap_or_default();
+        let members = listed.chunks_exact(2).filter_map(|pair| {
+            let socket = SocketId::from_bytes(&pair[0])?;
+            Some((socket, pair[1].clone()))
+        });
+        Ok(members.collect())
     }
 
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error> {

@@ -71,13 +71,20 @@ fn every_event_in_its_documented_shape() {
         name: "Ann".into(),
         text: "hi \"there\"".into(),
         at: 1_762_943_400_007,
+        reply_to: None,
+        to: None,
+        mentions: Vec::new(),
     };
     let durable = [
         Event::Joined {
             user: ann.clone(),
             name: "Ann".into(),
+            role: None,
         },
-        Event::Left { user: ann.clone() },
+        Event::Left {
+            user: ann.clone(),
+            name: None,
+        },
         Event::TextChanged {
             user: ann.clone(),
             code: Some("x = 1\n".into()),
@@ -92,6 +99,7 @@ fn every_event_in_its_documented_shape() {
     let passing = [None, Some("code".to_owned())].map(|code| Event::CursorMoved {
         user: ann.clone(),
         cursor,
+        file: None,
         code,
     });
     let mut said: Vec<String> = Vec::new();
@@ -126,6 +134,9 @@ fn every_reply_in_its_documented_shape() {
         code: "x".into(),
         code_by: "ann".into(),
         host: String::new(),
+        title: String::new(),
+        default_role: String::new(),
+        roles: None,
         language: "python".into(),
         created_at: "2025-11-12T10:30:00.000Z".into(),
         version: 3,
@@ -134,6 +145,8 @@ fn every_reply_in_its_documented_shape() {
             user: ann.clone(),
             name: "Ann".into(),
             cursor: None,
+            file: None,
+            viewport: None,
             status: "active".into(),
         }],
         user_count: 1,
@@ -145,6 +158,9 @@ fn every_reply_in_its_documented_shape() {
                 name: "Ann".into(),
                 text: "hi".into(),
                 at: 0,
+                reply_to: None,
+                to: None,
+                mentions: Vec::new(),
             },
         )],
     };

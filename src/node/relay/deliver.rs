@@ -122,7 +122,7 @@ impl Worker {
             let reply = Reply::Rejected { reject, id: None };
             let frame = frame::text_with(128, |out| dialect.reply(&reply, now, out));
             socket.send(Lane::Ordered, frame);
-            let exit = self.roster.exit(room, socket.id, user);
+            let exit = self.roster.exit(room, socket.id, user, &socket.name);
             let (backplane, room) = (self.backplane.clone(), room.clone());
             self.jobs.spawn(async move {
                 // What fails here is done when the socket goes.

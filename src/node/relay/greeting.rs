@@ -4,9 +4,11 @@
 use bytes::Bytes;
 
 use super::deliver::encode;
+use super::letters::Letters;
 use super::resume::Missed;
 use crate::backplane::{Envelope, Fields, Inbox};
 use crate::clock::Millis;
+use crate::dialects::review::Welcome;
 use crate::dialects::{Delivery, Dialect, Reply};
 use crate::domain::Event;
 use crate::domain::sessions::View;
@@ -26,11 +28,31 @@ pub(super) struct Taken {
 pub(super) enum Told {
     Session {
         greetings: Greetings,
-        missed: Option<Missed>,
+        missed: Vec<Missed>,
+        /// For those who are greeted one by one.
+        hall: Option<Box<Hall>>,
     },
     Inbox(Greetings),
     /// So many users.
     Couriers(u64),
+}
+
+/// What review sockets are greeted with, each in its own way.
+pub(super) struct Hall {
+    view: View,
+    welcome: Welcome,
+    letters: Letters,
+    now: Millis,
+}
+
+impl Hall {
+    fn greet(&self, socket: &Socket) -> (Lane, Bytes) {
+        let letters = self.letters.get(&socket.user);
+        let letters = letters.map_or(&[][..], Vec::as_slice);
+        let who = (&socket.user, &*socket.name);
+        let write = |out: &mut Vec<u8>| self.welcome.write(&self.view, who, letters, self.now, out);
+        (Lane::Ordered, frame::text_with(1_024, write))
+    }
 }
 
 /// One piece at most in each dialect that is spoken in the room.
@@ -51,18 +73,28 @@ impl Greetings {
 
 impl Told {
     pub(super) fn session(
-        view: &View,
-        missed: Option<Missed>,
+        view: View,
+        missed: Vec<Missed>,
+        letters: Letters,
         now: Millis,
         is_spoken: impl Fn(u8) -> bool,
     ) -> Self {
         let greeting = |dialect| {
-            let frame = snapshots::greeting(dialect, view, now)?;
+            let frame = snapshots::greeting(dialect, &view, now)?;
             Some((Lane::Ordered, frame))
         };
+        let has_hall = is_spoken(Dialect::Review.tongue());
         Told::Session {
             greetings: Greetings::of(is_spoken, greeting),
             missed,
+            hall: has_hall.then(|| {
+                Box::new(Hall {
+                    welcome: Welcome::of(&view),
+                    view,
+                    letters,
+                    now,
+                })
+            }),
         }
     }
 
@@ -86,16 +118,17 @@ impl Told {
         afresh: bool,
     ) -> Vec<(Lane, Bytes)> {
         match self {
-            Told::Session { greetings, missed } => {
+            Told::Session { missed, .. } => {
+                let missed = missed.iter().find(|missed| missed.is_for(socket.tongue));
                 let resumed = since
-                    .zip(missed.as_ref().filter(|_| !afresh))
+                    .zip(missed.filter(|_| !afresh))
                     .and_then(|(since, missed)| missed.since(since, &socket.user));
                 if since.is_some() {
                     metrics().resumed(resumed.is_some());
                 }
                 match resumed {
                     Some(pieces) => pieces.into_iter().map(|p| (Lane::Ordered, p)).collect(),
-                    None => greetings.of_tongue(socket.tongue).into_iter().collect(),
+                    None => self.again(socket).into_iter().collect(),
                 }
             }
             Told::Inbox(greetings) => greetings.of_tongue(socket.tongue).into_iter().collect(),
@@ -114,9 +147,14 @@ impl Told {
     }
 
     /// What everyone who is here is told when the room's order is another.
-    pub(super) fn again(&self, tongue: u8) -> Option<(Lane, Bytes)> {
+    pub(super) fn again(&self, socket: &Socket) -> Option<(Lane, Bytes)> {
         match self {
-            Told::Session { greetings, .. } | Told::Inbox(greetings) => greetings.of_tongue(tongue),
+            Told::Session {
+                hall: Some(hall), ..
+            } if socket.tongue == Dialect::Review.tongue() => Some(hall.greet(socket)),
+            Told::Session { greetings, .. } | Told::Inbox(greetings) => {
+                greetings.of_tongue(socket.tongue)
+            }
             // Who is there can be asked for.
             Told::Couriers(_) => None,
         }

@@ -5,6 +5,7 @@
 
 mod deliver;
 mod greeting;
+mod letters;
 mod local;
 mod look;
 mod repair;

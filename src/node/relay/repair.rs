@@ -7,14 +7,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::greeting::{Taken, Told};
+use super::letters::{self, Letters};
 use super::resume::{Missed, Returning};
 use super::worker::Worker;
 use super::{Fill, Note, Waiter};
 use crate::backplane::{Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane};
 use crate::dialects::Dialect;
 use crate::domain::{Event, sessions};
-use crate::hub::Hub;
-use crate::ids::{Epoch, EventId, Position, Room};
+use crate::hub::{Hub, Socket};
+use crate::ids::{Epoch, EventId, Position, Room, UserId};
 use crate::node::roster::Roster;
 use crate::node::{pack, snapshots};
 use crate::telemetry::metrics::metrics;
@@ -52,6 +53,12 @@ impl Worker {
         } else {
             Returning::of(&local.aboard)
         };
+        // An order that is lost greets everybody anew.
+        let readers = if restarting {
+            readers(self.hub.sockets_in(room).iter())
+        } else {
+            readers(local.aboard.iter().map(|waiter| &waiter.socket))
+        };
         let (remote, room) = (self.remote(), room.clone());
         self.jobs.spawn(async move {
             let result = async {
@@ -67,7 +74,7 @@ impl Worker {
                     }
                     remote.enter_all(&room, kept).await?;
                 }
-                remote.take(&room, &returning).await
+                remote.take(&room, &returning, readers).await
             };
             let result = result.await;
             Note::Snapshot(room, result)
@@ -132,7 +139,7 @@ impl Worker {
         if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
-            let greeting = |tongue| told.again(tongue);
+            let greeting = |socket: &Socket| told.again(socket);
             self.hub.restart(room, at, &greeting, &mut self.touched);
         }
         for waiter in aboard {
@@ -312,6 +319,13 @@ impl Worker {
     }
 }
 
+/// Users of sockets that are greeted with what was said to them alone.
+fn readers<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>>) -> Vec<UserId> {
+    let review = Dialect::Review.tongue();
+    let users = sockets.filter(|socket| socket.tongue == review);
+    users.map(|socket| socket.user.clone()).collect()
+}
+
 /// What a job beside the worker needs.
 struct Remote {
     backplane: SharedBackplane,
@@ -332,7 +346,12 @@ impl Remote {
         Ok(at.is_some_and(|at| is_behind(at, told)))
     }
 
-    async fn take(&self, room: &Room, returning: &Returning) -> Result<Taken, Error> {
+    async fn take(
+        &self,
+        room: &Room,
+        returning: &Returning,
+        readers: Vec<UserId>,
+    ) -> Result<Taken, Error> {
         let now = self.roster.clock.now();
         match room {
             Room::Session(session) => {
@@ -353,8 +372,14 @@ impl Remote {
                 );
                 // Without the log everyone gets the whole.
                 let missed = missed.await.unwrap_or_default();
+                let letters = match &self.roster.records {
+                    Some(records) if session.is_recorded() => {
+                        letters::of(records, session, readers, at, now).await
+                    }
+                    _ => Letters::default(),
+                };
                 let speaks = |tongue| self.hub.speaks(room, tongue);
-                let told = Told::session(&view, missed, now, speaks);
+                let told = Told::session(view, missed, letters, now, speaks);
                 Ok(Taken { at, kept, told })
             }
             Room::User(_) => {

@@ -6,6 +6,7 @@
 //! After a tunnel or a node's death thousands come back to a room at once. The log is read once and encoded once for
 //! all who wait together; the frames lie in one buffer, and each socket is handed the end of it that it missed.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::dialects::{Delivery, Dialect, Reply};
 use crate::domain::Event;
 use crate::domain::sessions::View;
 use crate::hub::frame;
-use crate::ids::{Position, Room, UserId};
+use crate::ids::{EventId, Position, Room, UserId};
 use crate::node::snapshots;
 
 /// Pieces handed to a socket one by one; more are put together first, because an outbox counts its frames.
@@ -28,7 +29,11 @@ pub(super) struct Returning {
     since: Vec<Position>,
     /// Nobody gets more at once than may wait for a slow socket.
     most_bytes: usize,
+    dialects: Vec<Dialect>,
 }
+
+/// Dialects in which somebody says where it was.
+const RESUMING: [Dialect; 2] = [Dialect::Pairing, Dialect::Review];
 
 impl Returning {
     pub(super) fn of(waiting: &[Waiter]) -> Self {
@@ -37,6 +42,12 @@ impl Returning {
         Self {
             since: returning().filter_map(|waiter| waiter.since).collect(),
             most_bytes: bytes.min().unwrap_or(0),
+            dialects: RESUMING
+                .into_iter()
+                .filter(|dialect| {
+                    returning().any(|waiter| waiter.socket.tongue == dialect.tongue())
+                })
+                .collect(),
         }
     }
 
@@ -44,6 +55,7 @@ impl Returning {
         Self {
             since: Vec::new(),
             most_bytes: 0,
+            dialects: Vec::new(),
         }
     }
 
@@ -63,6 +75,7 @@ impl Returning {
 
 /// What was missed, up to a snapshot, as whole frames.
 pub(super) struct Missed {
+    dialect: Dialect,
     /// Whoever was here, or at any place up to `at`, is told all since.
     from: u64,
     at: Position,
@@ -78,7 +91,8 @@ pub(super) struct Missed {
 }
 
 impl Missed {
-    /// Reads and encodes once for all who come back. `None`: none of them was where this order was.
+    /// Reads once, and encodes once in each dialect, for all who come back. Nothing when none of them was where this order
+    /// was.
     pub(super) async fn read(
         backplane: &SharedBackplane,
         room: &Room,
@@ -86,12 +100,12 @@ impl Missed {
         returning: &Returning,
         log_length: u64,
         now: Millis,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Vec<Self>, Error> {
         let Some(at) = view.position else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let Some(since) = returning.oldest(at, log_length) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let nothing_missed = since.seq == at.seq;
         let mut log = Log {
@@ -105,13 +119,12 @@ impl Missed {
                 Replay::Gone => log.from = at.seq,
             }
         }
-        Ok(Some(log.encoded(
-            Dialect::Pairing,
-            view,
-            at,
-            now,
-            returning.most_bytes,
-        )))
+        let dialects = returning.dialects.iter();
+        let missed = dialects.map(|dialect| {
+            let log = log.clone();
+            log.encoded(*dialect, view, at, now, returning.most_bytes)
+        });
+        Ok(missed.collect())
     }
 
     /// What a socket of `user` is told that was at `since`: the events it missed, in order, then the newest text if
@@ -143,6 +156,10 @@ impl Missed {
         Some(pieces)
     }
 
+    pub(super) fn is_for(&self, tongue: u8) -> bool {
+        self.dialect.tongue() == tongue
+    }
+
     /// Where the events from this seq on begin.
     fn start_of(&self, seq: u64) -> usize {
         let next = self.starts.partition_point(|(known, _)| *known < seq);
@@ -153,6 +170,7 @@ impl Missed {
 }
 
 /// What was read of a log: every event after `from`.
+#[derive(Clone)]
 struct Log {
     from: u64,
     events: Vec<Envelope>,
@@ -214,6 +232,7 @@ impl Log {
             dialect.reply(&Reply::Resumed { position: at }, now, out);
         }));
         Missed {
+            dialect,
             from: self.from,
             at,
             told: told.into(),
@@ -228,12 +247,13 @@ impl Log {
     /// of them.
     fn frames(&mut self, dialect: Dialect, most: usize) -> Vec<Told> {
         let (mut frames, mut bytes) = (Vec::new(), 0);
+        let mut deleted = HashSet::new();
         for envelope in self.events.iter().rev() {
             // The newest text stands for all.
             let Some(at) = envelope.position.filter(|_| envelope.version.is_none()) else {
                 continue;
             };
-            let Some(frame) = frame_of(dialect, envelope, at) else {
+            let Some(frame) = frame_of(dialect, envelope, at, &mut deleted) else {
                 continue;
             };
             bytes += frame.len();
@@ -251,9 +271,27 @@ impl Log {
     }
 }
 
-fn frame_of(dialect: Dialect, envelope: &Envelope, at: Position) -> Option<Bytes> {
+/// `deleted` are messages that were deleted later on: what they said is told to nobody any more.
+fn frame_of(
+    dialect: Dialect,
+    envelope: &Envelope,
+    at: Position,
+    deleted: &mut HashSet<EventId>,
+) -> Option<Bytes> {
     // An event that this node cannot read is one that its clients have no word for.
-    let event: Event = rmp_serde::from_slice(&envelope.event).ok()?;
+    let mut event: Event = rmp_serde::from_slice(&envelope.event).ok()?;
+    if let Event::MessageDeleted { message, .. } = &event {
+        deleted.insert(*message);
+    } else if event
+        .message()
+        .is_some_and(|message| deleted.contains(&message))
+    {
+        event.blank();
+        // Where nobody hears that something was deleted, it was not said.
+        if dialect == Dialect::Pairing {
+            return None;
+        }
+    }
     let delivery = Delivery {
         event: &event,
         at: envelope.at,
@@ -285,7 +323,7 @@ fn only(audience: &Audience) -> Option<Vec<UserId>> {
 mod tests {
     use super::*;
     use crate::domain::sessions;
-    use crate::ids::{Epoch, EventId, SessionId};
+    use crate::ids::{Epoch, SessionId};
     use crate::node::pack;
 
     const NOW: Position = Position {
@@ -420,7 +458,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_for_one_is_told_to_those_who_missed_less() {
-        let frame = frame_of(Dialect::Pairing, &language(9), at(9)).unwrap();
+        let frame = frame_of(Dialect::Pairing, &language(9), at(9), &mut HashSet::new()).unwrap();
         let missed = missed((1..=9).map(language).collect(), 3 * frame.len());
         let ann = user("ann");
         assert_eq!(told(&missed, 5, &ann), None);
@@ -439,6 +477,7 @@ mod tests {
         let returning = |seqs: &[u64]| Returning {
             since: seqs.iter().map(|seq| at(*seq)).collect(),
             most_bytes: MUCH,
+            dialects: vec![Dialect::Pairing],
         };
         assert_eq!(returning(&[1, 5, 8, 11]).oldest(NOW, 5), Some(at(5)));
         assert_eq!(returning(&[1, 2]).oldest(NOW, 5), None);

@@ -108,7 +108,9 @@ async fn sentinel_nothing_is_acknowledged_without_a_replica() {
         "{repeated:?}"
     );
     let other = Subject::new_room();
-    let created = backplane.create(&other, fields(), Vec::new()).await;
+    let created = backplane
+        .create(&other, fields(), Vec::new(), Vec::new())
+        .await;
     assert!(matches!(created, Err(Error::Unavailable(_))), "{created:?}");
 
     pair.replica.signal("CONT");

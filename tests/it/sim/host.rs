@@ -249,7 +249,12 @@ fn config(slot: usize, plan: &Plan) -> Config {
             hashes: 1,
         },
         save_every: Duration::from_secs(1),
+        replay_step: Duration::from_secs(1),
         participants: 10,
+        reactions: 10,
+        idle_after: Duration::from_secs(60),
+        away_after: Duration::from_secs(300),
+        retention: Default::default(),
         drain: drain::Config {
             delay: Duration::from_secs(1),
             rate: 10,

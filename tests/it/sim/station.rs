@@ -307,8 +307,18 @@ impl Backplane for Station {
         room: &Room,
         fields: Fields,
         roles: Vec<(UserId, String)>,
+        chat: Vec<Bytes>,
     ) -> Result<Created, Error> {
-        self.ask(self.place.store.create(room, fields, roles)).await
+        self.ask(self.place.store.create(room, fields, roles, chat))
+            .await
+    }
+
+    async fn companions(
+        &self,
+        room: &Room,
+        user: &UserId,
+    ) -> Result<Vec<(SocketId, Bytes)>, Error> {
+        self.ask(self.place.store.companions(room, user)).await
     }
 
     async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {

@@ -5,7 +5,8 @@
 --       1 envelope front, 2 the same for the log ('' when equal), 3 chat line ('' for none),
 --       4 '-' when no text changes, else the version it was made from ('' when not said), 5 the text,
 --       6 '' when anybody may, else a user and roles: 'USER ,ROLE,ROLE,', 7 a field that goes ('' for none),
---       8… field, value pairs
+--       8 '' when the chat line is one more, else bytes of the one that it replaces, or that goes,
+--       9… field, value pairs
 -- Returns one text, which costs Redis far less than a list, with a line for each:
 --       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'forbidden' | 'stale <version>' |
 --       'failed <why>'
@@ -16,6 +17,20 @@ local function may(state, by)
   local given = redis.call('HMGET', state, 'host', 'role:' .. user, 'default_role')
   local role = given[1] == user and 'host' or given[2] and given[2] ~= '' and given[2] or given[3] or ''
   return string.find(roles, ',' .. role .. ',', 1, true) ~= nil
+end
+
+-- The chat line that has these bytes is another now, or none.
+local function replace(chat, known_by, line)
+  for at, known in ipairs(redis.call('LRANGE', chat, 0, -1)) do
+    if string.find(known, known_by, 1, true) then
+      if line == '' then
+        redis.call('LREM', chat, 1, known)
+      else
+        redis.call('LSET', chat, at - 1, string.match(known, '^%d+ ') .. line)
+      end
+      return
+    end
+  end
 end
 
 -- One event: its keys are `keys` from KEYS[k] on, its arguments ARGV[a] to ARGV[last].
@@ -39,15 +54,17 @@ local function commit(k, keys, a, last)
   local seq, version, changed = text(room[2] + 1), room[3], nil
   local line, base = ARGV[a + 2], ARGV[a + 3]
   if base == '-' then
-    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 7, last))
+    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 8, last))
   else
     if base ~= '' and base ~= version then return 'stale ' .. version end
     version = text(version + 1)
     changed = version
-    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 7, last))
+    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 8, last))
   end
   if ARGV[a + 6] ~= '' then redis.call('HDEL', state, ARGV[a + 6]) end
-  if line ~= '' and redis.call('RPUSH', KEYS[k + 3], seq .. ' ' .. line) > CHAT_LENGTH then
+  if ARGV[a + 7] ~= '' then
+    replace(KEYS[k + 3], ARGV[a + 7], line)
+  elseif line ~= '' and redis.call('RPUSH', KEYS[k + 3], seq .. ' ' .. line) > CHAT_LENGTH then
     redis.call('LTRIM', KEYS[k + 3], -CHAT_LENGTH, -1)
   end
   append(KEYS[k + 1], KEYS[k + 2], seq, epoch, changed, ARGV[a], ARGV[a + 1])
