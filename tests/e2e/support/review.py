@@ -60,13 +60,13 @@ class Reviewer(Peer):
 
         return self.find(matches, within)
 
-    def did(self, type, event, **fields):
+    def did(self, type, event, /, **fields):
         """Has a command carried out, and returns the event as this socket hears it."""
         answer = self.ask(type, **fields)
         assert answer["type"] in TAKEN, f"{self.user} sent {type} {fields} and heard {answer}"
         return self.at(answer["seq"], event)
 
-    def refused(self, code, type, field=None, **fields):
+    def refused(self, code, type, field=None, /, **fields):
         """Has a command refused like this, and returns the error."""
         answer = self.ask(type, **fields)
         told = (answer["type"], answer.get("code"), answer.get("field"))
