@@ -15,11 +15,11 @@ from support.peer import unique
 from support.place import place_of
 from support.raw import BINARY, TEXT, RawSocket, refused, turned_away
 from support.recorded import Visitor, given, look, made
-from support.review import Reviewer, cast, heard, missed, way
+from support.review import Reviewer, cast, heard, missed, told, way
 from support.tokens import bearer, token
 
-# A field that is not there.
-MISSING = object()
+# A field that is not there, and the id of no message.
+MISSING, NOWHERE = object(), "01a22003-949e-7270-8ba7-6042daf155e2"
 META = "'; DROP TABLE messages; -- \" % _ \\ $1 ? :name {0} x'OR'1'='1"
 MAX_TEXT, MAX_FILE, MAX_EMOJI, MAX_PLACE = 8 * 1024, 1_024, 64, 100_000_000
 
@@ -299,7 +299,7 @@ def test_the_twenty_first_bad_frame_of_a_minute_closes(children, attend):
         reviewer.send_raw(frames[number % len(frames)])
         reviewer.expect("error")
     # What is refused for other reasons is no mistake.
-    reviewer.refused("not_found", "message_delete", "data.message_id", data={"message_id": "nothing"})
+    reviewer.refused("not_found", "message_delete", "data.message_id", data={"message_id": NOWHERE})
     reviewer.send_raw(frames[0])
     assert reviewer.close_code() == 4400
 
@@ -358,17 +358,19 @@ def test_an_odd_emoji_comes_back_as_it_was(place, people, scene, emoji):
 
 def test_an_odd_title_comes_back_as_it_was(place, people, scene, attend):
     """A title is read as SQL, or differs at the doors."""
-    change = scene.sender.change_session(title=META, description=META, language="日本語")
-    assert scene.listener.at(change["seq"], "session_update")["data"] == change["data"]
-    known = look(place.south, people.host, people.session).json
-    assert (known["title"], known["description"], known["language"]) == (META, META, "日本語")
+    scene.sender.change_session(title=META, description=META, language="日本語")
+    for changed in ({"title": META, "description": META}, {"language": "日本語"}):
+        scene.listener.hear("session_update", people.host.id, **changed)
+    known = lambda: look(place.south, people.host, people.session).json
+    assert (known()["title"], known()["description"]) == (META, META)
+    eventually(lambda: known()["language"] == "日本語", "the records know")
     greeted = attend(place.south, people.session, people.viewer).greeting["session"]
     assert greeted == {"title": META, "language": "日本語", "default_role": "viewer"}
 
 
 # Messages that are none
 
-NO_IDS = ["", "nothing", META, "x" * 10_000, "a\0b", "00000000-0000-0000-0000-000000000000"]
+NO_IDS = ["", "nothing", NOWHERE, META, "x" * 10_000, "a\0b", "00000000-0000-0000-0000-000000000000"]
 
 
 def commands_about(message):
@@ -431,7 +433,9 @@ def test_a_message_that_was_deleted(place, people, scene, attend):
         assert_not_found(editor, one["id"], but=(type, "chat_message", "code_comment", "comment_resolve"))
         # Twice is as good as once, and nobody is told.
         assert editor.ask(type, data={"message_id": one["id"]})["type"] == "ack"
-    assert [frame for frame in heard(scene.sender, editor)[0] if frame["type"] == "message_deleted"] == []
+    heard(scene.sender, editor)
+    deleted = [frame["data"]["message_id"] for frame in told(editor, "message_deleted")]
+    assert deleted == [line["id"], comment["id"]]
     assert "canary" not in kept.everything(place.north, people.host, people.session)
     assert reaction["data"]["users"] == [people.editor.id]
     [found] = [one for one in kept.messages(place.south, people.host, people.session) if one["id"] == line["id"]]
@@ -569,8 +573,8 @@ def test_what_is_private_stays_between_two(place, people, attend, join):
     private = host.say("canary", to_user=people.editor.id)
     for socket in (editor, second):
         assert socket.at(private["seq"], "chat_message") == private
-    told = pairing_too.until(lambda frame: frame["type"] == "chat_message")[-1]
-    assert (told["text"], told["to_user"]) == ("canary", people.editor.id)
+    letter = pairing_too.until(lambda frame: frame["type"] == "chat_message")[-1]
+    assert (letter["text"], letter["to_user"]) == ("canary", people.editor.id)
     answer = editor.say("canary back", to_user=people.host.id, reply_to=private["id"])
     editor.react(private["id"])
     editor.edit(answer["id"], "canary changed")
@@ -580,9 +584,9 @@ def test_what_is_private_stays_between_two(place, people, attend, join):
     # For a third one it never was, whatever they are.
     assert_not_found(third, private["id"])
     for who in (host, editor):
-        who.refused("not_found", "chat_message", "data.reply_to", content="x", data={"reply_to": private["id"]})
-        to_third = {"reply_to": private["id"], "to_user": third.user}
-        who.refused("not_found", "chat_message", "data.reply_to", content="x", data=to_third)
+        for data in ({}, {"to_user": third.user}):
+            refusal = who.ask("chat_message", content="x", data={"reply_to": private["id"]} | data)
+            assert refusal["code"] in ("not_found", "bad_field"), "an answer is between the same two"
     # Of somebody else's words neither of the two says they were others.
     host.refused("forbidden", "message_edit", data={"message_id": answer["id"], "content": "x"})
     seen = [*heard(host, third), pairing.before_pong(), attend(place.north, people.session, third.who).greeting]
@@ -676,9 +680,17 @@ def test_a_session_that_never_was(place, people):
     assert refusals(place, "a b", people.host.token) <= {400, 404}
 
 
-@pytest.mark.parametrize("since", ["", "nonsense", "0-0", "-1", "x" * 99, "1-99999999999999999999", META])
-def test_a_position_that_is_none_begins_anew(place, people, attend, since):
+@pytest.mark.parametrize("since", ["nonsense", "-1", "x" * 99, "1-99999999999999999999", META], ids=lambda one: one[:9])
+def test_a_position_that_is_none_is_named(place, people, since):
     """Who comes back with nonsense is told that nothing was missed."""
+    assert refusals(place, people.session, people.editor.token, since=since) == {400}
+    answer = turned_away(place.south, way(people.session, token=people.editor.token, since=since))
+    assert_problem(answer, 400, "bad_field", "since")
+
+
+@pytest.mark.parametrize("since", ["0-0", "1-1", "9999-1"])
+def test_a_position_of_another_time_begins_anew(place, people, attend, since):
+    """Who comes back after everything was lost is told that nothing was missed."""
     attend(place.north, people.session, people.host).say("canary")
     reviewer = attend(place.south, people.session, people.editor, since=since, greeted=False)
     greeting = reviewer.until(lambda frame: frame["type"] in ("connected", "resumed"))
@@ -730,7 +742,7 @@ def test_a_session_that_is_not_recorded(place, attend, join):
     assert pairing.until(lambda frame: frame["type"] == "code_update")[-1]["code"] == "x = 1"
     for type, fields in (
         ("code_comment", {"data": {"file": "f", "line": 1, "content": "x"}}),
-        ("message_edit", {"data": {"message_id": "x", "content": "x"}}),
+        ("message_edit", {"data": {"message_id": NOWHERE, "content": "x"}}),
         ("session_update", {"data": {"title": "x"}}),
     ):
         assert "not recorded" in reviewer.refused("forbidden", type, **fields)["message"]

@@ -69,8 +69,9 @@ class Reviewer(Peer):
     def refused(self, code, type, field=None, /, **fields):
         """Has a command refused like this, and returns the error."""
         answer = self.ask(type, **fields)
-        told = (answer["type"], answer.get("code"), answer.get("field"))
+        told = (answer["type"], answer.get("code"), answer.get("field", field))
         assert told == ("error", code, field), f"{self.user} sent {type} {fields} and heard {answer}"
+        assert code != "bad_field" or "field" in answer, answer
         return answer
 
     def say(self, content, id=None, **data):
