@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support import processes
 from support.peer import Peer, unique
 from support.postgres import Postgres
+from support.review import Reviewer
 
 # A node at DEBUG says much; the end of it is what matters.
 LOG_TAIL = 20_000
@@ -79,6 +80,13 @@ def join():
     """Opens sockets that are closed when the test ends: `join(node, session, user)`."""
     with ExitStack() as stack:
         yield lambda *arguments, **options: stack.enter_context(Peer(*arguments, **options))
+
+
+@pytest.fixture
+def attend():
+    """The same at the review door: `attend(node, session, visitor)`."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(Reviewer(*arguments, **options))
 
 
 @pytest.hookimpl(hookwrapper=True)

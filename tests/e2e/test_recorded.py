@@ -35,26 +35,14 @@ from support.recorded import (
     state,
     update,
 )
-from support.place import Place
+from support.place import SOON, Place, place_of
 from support.sqlite import Sqlite
 from support.tokens import SECRET, token
 
 PLAIN = "python-websocket"
 RECORDED_ID = shapes.Matcher("r-<uuid>", re.compile(r"r-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch)
-# Saved soon, so that a test need not wait; and so late that it never is.
-SOON, NEVER = 0.2, 3_600
-
-
-def place_of(kind, request, children, **settings):
-    settings = {"HOST": "127.0.0.1", "SAVE_INTERVAL": SOON} | settings
-    if kind != "open":
-        settings["JWT_SECRET"] = SECRET
-    if kind != "cluster":
-        node = children.node(kind, **settings)
-        return Place([node], Sqlite(node.folder / "collabd.db"))
-    redis, database = children.redis(), request.getfixturevalue("postgres").database()
-    settings |= {"REDIS_URL": redis.url, "DATABASE_URL": database.url}
-    return Place([children.node(name, **settings) for name in ("north", "south")], database, redis)
+# Between savings: so late that none is in a test.
+NEVER = 3_600
 
 
 @pytest.fixture(scope="module", params=["open", "tokens", "cluster"])

@@ -30,6 +30,9 @@ def door(session, user=None, name=None, **query):
 class Peer:
     """One socket of one user. Every frame is checked for being one JSON object with a type."""
 
+    # What its door says first.
+    greeted_with = "session_state"
+
     def __init__(
         self, node, session, user=None, name=None, port=None, token=None, tls=None, since=None, greeted=True, **headers
     ):
@@ -42,7 +45,7 @@ class Peer:
         self.history = []
         # What it wrote by command id: a writer is not told its own text, only that it was taken.
         self.written = {}
-        uri = f"{'wss' if tls else 'ws'}://{node.host}:{port or node.port}{door(session, user, name, since=since)}"
+        uri = f"{'wss' if tls else 'ws'}://{node.host}:{port or node.port}{self.way(session, user, name, since)}"
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self.resources = ExitStack()
@@ -58,7 +61,11 @@ class Peer:
             max_queue=None,
         )
         self.socket = self.resources.enter_context(opening)
-        self.greeting = self.expect("session_state") if greeted else None
+        self.greeting = self.expect(self.greeted_with) if greeted else None
+
+    def way(self, session, user, name, since):
+        """Path and query of its door."""
+        return door(session, user, name, since=since)
 
     def __enter__(self):
         return self

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+from .sqlite import Sqlite
+from .tokens import SECRET
+
+# Between savings of texts: so that a test need not wait.
+SOON = 0.2
+
 
 @dataclass
 class Place:
@@ -29,3 +35,16 @@ class Place:
     def start(self):
         for node in self.nodes:
             node.start()
+
+
+def place_of(kind, request, children, **settings):
+    """A node alone with SQLite, `open` or with tokens; or a `cluster` of two with Redis and PostgreSQL."""
+    settings = {"HOST": "127.0.0.1", "SAVE_INTERVAL": SOON} | settings
+    if kind != "open":
+        settings["JWT_SECRET"] = SECRET
+    if kind != "cluster":
+        node = children.node(kind, **settings)
+        return Place([node], Sqlite(node.folder / "collabd.db"))
+    redis, database = children.redis(), request.getfixturevalue("postgres").database()
+    settings |= {"REDIS_URL": redis.url, "DATABASE_URL": database.url}
+    return Place([children.node(name, **settings) for name in ("north", "south")], database, redis)
