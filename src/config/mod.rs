@@ -117,6 +117,7 @@ impl Reader<'_> {
             // A room that everybody left is gone after the grace.
             save_every: self.seconds("SAVE_INTERVAL").min(keep.session_grace / 2),
             participants: u32::try_from(self.whole("MAX_PARTICIPANTS")).unwrap_or(u32::MAX),
+            teams: self.teams(),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),

@@ -10,6 +10,7 @@ pub mod documents;
 pub mod presence;
 pub mod roles;
 pub mod sessions;
+pub mod teams;
 
 use std::sync::Arc;
 

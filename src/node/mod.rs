@@ -12,6 +12,7 @@ mod courier;
 mod denied;
 pub mod drain;
 mod identity;
+pub mod insights;
 mod life;
 mod listening;
 pub mod lobby;
@@ -24,7 +25,9 @@ mod roster;
 mod saver;
 mod sessions;
 mod snapshots;
+pub mod stats;
 mod tally;
+pub mod teams;
 mod totals;
 mod visit;
 
@@ -101,6 +104,7 @@ pub struct Config {
     pub save_every: Duration,
     /// Users with a role of their own in a recorded session.
     pub participants: u32,
+    pub teams: teams::Config,
     pub drain: drain::Config,
 }
 
@@ -124,6 +128,7 @@ pub struct Node {
     roster: Arc<Roster>,
     listening: Listening,
     totals: Totals,
+    looked: stats::Looked,
     identities: Identities,
     accounts: Accounts,
     /// Recorded sessions whose text is not in the records yet.
@@ -200,6 +205,7 @@ impl Node {
             backplane,
             roster,
             totals: Totals::new(started_at),
+            looked: stats::Looked::default(),
             identities,
             unsaved: Unsaved::default(),
             accounts: Accounts::new(config.accounts),
