@@ -75,13 +75,13 @@ impl Records {
         self.run("add_insight", async {
             let mut step = self.pool.begin().await?;
             hold(&insight.team).execute(&mut *step).await?;
-            if count.fetch_one(&mut *step).await? >= i64::from(most) {
-                return Ok(false);
+            let fits = count.fetch_one(&mut *step).await? < i64::from(most);
+            if fits {
+                add.execute(&mut *step).await?;
+                tag(&mut step, &insight.id, &insight.tags).await?;
             }
-            add.execute(&mut *step).await?;
-            tag(&mut step, &insight.id, &insight.tags).await?;
             step.commit().await?;
-            Ok(true)
+            Ok(fits)
         })
         .await
     }

@@ -194,13 +194,15 @@ impl Records {
                 .try_map(read_standing)
                 .fetch_one(&mut *step)
                 .await?;
-            if let Err(against) = judge(standing) {
-                return Ok(Err(against));
-            }
-            put(team, member).execute(&mut *step).await?;
-            let now = look.fetch_one(&mut *step).await?;
+            let done = match judge(standing) {
+                Ok(()) => {
+                    put(team, member).execute(&mut *step).await?;
+                    Ok(look.fetch_one(&mut *step).await?)
+                }
+                Err(against) => Err(against),
+            };
             step.commit().await?;
-            Ok(Ok(now))
+            Ok(done)
         })
         .await
     }
@@ -224,12 +226,12 @@ impl Records {
                 .try_map(read_standing)
                 .fetch_one(&mut *step)
                 .await?;
-            if let Err(against) = judge(standing) {
-                return Ok(Err(against));
+            let judged = judge(standing);
+            if judged.is_ok() {
+                remove.execute(&mut *step).await?;
             }
-            remove.execute(&mut *step).await?;
             step.commit().await?;
-            Ok(Ok(()))
+            Ok(judged)
         })
         .await
     }

@@ -984,6 +984,7 @@ def test_teams_go_on_when_their_database_is_back(own_children):
     for node in place.nodes:
         eventually(lambda: look(node, ann, team).status == 200, "the records are back")
         assert (members(node, ann, team).json, notes(node, ann, team).json) == before
+    for node in place.nodes:
         assert update(node, bob, team, name=node.name).json["name"] == node.name
         noted(node, bob, team, session)
 
