@@ -19,7 +19,7 @@ struct StatsOut {
     total_connections: u64,
     total_sessions: u64,
     users: u64,
-    /// Missing records count nothing.
+    /// `null`: the records do not say.
     messages_today: Option<u64>,
     /// For admins and services.
     #[serde(skip_serializing_if = "Option::is_none")]

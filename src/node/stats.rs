@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::Node;
 use crate::backplane::{Error, Link, NodeReport};
 use crate::clock::Millis;
-use crate::ids::{NodeId, Room, SessionId};
+use crate::ids::{NodeId, Room, SessionId, UserId};
 
 /// How long a look counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -43,6 +43,24 @@ pub struct Stats {
     pub stale: bool,
     /// The ids of the sessions, in their order; those of this node alone when `rough` or `stale`.
     open: Arc<BTreeSet<SessionId>>,
+}
+
+/// Each once, on however many nodes.
+#[derive(Default)]
+struct Seen {
+    sessions: BTreeSet<SessionId>,
+    users: HashSet<UserId>,
+}
+
+impl Seen {
+    fn take_in(&mut self, room: Room) {
+        match room {
+            Room::Session(session) => drop(self.sessions.insert(session)),
+            // For the places of its sockets.
+            Room::User(user) => drop(self.users.insert(user)),
+            Room::Couriers | Room::Lobby => {}
+        }
+    }
 }
 
 /// The last look.
@@ -101,57 +119,48 @@ impl Node {
     }
 
     async fn survey(&self) -> Stats {
-        let (own, mut sessions, mut users) = (self.id(), BTreeSet::new(), HashSet::new());
+        let mut seen = Seen::default();
         let sockets = self.hub.sockets();
-        users.extend(sockets.iter().map(|socket| socket.user.clone()));
-        sessions.extend(self.hub.open_sessions());
-        let cluster = self.totals.cluster();
-        let own_name = own.to_string();
-        let others: Vec<&NodeReport> = cluster
-            .reports
-            .iter()
-            .filter(|report| report.node != own_name)
-            .collect();
-        let sum =
-            |count: fn(&NodeReport) -> u64| others.iter().map(|report| count(report)).sum::<u64>();
-        let mut stats = Stats {
-            sockets: sockets.len() as u64 + sum(|report| report.sockets),
-            stale: cluster.stale || self.link() != Link::Up,
-            ..Stats::default()
-        };
-        stats.rough = sum(|report| report.rooms + report.users) > HELD_MOST;
-        if !stats.rough && !stats.stale {
-            let ids = others
-                .iter()
-                .filter_map(|report| NodeId::parse(&report.node));
-            match self.held_by(ids.collect()).await {
-                Ok(rooms) => {
-                    for room in rooms {
-                        match room {
-                            Room::Session(session) => drop(sessions.insert(session)),
-                            Room::User(user) => drop(users.insert(user)),
-                            Room::Couriers | Room::Lobby => {}
-                        }
-                    }
-                }
+        seen.users
+            .extend(sockets.iter().map(|socket| socket.user.clone()));
+        seen.sessions.extend(self.hub.open_sessions());
+        let (cluster, own) = (self.totals.cluster(), self.id().to_string());
+        let mut others = cluster.reports;
+        others.retain(|report| report.node != own);
+        let sum = |count: fn(&NodeReport) -> u64| others.iter().map(count).sum::<u64>();
+        let rough = sum(|report| report.rooms + report.users) > HELD_MOST;
+        let mut stale = cluster.stale || self.link() != Link::Up;
+        if !rough && !stale {
+            match self.held_by(&others).await {
+                Ok(rooms) => rooms.into_iter().for_each(|room| seen.take_in(room)),
                 Err(error) => {
                     tracing::debug!(%error, "the nodes' holdings cannot be read now");
-                    stats.stale = true;
+                    stale = true;
                 }
             }
         }
-        stats.sessions = sessions.len() as u64;
-        stats.users = users.len() as u64;
-        if stats.rough || stats.stale {
+        let mut stats = Stats {
+            sockets: sockets.len() as u64 + sum(|report| report.sockets),
+            sessions: seen.sessions.len() as u64,
+            users: seen.users.len() as u64,
+            messages_today: None,
+            rough,
+            stale,
+            open: Arc::new(seen.sessions),
+        };
+        if rough || stale {
             stats.sessions += sum(|report| report.rooms);
             stats.users += sum(|report| report.users);
         }
-        stats.open = Arc::new(sessions);
         stats
     }
 
-    async fn held_by(&self, nodes: Vec<NodeId>) -> Result<Vec<Room>, Error> {
-        let held = stream::iter(nodes).map(|node| self.backplane.holdings(node));
+    async fn held_by(&self, nodes: &[NodeReport]) -> Result<Vec<Room>, Error> {
+        let ids: Vec<NodeId> = nodes
+            .iter()
+            .filter_map(|report| NodeId::parse(&report.node))
+            .collect();
+        let held = stream::iter(ids).map(|node| self.backplane.holdings(node));
         let held: Vec<Vec<Room>> = held.buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(held.into_iter().flatten().collect())
     }
