@@ -258,6 +258,8 @@ impl Routes {
             Ok(found) => {
                 let session = decoded(found.params.get("session_id"));
                 let user = decoded(found.params.get("user_id"));
+                let team = decoded(found.params.get("team_id"));
+                let insight = decoded(found.params.get("insight_id"));
                 match found.value {
                     // One path has a page, and a door.
                     Target::Rest(rest)
@@ -276,6 +278,8 @@ impl Routes {
                             path: rest,
                             session: &session,
                             user: &user,
+                            team: &team,
+                            insight: &insight,
                             from,
                         };
                         let answer = match self.pace(rest, request.method(), from) {

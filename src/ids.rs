@@ -102,6 +102,43 @@ checked_id!(
     "user_id"
 );
 
+checked_id!(
+    /// People who keep notes together.
+    TeamId,
+    "team_id"
+);
+checked_id!(
+    /// One of a team's notes.
+    InsightId,
+    "insight_id"
+);
+
+impl TeamId {
+    /// Ordered by their making, as those of recorded sessions.
+    pub fn new() -> Self {
+        Self(format!("t-{}", Uuid::now_v7()).into())
+    }
+}
+
+impl Default for TeamId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl InsightId {
+    /// The same.
+    pub fn new() -> Self {
+        Self(format!("i-{}", Uuid::now_v7()).into())
+    }
+}
+
+impl Default for InsightId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// How ids of recorded sessions begin; a UUID follows. Others may take such an id in vain: it is looked up.
 const RECORDED: &str = "r-";
 

@@ -31,6 +31,7 @@ pub(super) fn denied(why: Denied) -> Problem {
                 .and_then(NonZeroU16::new),
             ..plain(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
         },
+        Denied::Conflict(_) => plain(StatusCode::CONFLICT, "conflict"),
         Denied::Forbidden(_) => plain(StatusCode::FORBIDDEN, "forbidden"),
         Denied::NoAccount | Denied::Off(_) | Denied::Missing(_) => {
             plain(StatusCode::NOT_FOUND, "not_found")

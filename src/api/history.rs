@@ -4,18 +4,22 @@ use hyper::{Request, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::asked::{Asked, Page as Pages, bad_field};
 use super::denied::denied;
-use super::query::Query;
 use super::{Api, Endpoint, Place};
 use crate::auth::Identity;
 use crate::clock::{Millis, rfc3339};
 use crate::dialects::review::ParticipantOut;
 use crate::http::{self, Answer, Problem};
 use crate::ids::{EventId, SessionId, UserId};
-use crate::node::history::{Asked, Page, frame};
+use crate::node::history::{Asked as Wish, Page, frame};
 use crate::records::{Cursor, Message, Span, Told, Wanted};
 
 const DAY: Millis = 86_400_000;
+const PAGE: Pages = Pages {
+    usual: 50,
+    most: 200,
+};
 
 #[derive(Serialize)]
 struct UserOut<'a> {
@@ -87,16 +91,16 @@ impl Api {
     ) -> Result<Answer, Problem> {
         let caller = &self.bearer(request).await?;
         let session = SessionId::parse(place.session)
-            .map_err(|bad| super::bad_field("session_id", bad.to_string()))?;
+            .map_err(|bad| bad_field("session_id", bad.to_string()))?;
         let session = &session;
-        let query = Query::of(request);
+        let asked = Asked::of(request.uri().query());
         match endpoint {
-            Endpoint::Messages => self.messages(caller, session, &query).await,
+            Endpoint::Messages => self.messages(caller, session, &asked).await,
             Endpoint::MessageStats => self.message_stats(caller, session).await,
-            Endpoint::Comments => self.comments(caller, session, &query).await,
-            Endpoint::Presence => self.presence(caller, session, &query).await,
-            Endpoint::Replay => self.replay(caller, session, &query).await,
-            _ => self.events(caller, session, &query).await,
+            Endpoint::Comments => self.comments(caller, session, &asked).await,
+            Endpoint::Presence => self.presence(caller, session, &asked).await,
+            Endpoint::Replay => self.replay(caller, session, &asked).await,
+            _ => self.events(caller, session, &asked).await,
         }
     }
 
@@ -104,15 +108,15 @@ impl Api {
         &self,
         caller: &Identity,
         session: &SessionId,
-        query: &Query,
+        asked: &Asked<'_>,
     ) -> Result<Answer, Problem> {
-        let limit = query.limit()?;
-        let cursor: Option<EventId> = query.message("cursor")?;
-        let asked = Asked {
-            after: cursor.or(query.message("before")?),
-            thread: query.message("thread")?,
+        let limit = asked.limit(PAGE)?;
+        let cursor: Option<EventId> = asked.message("cursor")?;
+        let wish = Wish {
+            after: cursor.or(asked.message("before")?),
+            thread: asked.message("thread")?,
         };
-        let found = self.node.messages(session, caller, &asked, limit + 1).await;
+        let found = self.node.messages(session, caller, &wish, limit + 1).await;
         let found = found.map_err(denied)?;
         let (shown, next) = cut(&found.messages, limit);
         let items: Vec<_> = shown
@@ -153,12 +157,12 @@ impl Api {
         &self,
         caller: &Identity,
         session: &SessionId,
-        query: &Query,
+        asked: &Asked<'_>,
     ) -> Result<Answer, Problem> {
-        let (limit, after) = (query.limit()?, query.message("cursor")?);
+        let (limit, after) = (asked.limit(PAGE)?, asked.message("cursor")?);
         let wanted = Wanted {
-            file: query.text("file")?.map(str::to_owned),
-            resolved: query.flag("resolved")?,
+            file: asked.words("file")?.map(str::to_owned),
+            resolved: asked.flag("resolved")?,
         };
         let found = self
             .node
@@ -179,9 +183,9 @@ impl Api {
         &self,
         caller: &Identity,
         session: &SessionId,
-        query: &Query,
+        asked: &Asked<'_>,
     ) -> Result<Answer, Problem> {
-        let file = query.text("file")?;
+        let file = asked.words("file")?;
         let view = self
             .node
             .attendance(session, caller)
@@ -204,13 +208,13 @@ impl Api {
         &self,
         caller: &Identity,
         session: &SessionId,
-        query: &Query,
+        asked: &Asked<'_>,
     ) -> Result<Answer, Problem> {
-        let limit = query.limit()?;
-        let after = query.text("cursor")?.map(behind).transpose()?;
+        let limit = asked.limit(PAGE)?;
+        let after = asked.words("cursor")?.map(behind).transpose()?;
         let span = Span {
-            kind: query.text("type")?.map(str::to_owned),
-            ..span(query)?
+            kind: asked.words("type")?.map(str::to_owned),
+            ..span(asked)?
         };
         let found = self
             .node
@@ -231,9 +235,9 @@ impl Api {
         &self,
         caller: &Identity,
         session: &SessionId,
-        query: &Query,
+        asked: &Asked<'_>,
     ) -> Result<Answer, Problem> {
-        let replay = self.node.replay(session, caller, span(query)?).await;
+        let replay = self.node.replay(session, caller, span(asked)?).await;
         Ok(http::lines(replay.map_err(denied)?))
     }
 }
@@ -329,10 +333,10 @@ fn cut(messages: &[Message], limit: u32) -> (&[Message], Option<String>) {
     (shown, next.map(|last| last.id.to_string()))
 }
 
-fn span(query: &Query) -> Result<Span, Problem> {
+fn span(asked: &Asked<'_>) -> Result<Span, Problem> {
     Ok(Span {
-        from: query.time("from")?,
-        to: query.time("to")?,
+        from: asked.time("from")?,
+        to: asked.time("to")?,
         ..Span::default()
     })
 }
@@ -347,6 +351,6 @@ fn behind(cursor: &str) -> Result<Cursor, Problem> {
     });
     cursor.ok_or_else(|| {
         let detail = "cursor is none of this list; right is a next_cursor of it, or none";
-        super::bad_field("cursor", detail.to_owned())
+        bad_field("cursor", detail.to_owned())
     })
 }

@@ -2,15 +2,18 @@
 
 mod access;
 mod accounts;
+mod asked;
 mod body;
 mod courier;
 mod denied;
 mod health;
 mod history;
-mod query;
+mod insights;
 mod recorded;
 mod sessions;
+mod stats;
 mod status;
+mod teams;
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -57,6 +60,8 @@ pub struct Place<'a> {
     /// What stands in the path for ids; empty where it has none.
     pub session: &'a str,
     pub user: &'a str,
+    pub team: &'a str,
+    pub insight: &'a str,
     pub from: IpAddr,
 }
 
@@ -98,6 +103,14 @@ enum Endpoint {
     Logout,
     UsersOnline,
     Register,
+    Teams,
+    Team,
+    TeamMembers,
+    TeamMember,
+    TeamAnalytics,
+    Insights,
+    Insight,
+    Stats,
 }
 
 const fn at(path: &'static str, methods: &'static [(Method, Endpoint)]) -> Path {
@@ -194,6 +207,52 @@ pub const PATHS: &[Path] = &[
         "/api/sessions/{session_id}/replay",
         &[(Method::GET, Endpoint::Replay)],
     ),
+    at(
+        "/api/teams",
+        &[
+            (Method::GET, Endpoint::Teams),
+            (Method::POST, Endpoint::Teams),
+        ],
+    ),
+    at(
+        "/api/teams/{team_id}",
+        &[
+            (Method::GET, Endpoint::Team),
+            (Method::PATCH, Endpoint::Team),
+            (Method::DELETE, Endpoint::Team),
+        ],
+    ),
+    at(
+        "/api/teams/{team_id}/members",
+        &[(Method::GET, Endpoint::TeamMembers)],
+    ),
+    at(
+        "/api/teams/{team_id}/members/{user_id}",
+        &[
+            (Method::PUT, Endpoint::TeamMember),
+            (Method::DELETE, Endpoint::TeamMember),
+        ],
+    ),
+    at(
+        "/api/analytics/team",
+        &[(Method::GET, Endpoint::TeamAnalytics)],
+    ),
+    at(
+        "/api/insights",
+        &[
+            (Method::GET, Endpoint::Insights),
+            (Method::POST, Endpoint::Insights),
+        ],
+    ),
+    at(
+        "/api/insights/{insight_id}",
+        &[
+            (Method::GET, Endpoint::Insight),
+            (Method::PATCH, Endpoint::Insight),
+            (Method::DELETE, Endpoint::Insight),
+        ],
+    ),
+    at("/ws/stats", &[(Method::GET, Endpoint::Stats)]),
     at("/api/users/online", &[(Method::GET, Endpoint::UsersOnline)]),
     at("/api/register", &[(Method::POST, Endpoint::Register)]),
     at(
@@ -275,6 +334,16 @@ impl Api {
                 let served = self.serve_history(*endpoint, place, &request).await;
                 served.map_err(|problem| noted(path, &None, problem))
             }
+            Endpoint::Teams
+            | Endpoint::Team
+            | Endpoint::TeamMembers
+            | Endpoint::TeamMember
+            | Endpoint::TeamAnalytics
+            | Endpoint::Insights
+            | Endpoint::Insight => {
+                let served = self.serve_teams(*endpoint, place, request).await;
+                served.map_err(|problem| noted(path, &None, problem))
+            }
             Endpoint::Logout => {
                 let served = self.log_out(request).await;
                 served.map_err(|problem| noted(path, &None, problem))
@@ -283,6 +352,7 @@ impl Api {
             | Endpoint::EndSession
             | Endpoint::CreateSession
             | Endpoint::UsersOnline
+            | Endpoint::Stats
             | Endpoint::Register => self.serve_known(path, *endpoint, session, request).await,
         };
         answer.unwrap_or_else(|problem| problem.answer())
@@ -312,6 +382,7 @@ impl Api {
             Endpoint::SessionState => self.session_state(&caller, session).await,
             Endpoint::EndSession => self.end_session(&caller, session).await,
             Endpoint::UsersOnline => self.users_online(request.uri().query()).await,
+            Endpoint::Stats => self.stats(&caller, request.uri().query()).await,
             Endpoint::Register => {
                 let url = self.socket_url(&request);
                 let body = self.body(request).await?;
@@ -363,7 +434,7 @@ impl Api {
 impl Path {
     /// Whether what is done there is written down.
     pub fn keeps_records(&self) -> bool {
-        ["/api/auth/", "/api/sessions"]
+        ["/api/auth/", "/api/sessions", "/api/teams", "/api/insights"]
             .iter()
             .any(|begin| self.path.starts_with(begin))
     }
@@ -429,13 +500,6 @@ fn problem(error: &Error) -> Problem {
             "backplane_unavailable",
             "the node cannot reach its cluster now; try again",
         ),
-    }
-}
-
-fn bad_field(field: &'static str, detail: String) -> Problem {
-    Problem {
-        field: Some(field.into()),
-        ..Problem::new(StatusCode::BAD_REQUEST, "bad_field", detail)
     }
 }
 

@@ -6,10 +6,10 @@ use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::asked::{Asked, Page, bad_field};
 use super::body::object;
 use super::denied::denied;
-use super::query::Query;
-use super::{Api, Endpoint, Place, bad_field, no_content};
+use super::{Api, Endpoint, Place, no_content};
 use crate::auth::Identity;
 use crate::clock::rfc3339;
 use crate::domain::roles::{Action, Role};
@@ -18,6 +18,11 @@ use crate::http::{Answer, Problem, json as answer};
 use crate::ids::{BadId, SessionId, UserId};
 use crate::node::recorded::Person;
 use crate::records::Recorded;
+
+const PAGE: Page = Page {
+    usual: 50,
+    most: 200,
+};
 
 #[derive(Deserialize)]
 struct WishBody {
@@ -72,7 +77,7 @@ impl Api {
         let caller = self.bearer(&request).await?;
         let method = request.method().clone();
         if endpoint == Endpoint::RecordedList && method != Method::POST {
-            return self.list(&caller, &Query::of(&request)).await;
+            return self.list(&caller, &Asked::of(request.uri().query())).await;
         }
         if endpoint == Endpoint::RecordedList {
             return self.create(&caller, &self.body(request).await?).await;
@@ -119,10 +124,9 @@ impl Api {
         Ok(answer(StatusCode::CREATED, &out))
     }
 
-    async fn list(&self, caller: &Identity, query: &Query) -> Result<Answer, Problem> {
-        let limit = query.limit()?;
-        let cursor = query.text("cursor")?.map(SessionId::parse).transpose();
-        let cursor = cursor.map_err(|bad| wrong("cursor", &bad))?;
+    async fn list(&self, caller: &Identity, asked: &Asked<'_>) -> Result<Answer, Problem> {
+        let limit = asked.limit(PAGE)?;
+        let cursor = asked.id("cursor", SessionId::parse)?;
         let found = self.node.recorded_of(caller, cursor.as_ref(), limit + 1);
         let mut found = found.await.map_err(denied)?;
         let has_more = found.len() > limit as usize;

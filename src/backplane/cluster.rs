@@ -104,6 +104,9 @@ pub trait Cluster: Send + Sync {
     /// The node's members of a room, a page at a time from `from` on.
     async fn held(&self, node: NodeId, room: &Room, from: Option<String>) -> Result<Held, Error>;
 
+    /// How many users are in the room, on whatever node, each once.
+    async fn headcount(&self, room: &Room) -> Result<u64, Error>;
+
     /// Claims a dead node, or keeps claiming it, for a while: true when nobody else has. With no time at all
     /// it gives up what it had claimed.
     async fn claim(&self, dead: NodeId, by: NodeId, time: Duration) -> Result<bool, Error>;

@@ -123,6 +123,7 @@ impl Reader<'_> {
             idle_after: self.seconds("IDLE_AFTER"),
             away_after: self.seconds("AWAY_AFTER"),
             retention: self.retention(),
+            teams: self.teams(),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),

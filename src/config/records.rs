@@ -1,7 +1,7 @@
-//! The settings of the database.
+//! The settings of the database, and of what is kept there.
 
 use super::Reader;
-use crate::node::retention;
+use crate::node::{retention, teams};
 use crate::records::{self, Config, Kind};
 
 /// Beside the process, unless another place is named.
@@ -53,6 +53,15 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    pub(super) fn teams(&mut self) -> teams::Config {
+        let mut most = |name| u32::try_from(self.whole(name)).unwrap_or(u32::MAX);
+        teams::Config {
+            per_user: most("MAX_TEAMS_PER_USER"),
+            members: most("MAX_TEAM_MEMBERS"),
+            insights: most("MAX_TEAM_INSIGHTS"),
+        }
     }
 }
 

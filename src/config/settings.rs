@@ -328,6 +328,24 @@ pub const SETTINGS: &[Setting] = &[
         "Users with a role of their own in a recorded session; more get `too_many`",
     ),
     setting(
+        "MAX_TEAMS_PER_USER",
+        "100",
+        Whole("teams", 1, 10_000),
+        "Teams that a user made and is in; more get `too_many`",
+    ),
+    setting(
+        "MAX_TEAM_MEMBERS",
+        "200",
+        Whole("users", 1, 1_000),
+        "Members of a team; more get `too_many`",
+    ),
+    setting(
+        "MAX_TEAM_INSIGHTS",
+        "10000",
+        Whole("insights", 1, 1_000_000),
+        "Insights of a team; more get `too_many`",
+    ),
+    setting(
         "KEY_PREFIX",
         "",
         Text("at most 64 characters, no braces"),

@@ -11,6 +11,7 @@ pub mod documents;
 pub mod presence;
 pub mod roles;
 pub mod sessions;
+pub mod teams;
 
 use std::sync::Arc;
 

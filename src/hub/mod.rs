@@ -20,7 +20,7 @@ pub use self::outbox::{Bounds, Lane};
 use self::rooms::Hall;
 pub use self::rooms::Recipients;
 pub use self::socket::{Phase, Socket, Speech, TOO_SLOW, Writer};
-use crate::ids::{Position, Room, SocketId, UserId};
+use crate::ids::{Position, Room, SessionId, SocketId, UserId};
 
 /// What the hub needs to know of an event to deliver it.
 pub struct Delivery<'a> {
@@ -179,6 +179,14 @@ impl Hub {
 
     pub fn socket_count(&self) -> usize {
         self.sockets.len()
+    }
+
+    /// The sessions that sockets of this node are in.
+    pub fn open_sessions(&self) -> Vec<SessionId> {
+        let rooms = self.rooms.iter();
+        rooms
+            .filter_map(|entry| entry.key().session().cloned())
+            .collect()
     }
 
     pub fn room_count(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Why something about accounts or recorded sessions was not done.
+//! Why something about accounts, recorded sessions or teams was not done.
 
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub enum Denied {
     Busy,
     #[error("{0}")]
     Forbidden(&'static str),
+    #[error("{0}")]
+    Conflict(&'static str),
     #[error("there is no such {0}")]
     Missing(&'static str),
     #[error("nothing is kept here: this node has no DATABASE_URL")]

@@ -14,6 +14,7 @@ mod denied;
 pub mod drain;
 pub mod history;
 mod identity;
+pub mod insights;
 mod life;
 mod listening;
 pub mod lobby;
@@ -29,7 +30,9 @@ mod roster;
 mod saver;
 mod sessions;
 mod snapshots;
+pub mod stats;
 mod tally;
+pub mod teams;
 mod totals;
 mod visit;
 
@@ -117,6 +120,7 @@ pub struct Config {
     pub idle_after: Duration,
     pub away_after: Duration,
     pub retention: retention::Config,
+    pub teams: teams::Config,
     pub drain: drain::Config,
 }
 
@@ -140,6 +144,7 @@ pub struct Node {
     roster: Arc<Roster>,
     listening: Listening,
     totals: Totals,
+    looked: stats::Looked,
     identities: Identities,
     accounts: Accounts,
     /// Recorded sessions whose text is not in the records yet.
@@ -218,6 +223,7 @@ impl Node {
             backplane,
             roster,
             totals: Totals::new(started_at),
+            looked: stats::Looked::default(),
             identities,
             unsaved: Unsaved::new(&config),
             accounts: Accounts::new(config.accounts),

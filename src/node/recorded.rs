@@ -121,6 +121,16 @@ impl Node {
         Ok((found, role))
     }
 
+    /// Whether the caller may come in, or might have before it ended.
+    pub(super) async fn attends(
+        &self,
+        session: &SessionId,
+        caller: &Identity,
+    ) -> Result<(), Denied> {
+        let (_, role) = self.found(session, caller).await?;
+        may(role, Action::Attend)
+    }
+
     /// The caller's own, and those where the caller has a role; the youngest first.
     pub async fn recorded_of(
         &self,

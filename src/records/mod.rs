@@ -1,14 +1,17 @@
-//! What outlives rooms and Redis: accounts, recorded sessions, their roles and texts. SQL through sqlx's `Any` driver: a SQLite file alone, PostgreSQL in a
+//! What outlives rooms and Redis: accounts, recorded sessions, their roles and texts, teams and what they note. SQL through sqlx's `Any` driver: a SQLite file alone, PostgreSQL in a
 //! cluster, and one set of statements for both.
 //!
 //! Knows no socket, no request and no backplane. Every call ends within [`Config::timeout`]; while the database is away,
 //! or its tables are not made yet, it is [`Error::Unavailable`], and once it is back all goes on without a restart.
 
+mod analytics;
 mod events;
 mod group;
 mod history;
+mod insights;
 mod messages;
 mod sessions;
+mod teams;
 mod tokens;
 mod users;
 
@@ -21,11 +24,14 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, Executor};
 use tokio::time::MissedTickBehavior;
 
+pub use self::analytics::{Counts, TeamCounts};
 pub use self::events::{Cursor, Happened, Order, Span, Told, Words};
 use self::group::Group;
 pub use self::history::{Reactions, Sums, Wanted};
+pub use self::insights::{Insight, InsightWish, Sought};
 pub use self::messages::{Message, Reacted, Spot};
 pub use self::sessions::{Participant, Recorded, Saved, Wish};
+pub use self::teams::{Standing, Team, TeamMember, TeamWish};
 pub use self::tokens::Ground;
 pub use self::users::Account;
 use crate::ids::EventId;

@@ -308,6 +308,7 @@ contract!(
     a_node_knows_the_nodes_that_report,
     a_rotated_room_has_another_order,
     a_node_finds_its_own_members,
+    everybody_in_a_room_is_counted_once,
     a_user_has_so_many_places,
     a_revocation_ends_with_the_token,
     a_crowd_leaves_in_one_step_each_user_once,
@@ -329,8 +330,8 @@ use couriers::{
 
 use nodes::{
     a_crowd_leaves_in_one_step_each_user_once, a_node_finds_its_own_members,
-    a_revocation_ends_with_the_token, a_user_has_so_many_places, nodes_share_a_secret,
-    what_nodes_counted_is_added_once,
+    a_revocation_ends_with_the_token, a_user_has_so_many_places,
+    everybody_in_a_room_is_counted_once, nodes_share_a_secret, what_nodes_counted_is_added_once,
 };
 
 async fn a_commit_is_heard_once_in_order(subject: Subject) {

@@ -141,6 +141,10 @@ macro_rules! contract {
     };
 }
 
+mod analytics;
+mod insights;
+mod teams;
+
 contract!(
     a_name_and_an_address_are_one_accounts_in_any_case,
     a_hash_takes_the_place_of_the_one_that_was_seen,

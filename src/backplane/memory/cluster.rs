@@ -63,6 +63,10 @@ impl Cluster for Memory {
         }))
     }
 
+    async fn headcount(&self, room: &Room) -> Result<u64, Error> {
+        Ok(self.with(room, |stored| stored.users.len() as u64))
+    }
+
     async fn claim(&self, _: NodeId, _: NodeId, _: Duration) -> Result<bool, Error> {
         Ok(true)
     }

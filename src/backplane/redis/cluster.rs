@@ -202,6 +202,15 @@ impl Cluster for Redis {
         Ok(held)
     }
 
+    async fn headcount(&self, room: &Room) -> Result<u64, Error> {
+        let key = self.keys(room).users();
+        let count = self.shards.ask(&key, |shard| {
+            let key = key.clone();
+            async move { shard.commands.hlen(key).await }
+        });
+        count.await
+    }
+
     async fn claim(&self, dead: NodeId, by: NodeId, time: Duration) -> Result<bool, Error> {
         let named = vec![Key::from(keys::claim(self.prefix(), &dead.to_string()))];
         let args = vec![text(by.to_string()), int(time.as_millis() as u64)];

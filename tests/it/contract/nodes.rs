@@ -460,6 +460,19 @@ pub(super) async fn a_node_finds_its_own_members(subject: Subject) {
     );
 }
 
+pub(super) async fn everybody_in_a_room_is_counted_once(subject: Subject) {
+    let count = || async { subject.backplane.headcount(&subject.room).await };
+    assert_eq!(count().await, Ok(0));
+    let socket = subject.begun().await;
+    let (phone, other) = (subject.socket(), SocketId::next(NodeId::random()));
+    subject.enter(phone, "ann").await.expect("entering works");
+    subject.enter(other, "bob").await.expect("entering works");
+    assert_eq!(count().await, Ok(2));
+    subject.leave(socket, "ann").await;
+    subject.leave(other, "bob").await;
+    assert_eq!(count().await, Ok(1));
+}
+
 pub(super) async fn a_user_has_so_many_places(subject: Subject) {
     // On shared servers somebody else may be called Ann.
     let ann = format!("ann-{}", EventId::new());

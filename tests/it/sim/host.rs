@@ -12,7 +12,7 @@ use collabd::domain::Limits;
 use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
 use collabd::limits::Postage;
-use collabd::node::{Config, Departure, Identities, Node, Parts, accounts, drain, relay};
+use collabd::node::{Config, Departure, Identities, Node, Parts, accounts, drain, relay, teams};
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -256,6 +256,11 @@ fn config(slot: usize, plan: &Plan) -> Config {
         idle_after: Duration::from_secs(60),
         away_after: Duration::from_secs(300),
         retention: Default::default(),
+        teams: teams::Config {
+            per_user: 1,
+            members: 1,
+            insights: 1,
+        },
         drain: drain::Config {
             delay: Duration::from_secs(1),
             rate: 10,

@@ -430,6 +430,10 @@ impl Cluster for Station {
         self.ask(self.place.store.held(node, room, from)).await
     }
 
+    async fn headcount(&self, room: &Room) -> Result<u64, Error> {
+        self.ask(self.place.store.headcount(room)).await
+    }
+
     async fn claim(&self, dead: NodeId, by: NodeId, time: Duration) -> Result<bool, Error> {
         if self.place.flaw == Flaw::NoReaper && dead != by {
             return Ok(false);
