@@ -43,3 +43,4 @@ CREATE TABLE reactions (
 
 CREATE INDEX messages_pending ON messages (session_id, created_at) WHERE seq IS NULL;
 CREATE INDEX messages_direct ON messages (session_id, created_at) WHERE to_user IS NOT NULL;
+CREATE INDEX messages_by_age ON messages (created_at, id);

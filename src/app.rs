@@ -48,6 +48,8 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     listening: CancellationToken,
     background: CancellationToken,
+    /// Of the records, which the others still need when they stop.
+    books: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -115,6 +117,7 @@ impl App {
             tls,
             listening: CancellationToken::new(),
             background: CancellationToken::new(),
+            books: CancellationToken::new(),
             tasks: TaskTracker::new(),
             node: node.clone(),
         };
@@ -148,8 +151,8 @@ impl App {
         }
         let (ready, books) = oneshot::channel();
         if let Some(records) = self.node.records().cloned() {
-            let node = self.node.clone();
-            self.until_stopped(async move {
+            let (node, stop) = (self.node.clone(), self.books.clone());
+            self.tasks.spawn(stop.run_until_cancelled_owned(async move {
                 records.make().await;
                 // A shared backplane is told when it is there.
                 if !node.is_clustered() {
@@ -157,7 +160,7 @@ impl App {
                 }
                 drop(ready);
                 records.keep().await;
-            });
+            }));
         }
         if let Some(tls) = self.tls.clone() {
             self.until_stopped(async move { tls.keep_fresh().await });
@@ -225,6 +228,7 @@ impl App {
         self.transport.emptied().await;
         self.background.cancel();
         self.node.stop().await;
+        self.books.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         if let Some(records) = self.node.records() {

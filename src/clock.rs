@@ -44,6 +44,12 @@ pub fn rfc3339(at: Millis) -> String {
     format!("{at:.3}")
 }
 
+/// A time by RFC 3339, whatever its offset.
+pub fn parse(text: &str) -> Option<Millis> {
+    let time: Timestamp = text.parse().ok()?;
+    Some(time.as_millisecond())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,10 +59,4 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_762_943_400_007), "2025-11-12T10:30:00.007Z");
     }
-}
-
-/// A time by RFC 3339, whatever its offset.
-pub fn parse(text: &str) -> Option<Millis> {
-    let time: Timestamp = text.parse().ok()?;
-    Some(time.as_millisecond())
 }

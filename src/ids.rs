@@ -318,6 +318,12 @@ impl EventId {
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
+
+    /// When it was made, in milliseconds since 1970, if it says so.
+    pub fn at(self) -> Option<i64> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        i64::try_from(seconds * 1_000 + u64::from(nanos) / 1_000_000).ok()
+    }
 }
 
 impl Default for EventId {

@@ -15,7 +15,7 @@ pub(super) const PAGE_MOST: u32 = 200;
 /// Longest value, in characters.
 const MAX_VALUE: usize = 1_024;
 
-/// The last of several values counts; an empty one is none.
+/// The last of several values counts; an empty one is none, but for the limit.
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -31,10 +31,12 @@ impl Query {
     }
 
     fn raw(&self, name: &str) -> Option<&str> {
+        self.given(name).filter(|value| !value.is_empty())
+    }
+
+    fn given(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rev().find(|(known, _)| known == name);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        found.map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self, name: &'static str) -> Result<Option<&str>, Problem> {
@@ -54,7 +56,7 @@ impl Query {
 
     /// How many items the page has.
     pub fn limit(&self) -> Result<u32, Problem> {
-        let Some(limit) = self.raw("limit") else {
+        let Some(limit) = self.given("limit") else {
             return Ok(PAGE);
         };
         let number = limit.parse().ok();

@@ -19,12 +19,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::History;
 use super::{
     Access, BANNED, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry,
     Envelope, Error, Exit, Fields, HOST, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
     Snapshot, role_of,
 };
+use super::{History, LAST};
 use crate::clock::{Clock, Millis};
 use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 use crate::telemetry::metrics::metrics;
@@ -494,11 +494,12 @@ impl Backplane for Memory {
         }))
     }
 
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error> {
         self.with(room, |stored| {
             stored.open()?;
             let now = self.clock.now();
             self.append(room, stored, draft, None, None)?;
+            let last = stored.last(stored.log.len().min(LAST));
             *stored = Stored {
                 epoch: stored.epoch,
                 seq: stored.seq,
@@ -507,7 +508,7 @@ impl Backplane for Memory {
                 listened: stored.listened,
                 ..Stored::default()
             };
-            Ok(())
+            Ok(last)
         })
     }
 
@@ -547,13 +548,22 @@ impl Backplane for Memory {
         }))
     }
 
-    async fn companions(
+    async fn known(&self, room: &Room, user: &UserId, command: &str) -> Result<Option<u64>, Error> {
+        Ok(self.with(room, |stored| {
+            let once = (user.clone(), command.to_owned());
+            let (first, until) = stored.once.get(&once)?;
+            (*until > self.clock.now()).then_some(first.position.seq)
+        }))
+    }
+
+    async fn members(
         &self,
         room: &Room,
-        user: &UserId,
+        with: Option<&UserId>,
     ) -> Result<Vec<(SocketId, Bytes)>, Error> {
         Ok(self.with(room, |stored| {
-            if stored.users.get(user).is_none_or(|sockets| *sockets < 2) {
+            let sockets = |user| stored.users.get(user).copied().unwrap_or(0);
+            if with.is_some_and(|user| sockets(user) < 2) {
                 return Vec::new();
             }
             let members = stored.members.iter().take(MEMBERS_LISTED);

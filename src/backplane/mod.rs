@@ -38,6 +38,9 @@ use crate::ids::{Epoch, Position, Room, SocketId, UserId};
 /// Members listed in a snapshot; their number is exact beyond it.
 pub const MEMBERS_LISTED: usize = 1_000;
 
+/// Events of a room that ends.
+pub const LAST: usize = 256;
+
 /// Sockets that leave a room in one step.
 pub const EXITS: usize = 500;
 
@@ -284,8 +287,9 @@ pub trait Backplane: Cluster + Courier + Mirror {
         chat: Vec<Bytes>,
     ) -> Result<Created, Error>;
 
-    /// Ends the room for good: commits `draft`, drops everything but a marker that expires.
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error>;
+    /// Ends the room for good: commits `draft`, drops everything but a marker that expires. The answer is the end of the
+    /// log that goes with it, at most [`LAST`] events, the end itself the last of them.
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error>;
 
     /// Whether the room is there: `Missing` or `Ended` say why not. And what it is to the user.
     async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error>;
@@ -296,9 +300,16 @@ pub trait Backplane: Cluster + Courier + Mirror {
     /// Everything at one instant; an empty snapshot when there is no such room.
     async fn snapshot(&self, room: &Room) -> Result<Snapshot, Error>;
 
-    /// The room's sockets and their records, at most [`MEMBERS_LISTED`], if the user has more than one there; else none.
-    async fn companions(&self, room: &Room, user: &UserId)
-    -> Result<Vec<(SocketId, Bytes)>, Error>;
+    /// The room's sockets and their records, at most [`MEMBERS_LISTED`]. None at all if a user is named who has not more
+    /// than one there.
+    async fn members(
+        &self,
+        room: &Room,
+        with: Option<&UserId>,
+    ) -> Result<Vec<(SocketId, Bytes)>, Error>;
+
+    /// At which seq a command of the user was committed, if a repeat of it would change nothing.
+    async fn known(&self, room: &Room, user: &UserId, command: &str) -> Result<Option<u64>, Error>;
 
     /// The log after `since`, complete or not at all.
     async fn replay(&self, room: &Room, since: Position) -> Result<Replay, Error>;

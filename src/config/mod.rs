@@ -116,6 +116,7 @@ impl Reader<'_> {
             accounts: self.accounts(),
             // A room that everybody left is gone after the grace.
             save_every: self.seconds("SAVE_INTERVAL").min(keep.session_grace / 2),
+            idempotency: keep.idempotency,
             replay_step: self.seconds("REPLAY_STEP"),
             participants: u32::try_from(self.whole("MAX_PARTICIPANTS")).unwrap_or(u32::MAX),
             reactions: u32::try_from(self.whole("REACTIONS_PER_MESSAGE")).unwrap_or(u32::MAX),

@@ -76,7 +76,7 @@ pub(super) fn say(
     now: Millis,
 ) -> Result<Effect, Reject> {
     let Saying { text, reply_to, to } = saying;
-    check(&text, actor, limits)?;
+    check("message", &text, actor, limits)?;
     let needs_records = reply_to.is_some() || to.is_some();
     if to.as_ref() == Some(&actor.user) {
         let sentence = "a direct message is for somebody else; right is another user, or none";
@@ -87,10 +87,7 @@ pub(super) fn say(
     if actor.recorded || needs_records {
         return recorded(actor, Deed::Post(line));
     }
-    Ok(Effect::Commit(Write {
-        chat_line: Some(line.clone()),
-        ..Write::of(Event::ChatPosted(line), true)
-    }))
+    Ok(Effect::Commit(Write::of(Event::ChatPosted(line), true)))
 }
 
 pub(super) fn edit(
@@ -99,7 +96,7 @@ pub(super) fn edit(
     actor: &Actor,
     limits: &Limits,
 ) -> Result<Effect, Reject> {
-    check(&text, actor, limits)?;
+    check("data.content", &text, actor, limits)?;
     recorded(actor, Deed::Edit { message, text })
 }
 
@@ -124,15 +121,20 @@ pub(super) fn react(
 }
 
 /// Whether a text may be said.
-pub(super) fn check(text: &str, actor: &Actor, limits: &Limits) -> Result<(), Reject> {
+pub(super) fn check(
+    field: &'static str,
+    text: &str,
+    actor: &Actor,
+    limits: &Limits,
+) -> Result<(), Reject> {
     if text.is_empty() || text.len() > limits.chat_bytes {
         let (bytes, most) = (text.len(), limits.chat_bytes);
         let sentence = format!("a chat message has {bytes} bytes; right is 1 to {most}");
-        return Err(Reject::field("message", sentence));
+        return Err(Reject::field(field, sentence));
     }
     if actor.recorded && text.contains('\0') {
         let sentence = "a message of a recorded session has a NUL; right is any other character";
-        return Err(Reject::field("message", sentence));
+        return Err(Reject::field(field, sentence));
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(super) fn comment(
     limits: &Limits,
     now: Millis,
 ) -> Result<Effect, Reject> {
-    chat::check(&saying.text, actor, limits)?;
+    chat::check("data.content", &saying.text, actor, limits)?;
     presence::check_file(&saying.file)?;
     let snippet = saying.snippet;
     let most = limits.chat_bytes;

@@ -449,7 +449,6 @@ pub struct Write {
     pub to_sender: bool,
     pub field: Option<(&'static str, String)>,
     pub text: Option<documents::TextChange>,
-    pub chat_line: Option<chat::Line>,
 }
 
 impl Write {
@@ -459,7 +458,6 @@ impl Write {
             to_sender,
             field: None,
             text: None,
-            chat_line: None,
         }
     }
 }

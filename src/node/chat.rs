@@ -11,19 +11,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::commands::Asker;
-use super::{Denied, NotAdmitted, pack};
+use super::{Denied, Node, NotAdmitted, pack};
 use crate::backplane::{self, Audience, Change, Committed, History, Link};
+use crate::clock::Millis;
 use crate::domain::chat::{Line, mentioned};
 use crate::domain::comments::Comment;
 use crate::domain::roles::{Action, Role};
 use crate::domain::{Code, Deed, Event, Member, Reject};
-use crate::ids::{EventId, SessionId, UserId};
-use crate::records::{Message, Records, Spot};
+use crate::ids::{EventId, Room, SessionId, UserId};
+use crate::records::{self, Message, Records, Spot};
 
 /// Times that a change is told anew because it changed again meanwhile.
 const AGAIN: usize = 8;
 /// Users that a name may be of, beyond those who are there now.
 const PEOPLE: u32 = 1_000;
+
+/// Why an id cannot be used again so soon.
+const SAID: &str = "this id was used for something else a moment ago; right is another id, or none";
 
 /// Users of a session by their names.
 type People = HashMap<UserId, String>;
@@ -45,6 +49,11 @@ impl Asker {
         }
         let session = self.room.session().ok_or(backplane::Error::Missing)?;
         let user = &self.participant.socket.user;
+        // What was told is not done again: it may have been undone since.
+        let known = match &self.id {
+            Some(id) => node.backplane.known(&self.room, user, id).await?,
+            None => None,
+        };
         let access = node.backplane.standing(&self.room, user).await?;
         let role = access.role.as_deref().and_then(Role::parse);
         let role = role.ok_or(backplane::Error::Missing)?;
@@ -57,7 +66,14 @@ impl Asker {
             session,
             user,
             role,
+            known,
         };
+        if let Some(seq) = known
+            && !matches!(deed, Deed::Post(_) | Deed::Comment(_))
+        {
+            self.settle_seq(seq);
+            return Ok(None);
+        }
         match deed {
             Deed::Post(line) => talk.post(line, None).await,
             Deed::Comment(comment) => {
@@ -132,6 +148,8 @@ struct Talk<'a> {
     session: &'a SessionId,
     user: &'a UserId,
     role: Role,
+    /// Where the command was committed already.
+    known: Option<u64>,
 }
 
 impl Talk<'_> {
@@ -151,10 +169,18 @@ impl Talk<'_> {
             line.mentions = found(&line.text, &people);
         }
         let message = message_of(self.session, line, spot, thread);
-        let command = self.asker.id.as_deref();
-        let stored = self.records.post(message, command).await?;
-        if let Some(seq) = stored.seq {
-            // The first attempt was told, and is over for so long that the room has forgotten it.
+        let (id, command) = (message.id, self.asker.id.as_deref());
+        let since = message.created_at - self.asker.node.config.idempotency.as_millis() as Millis;
+        let stored = self.records.post(message.clone(), command, since).await?;
+        let is_new = stored.id == id;
+        if (is_new && self.known.is_some()) || !stored.says(&message) {
+            if is_new {
+                self.records.unsay(id).await?;
+            }
+            return Err(Reject::new(Code::Conflict, SAID).into());
+        }
+        if let Some(seq) = stored.seq.or(self.known) {
+            self.mark(&stored, seq).await;
             self.asker.settle_seq(seq);
             return Ok(None);
         }
@@ -163,11 +189,12 @@ impl Talk<'_> {
         let history = public.then(|| History::Push(pack(&line)));
         let once = self.asker.id.clone();
         match self.commit(&event, &stored, history, once).await {
+            Ok(committed) if committed.repeated && is_new => {
+                self.records.unsay(id).await?;
+                Err(Reject::new(Code::Conflict, SAID).into())
+            }
             Ok(committed) => {
-                // What fails here is made up for when the room's log is recorded.
-                if let Err(error) = self.records.told(stored.id, committed.position.seq).await {
-                    tracing::debug!(session = %self.session, %error, "a message is marked later");
-                }
+                self.mark(&stored, committed.position.seq).await;
                 Ok(Some(committed))
             }
             Err(error) => {
@@ -176,6 +203,36 @@ impl Talk<'_> {
                 }
                 Err(error.into())
             }
+        }
+    }
+
+    /// Notes that a message was told. What fails here is made up for when the room's log is recorded.
+    async fn mark(&self, message: &Message, seq: u64) {
+        if message.seq.is_some() {
+            return;
+        }
+        let marked = async {
+            if self.records.told(message.id, seq).await? {
+                return Ok(());
+            }
+            if self
+                .records
+                .message(self.session, message.id)
+                .await?
+                .is_none()
+            {
+                // Another attempt by the same id gave it up in between.
+                let command = self.asker.id.as_deref();
+                self.records
+                    .post(message.clone(), command, message.created_at - 1)
+                    .await?;
+                self.records.told(message.id, seq).await?;
+            }
+            Ok(())
+        };
+        let marked: Result<(), records::Error> = marked.await;
+        if let Err(error) = marked {
+            tracing::debug!(session = %self.session, %error, "a message is marked later");
         }
     }
 
@@ -233,9 +290,7 @@ impl Talk<'_> {
     }
 
     async fn delete(&self, id: EventId) -> Result<Committed, Denied> {
-        let message = self.records.message(self.session, id).await?;
-        let message = message.filter(|message| message.may_see(self.user));
-        let message = message.ok_or(Denied::Missing("message"))?;
+        let message = self.seen(id).await?;
         if message.user != *self.user && !self.role.may(Action::Manage) {
             return Err(Denied::Forbidden(
                 "only its author and the host delete a message",
@@ -313,16 +368,18 @@ impl Talk<'_> {
             let now = self.records.message(self.session, id).await?;
             let now = now.ok_or(Denied::Missing("message"))?;
             let event = match (&now.deleted_at, say(&now)) {
-                // Whoever deleted it tells that.
-                (Some(_), Event::MessageEdited { .. }) if first.is_some() => break,
+                // What was told of it last may be what it said.
+                (Some(_), Event::MessageEdited { user, message, .. }) => {
+                    Event::MessageDeleted { user, message }
+                }
                 (_, event) => event,
             };
-            let history = (now.to.is_none() && now.spot.is_none()).then(|| History::Replace {
-                known_by: known_by(id),
-                line: now.deleted_at.is_none().then(|| pack(&event_of(&now).0)),
-            });
-            let committed = self.commit(&event, &now, history, once.take()).await?;
-            first.get_or_insert(committed);
+            let committed = self.commit(&event, &now, history(&now), once.take());
+            let committed = committed.await;
+            if committed.is_err() {
+                self.asker.node.unsaved.note_untold(self.session, id);
+            }
+            first.get_or_insert(committed?);
             if self.records.message(self.session, id).await? == Some(now) {
                 break;
             }
@@ -332,9 +389,16 @@ impl Talk<'_> {
 
     /// A message of this session that goes on, if the user may see it.
     async fn find(&self, id: EventId) -> Result<Message, Denied> {
-        let found = self.records.message(self.session, id).await?;
+        let found = self.seen(id).await?;
+        let found = Some(found).filter(|message| message.deleted_at.is_none());
+        found.ok_or(Denied::Missing("message"))
+    }
+
+    /// The same, deleted or not. Who was told of it a moment ago finds it.
+    async fn seen(&self, id: EventId) -> Result<Message, Denied> {
+        let now = self.asker.node.clock().now();
+        let found = self.records.message_soon(self.session, id, now).await?;
         let found = found.filter(|message| message.may_see(self.user));
-        let found = found.filter(|message| message.deleted_at.is_none());
         found.ok_or(Denied::Missing("message"))
     }
 
@@ -342,8 +406,8 @@ impl Talk<'_> {
     async fn people(&self) -> Result<People, Denied> {
         let node = &self.asker.node;
         let mut people = People::new();
-        let snapshot = node.backplane.snapshot(&self.asker.room).await?;
-        let members = snapshot.members.iter();
+        let members = node.backplane.members(&self.asker.room, None).await?;
+        let members = members.iter().map(|(_, record)| record);
         for member in members.filter_map(|it| rmp_serde::from_slice::<Member>(it).ok()) {
             people.insert(member.user, member.name.to_string());
         }
@@ -369,13 +433,12 @@ impl Talk<'_> {
         once: Option<String>,
     ) -> Result<Committed, backplane::Error> {
         let asker = self.asker;
-        let audience = match &about.to {
-            None => Audience::All,
-            Some(to) => Audience::Users(vec![to.clone(), about.user.clone()]),
-        };
         let socket = asker.participant.socket.id;
         let change = Change {
-            draft: asker.node.roster.draft(event, Some(socket), audience),
+            draft: asker
+                .node
+                .roster
+                .draft(event, Some(socket), audience(about)),
             logged: None,
             fields: Vec::new(),
             text: None,
@@ -461,6 +524,63 @@ pub(super) fn line_of(message: &Message) -> Line {
         to: message.to.clone(),
         mentions: message.mentions.clone(),
     }
+}
+
+impl Node {
+    /// Tells what a message is now, for whoever could not.
+    pub(super) async fn tell_again(&self, session: &SessionId, id: EventId) -> Result<(), Denied> {
+        let message = self.books()?.message(session, id).await?;
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let user = message.user.clone();
+        let event = match message.deleted_at {
+            Some(_) => Event::MessageDeleted { user, message: id },
+            None => Event::MessageEdited {
+                user,
+                message: id,
+                text: message.content.as_str().into(),
+                mentions: message.mentions.clone(),
+                at: message.edited_at.unwrap_or(message.created_at),
+            },
+        };
+        let change = Change {
+            draft: self.roster.draft(&event, None, audience(&message)),
+            logged: None,
+            fields: Vec::new(),
+            text: None,
+            history: history(&message),
+            once: None,
+            role: None,
+            by: None,
+        };
+        let room = Room::Session(session.clone());
+        match self.backplane.commit(&room, change).await {
+            // A room that is made again is made of the records.
+            Ok(_) | Err(backplane::Error::Missing | backplane::Error::Ended) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Who hears of a message.
+fn audience(message: &Message) -> Audience {
+    match &message.to {
+        None => Audience::All,
+        Some(to) => Audience::Users(vec![to.clone(), message.user.clone()]),
+    }
+}
+
+/// What the room's history says of a message from now on.
+fn history(message: &Message) -> Option<History> {
+    let public = message.to.is_none() && message.spot.is_none();
+    public.then(|| History::Replace {
+        known_by: known_by(message.id),
+        line: message
+            .deleted_at
+            .is_none()
+            .then(|| pack(&line_of(message))),
+    })
 }
 
 #[cfg(test)]

@@ -337,7 +337,10 @@ impl Asker {
             logged: documents::logged(&write.event).map(|event| pack(&event)),
             fields: write.field.into_iter().collect(),
             text: write.text.map(|text| (text.code.to_string(), text.base)),
-            history: write.chat_line.map(|line| History::Push(pack(&line))),
+            history: match &write.event {
+                Event::ChatPosted(line) => Some(History::Push(pack(line))),
+                _ => None,
+            },
             once: once.map(|id| (self.participant.socket.user.clone(), id)),
             role: None,
             by: self.by(),

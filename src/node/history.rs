@@ -17,7 +17,7 @@ use crate::ids::{EventId, Room, SessionId};
 use crate::records::{Cursor, Message, Reactions, Records, Span, Sums, Told, Wanted};
 
 /// Events read at once for a replay: each may have a text.
-const PAGE: u32 = 32;
+const PAGE: u32 = 8;
 
 /// Which chat is wanted.
 #[derive(Debug, Clone, Default)]
@@ -131,7 +131,7 @@ impl Node {
 
     /// A page of events behind that place.
     pub async fn events(
-        &self,
+        self: &Arc<Self>,
         session: &SessionId,
         caller: &Identity,
         span: &Span,
@@ -147,7 +147,7 @@ impl Node {
     /// All events as the review door tells them, each with the end of a line. The stream ends early when the database goes
     /// away: whoever reads it sees that it was cut.
     pub async fn replay(
-        &self,
+        self: &Arc<Self>,
         session: &SessionId,
         caller: &Identity,
         span: Span,
@@ -160,23 +160,25 @@ impl Node {
         let first = records
             .events(&session, &reader, &span, Cursor::default(), PAGE)
             .await?;
-        let pages = stream::unfold(Some(first), move |page| {
+        let pages = stream::unfold(Reading::Begun(first), move |reading| {
             let (records, span) = (records.clone(), span.clone());
             let (session, reader) = (session.clone(), reader.clone());
             async move {
-                let page = page?;
-                let lines = lines(&page);
-                let next = match page.last() {
-                    Some(last) if page.len() == PAGE as usize => {
-                        let more = records.events(&session, &reader, &span, last.cursor, PAGE);
-                        match more.await {
-                            Ok(more) => Some(more),
-                            Err(error) => return Some((Err(error.to_string()), None)),
+                let page = match reading {
+                    Reading::Begun(page) => page,
+                    Reading::Behind(last) => {
+                        match records.events(&session, &reader, &span, last, PAGE).await {
+                            Ok(page) => page,
+                            Err(error) => return Some((Err(error.to_string()), Reading::Over)),
                         }
                     }
-                    _ => None,
+                    Reading::Over => return None,
                 };
-                Some((Ok(lines), next))
+                let next = match page.last() {
+                    Some(last) if page.len() == PAGE as usize => Reading::Behind(last.cursor),
+                    _ => Reading::Over,
+                };
+                Some((Ok(lines(&page)), next))
             }
         });
         Ok(pages.filter(|page| {
@@ -186,13 +188,27 @@ impl Node {
     }
 
     /// What happened until now is read, too, as far as this node can write it down.
-    async fn catch_records_up(&self, session: &SessionId) {
-        let texts = self.unsaved.take(session);
-        if let Err(why) = self.record(session, &texts).await {
-            tracing::debug!(%session, why, "read without what happened lately");
-            self.unsaved.give_back(session.clone(), texts);
+    async fn catch_records_up(self: &Arc<Self>, session: &SessionId) {
+        let (node, session) = (self.clone(), session.clone());
+        // Goes on when nobody waits for it any more: what is taken out must not be lost.
+        let caught_up = self.farewells.spawn(async move {
+            let texts = node.unsaved.take_texts(&session);
+            if let Err(why) = node.record(&session, &texts).await {
+                tracing::debug!(%session, why, "read without what happened lately");
+                node.unsaved.give_back(session, false, texts);
+            }
+        });
+        if let Err(error) = caught_up.await {
+            tracing::error!(%error, "what happened lately could not be written down");
         }
     }
+}
+
+/// How far a replay is.
+enum Reading {
+    Begun(Vec<Told>),
+    Behind(Cursor),
+    Over,
 }
 
 fn lines(page: &[Told]) -> Vec<u8> {

@@ -105,6 +105,8 @@ pub struct Config {
     pub accounts: accounts::Config,
     /// Between savings of the texts of recorded sessions.
     pub save_every: Duration,
+    /// For how long the id of a command is known.
+    pub idempotency: Duration,
     /// Between texts that are kept for replays.
     pub replay_step: Duration,
     /// Users with a role of their own in a recorded session.
@@ -142,7 +144,6 @@ pub struct Node {
     accounts: Accounts,
     /// Recorded sessions whose text is not in the records yet.
     unsaved: Unsaved,
-    presence: Presence,
     passes: Passes,
     /// By which nodes know each other, once it was read.
     secret: Mutex<Option<Arc<str>>>,
@@ -206,6 +207,7 @@ impl Node {
             tally: Tally::default(),
             clock,
             couriers: Couriers::new(config.presence_limit, config.postage),
+            presence: Presence::default(),
             records,
         });
         Arc::new(Self {
@@ -220,7 +222,6 @@ impl Node {
             unsaved: Unsaved::new(&config),
             accounts: Accounts::new(config.accounts),
             config,
-            presence: Presence::default(),
             passes: Passes::default(),
             secret: Mutex::default(),
             places: Places::default(),

@@ -59,6 +59,10 @@ impl Presence {
         seat
     }
 
+    pub fn of(&self, socket: SocketId) -> Option<Arc<Seat>> {
+        self.0.get(&socket).map(|seat| seat.value().clone())
+    }
+
     pub fn end(&self, socket: SocketId) {
         self.0.remove(&socket);
     }
@@ -145,7 +149,7 @@ impl Node {
         {
             let now = self.clock().now();
             let (idle, away) = (self.config.idle_after, self.config.away_after);
-            let weary = self.presence.weary(now, idle, away);
+            let weary = self.roster.presence.weary(now, idle, away);
             let told = stream::iter(weary).for_each_concurrent(AT_ONCE, |(socket, seat)| {
                 let node = &self;
                 async move {
@@ -199,7 +203,7 @@ impl Node {
             return None;
         }
         // Who cannot be asked about has one socket.
-        let members = self.backplane.companions(room, user).await.ok()?;
+        let members = self.backplane.members(room, Some(user)).await.ok()?;
         let others = members.into_iter().filter(|(id, _)| *id != socket);
         let others = others.filter_map(|(_, record)| rmp_serde::from_slice(&record).ok());
         let statuses: Vec<String> = others

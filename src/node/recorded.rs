@@ -197,9 +197,12 @@ impl Node {
             let told = self
                 .roster
                 .tell(&self.backplane, session, event, field, None);
-            seq = told.await?.unwrap_or(0);
+            let told = told.await?;
+            seq = told.unwrap_or(0);
             // The saver may just have written the former one.
-            self.unsaved.note(&Room::Session(session.clone()));
+            if told.is_some() {
+                self.unsaved.note(&Room::Session(session.clone()));
+            }
         }
         if title.is_none() && description.is_none() && default_role.is_none() {
             return Ok(seq);
@@ -217,7 +220,7 @@ impl Node {
             .roster
             .tell(&self.backplane, session, event, fields, None);
         let told = told.await?;
-        self.unsaved.note(&Room::Session(session.clone()));
+        self.unsaved.note_event(&Room::Session(session.clone()));
         Ok(told.unwrap_or(seq))
     }
 
@@ -348,28 +351,32 @@ impl Node {
         let (node, session, user) = (self.clone(), session.clone(), caller.user.clone());
         let room = Room::Session(session.clone());
         let ended = self.to_its_end(&room, async move {
-            // Before its room drops it. The end does not depend on it.
-            if let Err(why) = node.save_text(&session).await {
-                tracing::error!(%session, why, "the last text of a session that ends was not saved");
-            }
-            if let Err(why) = node.record(&session, &node.unsaved.take(&session)).await {
+            if let Err(why) = node.record(&session, &node.unsaved.take_texts(&session)).await {
                 tracing::error!(%session, why, "the last events of a session that ends were not recorded");
             }
             let now = node.clock().now();
-            node.books()?.end_session(&session, now).await?;
-            if found.ended_at.is_none() {
-                node.record_end(&session, &user).await?;
+            let ends = node.books()?.end_session(&session, now).await?;
+            // At last, before its room drops it. The end does not depend on it.
+            if let Err(why) = node.save_text(&session).await {
+                tracing::error!(%session, why, "the last text of a session that ends was not saved");
             }
-            match node.end(&session).await {
+            let last = match node.end(&session).await {
+                Ok(last) => last,
                 // Nobody was there. Who ends it again finishes what was begun.
                 Err(backplane::Error::Missing | backplane::Error::Ended)
                     if found.ended_at.is_none() =>
                 {
-                    Ok(())
+                    Vec::new()
                 }
-                Err(backplane::Error::Missing) => Err(backplane::Error::Ended.into()),
-                other => Ok(other?),
+                Err(backplane::Error::Missing) => return Err(backplane::Error::Ended.into()),
+                Err(error) => return Err(error.into()),
+            };
+            if (ends || !last.is_empty())
+                && let Err(why) = node.record_last(&session, &user, &last).await
+            {
+                tracing::error!(%session, why, "the end of a session was not recorded");
             }
+            Ok(())
         });
         ended.await
     }
@@ -391,7 +398,7 @@ impl Node {
             self.roster
                 .tell(&self.backplane, session, event, Vec::new(), told)
                 .await?;
-            self.unsaved.note(&Room::Session(session.clone()));
+            self.unsaved.note_event(&Room::Session(session.clone()));
             let now = self.books()?.role_in(session, user).await?;
             if now == role {
                 return Ok(());

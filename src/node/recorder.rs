@@ -7,12 +7,21 @@
 use super::Node;
 use super::saver::Kept;
 use crate::backplane::{Envelope, Replay};
+use crate::clock::Millis;
 use crate::dialects::review;
 use crate::domain::Event;
-use crate::ids::{Epoch, Position, Room, SessionId, UserId};
-use crate::records::{Happened, Order, Records};
+use crate::ids::{Epoch, EventId, Position, Room, SessionId, UserId};
+use crate::records::{Error, Happened, Order, Records};
 use crate::telemetry::metrics::metrics;
 
+/// How the end of a session is called.
+const ENDED: &str = "session_ended";
+/// What tells of a message for the first time.
+const POSTS: [&str; 2] = ["chat_message", "code_comment"];
+/// Messages looked for at once.
+const TOGETHER: usize = 100;
+/// For so long an event that this node cannot read is left to others.
+const UNREAD: Millis = 60_000;
 /// Times that another node may begin an order while this one is about to.
 const RACES: usize = 5;
 
@@ -24,7 +33,12 @@ impl Node {
         };
         let room = Room::Session(session.clone());
         let Some((order, at)) = self.order(records, session, &room).await? else {
-            return Ok(());
+            // The room is gone: what it made is written down where it belongs.
+            let order = records.log_order(session).await;
+            return match order.map_err(|error| error.to_string())? {
+                Some(order) => self.add_texts(records, session, &order, texts).await,
+                None => Ok(()),
+            };
         };
         let since = Position {
             seq: order.seq,
@@ -38,8 +52,18 @@ impl Node {
             };
             self.write(records, session, &order, at, events).await?;
         }
-        let texts = texts.iter().filter(|text| text.position.epoch == at.epoch);
-        let rows: Vec<Happened> = texts.map(with_text).collect();
+        self.add_texts(records, session, &order, texts).await
+    }
+
+    async fn add_texts(
+        &self,
+        records: &Records,
+        session: &SessionId,
+        order: &Order,
+        texts: &[Kept],
+    ) -> Result<(), String> {
+        let of_it = |text: &&Kept| name(text.position.epoch) == order.epoch;
+        let rows: Vec<Happened> = texts.iter().filter(of_it).map(with_text).collect();
         let added = records.record(session, order.part, &rows).await;
         added.map_err(|error| error.to_string())
     }
@@ -86,54 +110,85 @@ impl Node {
             tracing::error!(%session, lost, "events are not recorded: the room's log does not reach back to them");
             metrics().dropped("unrecorded", lost);
         }
-        let rows: Vec<Happened> = events.iter().filter_map(happened).collect();
-        let pending = records.pending(session).await;
-        let pending = pending.map_err(|error| error.to_string())?;
-        let written = async {
-            records.record(session, order.part, &rows).await?;
-            // Whoever told of a message may have died before it was marked.
-            for row in &rows {
-                let message = row.message.filter(|id| pending.contains(id));
-                if let Some(message) = message {
-                    records.told(message, row.seq).await?;
-                }
-            }
-            let last = events.last().map_or(at.seq, seq);
-            records.recorded_to(session, order.part, last).await
+        // What cannot be read was written by a newer node, which records it, too: it is given the time.
+        let lately = self.clock().now() - UNREAD;
+        let unread = events
+            .iter()
+            .position(|event| event.at > lately && happened(event).is_none());
+        let events = &events[..unread.unwrap_or(events.len())];
+        let last = match (unread, events.last()) {
+            (_, Some(last)) => seq(last),
+            (None, None) => at.seq,
+            (Some(_), None) => return Ok(()),
         };
-        written
-            .await
-            .map_err(|error: crate::records::Error| error.to_string())
+        let rows: Vec<Happened> = events.iter().filter_map(happened).collect();
+        let written = put_down(records, session, order.part, &rows, last).await;
+        written.map_err(|error| error.to_string())
     }
 
-    /// The last thing that happened in a session.
-    pub(super) async fn record_end(
+    /// What happened last in a session that `user` ended. Nothing: nobody was there.
+    pub(super) async fn record_last(
         &self,
         session: &SessionId,
         user: &UserId,
-    ) -> Result<(), crate::records::Error> {
+        last: &[Envelope],
+    ) -> Result<(), String> {
         let Some(records) = self.records() else {
             return Ok(());
         };
-        let Some(order) = records.log_order(session).await? else {
+        let order = records.log_order(session).await;
+        let Some(order) = order.map_err(|error| error.to_string())? else {
             return Ok(());
         };
-        let seq = order.seq + 1;
-        let now = self.clock().now();
-        let Some(mut end) = row(&Event::Ended, seq, now) else {
+        let is_new = |envelope: &&Envelope| {
+            let at = envelope.position;
+            at.is_some_and(|at| name(at.epoch) == order.epoch && at.seq > order.seq)
+        };
+        let rows = last.iter().filter(is_new).filter_map(happened);
+        let mut rows: Vec<Happened> = rows.collect();
+        let is_told = rows.last().is_some_and(|row| row.kind == ENDED);
+        if !is_told {
+            let seq = rows.last().map_or(order.seq, |row| row.seq) + 1;
+            rows.extend(row(&Event::Ended, seq, self.clock().now()));
+        }
+        let Some(end) = rows.last_mut() else {
             return Ok(());
         };
         end.user = Some(user.clone());
-        records.record(session, order.part, &[end]).await?;
-        records.recorded_to(session, order.part, seq).await
+        let seq = end.seq;
+        let written = put_down(records, session, order.part, &rows, seq).await;
+        written.map_err(|error| error.to_string())
     }
+}
+
+/// Writes rows of an order down, all up to `last` among them.
+async fn put_down(
+    records: &Records,
+    session: &SessionId,
+    part: i64,
+    rows: &[Happened],
+    last: u64,
+) -> Result<(), Error> {
+    records.record(session, part, rows).await?;
+    // Whoever told of a message may have died before it was marked.
+    let is_post = |row: &&Happened| POSTS.contains(&row.kind.as_str());
+    let posts: Vec<&Happened> = rows.iter().filter(is_post).collect();
+    for posts in posts.chunks(TOGETHER) {
+        let ids: Vec<EventId> = posts.iter().filter_map(|row| row.message).collect();
+        let untold = records.untold(&ids).await?;
+        for row in posts {
+            if let Some(message) = row.message.filter(|id| untold.contains(id)) {
+                records.told(message, row.seq).await?;
+            }
+        }
+    }
+    records.recorded_to(session, part, last).await
 }
 
 fn name(epoch: Epoch) -> String {
     format!("{:x}", epoch.0)
 }
 
-/// What cannot be read was written by a newer node, which records it, too.
 fn happened(envelope: &Envelope) -> Option<Happened> {
     let event: Event = rmp_serde::from_slice(&envelope.event).ok()?;
     let mut row = row(&event, envelope.position?.seq, envelope.at)?;
@@ -154,7 +209,7 @@ fn with_text(text: &Kept) -> Happened {
 }
 
 /// The event without the words of messages, which are in their own rows.
-fn row(event: &Event, seq: u64, at: crate::clock::Millis) -> Option<Happened> {
+fn row(event: &Event, seq: u64, at: Millis) -> Option<Happened> {
     let mut blank = event.clone();
     blank.blank();
     if let Event::TextChanged { code, .. } = &mut blank {

@@ -38,7 +38,7 @@ impl Node {
             let (id, now) = (participant.socket.id, self.clock().now());
             let user = &participant.socket.user;
             self.show_change(&room, id, user, true).await;
-            participant.seat = Some(self.presence.begin(id, room, now));
+            participant.seat = Some(self.roster.presence.begin(id, room, now));
         }
         self.settle(participant, brought)
     }
@@ -105,7 +105,7 @@ impl Node {
                 few.await?.limit(came);
             }
             self.backplane.enter(room, entry).await?;
-            self.unsaved.note(room);
+            self.unsaved.note_event(room);
             Ok(())
         };
         let entered = entered.await;
@@ -165,7 +165,7 @@ impl Node {
         for room in room.into_iter().chain(others) {
             self.depart(&socket, &room, departure);
         }
-        self.presence.end(socket.id);
+        self.roster.presence.end(socket.id);
         self.roster.couriers.forget(socket.id);
         self.hub.unregister(&socket);
     }
@@ -219,7 +219,7 @@ impl Node {
 
     /// Leaves in the backplane; while that is away, again and again: the member must not stay.
     pub(super) async fn retire(&self, room: &Room, exit: Exit) -> bool {
-        self.unsaved.note(room);
+        self.unsaved.note_event(room);
         self.insist(room, || self.backplane.leave(room, vec![exit.clone()]))
             .await
     }

@@ -7,7 +7,7 @@ use futures_util::{TryStreamExt, stream};
 
 use super::courier::Couriers;
 use super::life::Life;
-use super::presence::Seat;
+use super::presence::{Presence, Seat};
 use super::tally::Tally;
 use super::{Denied, NOT_ADMITTED, NotAdmitted, SENT_AWAY, pack};
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
@@ -26,6 +26,7 @@ pub struct Roster {
     pub(super) tally: Tally,
     pub clock: Clock,
     pub(super) couriers: Couriers,
+    pub(super) presence: Presence,
     /// `None`: nothing is kept beyond its session.
     pub(super) records: Option<Arc<Records>>,
 }
@@ -60,7 +61,7 @@ impl Roster {
             user: socket.user.clone(),
             member: match room {
                 Room::Couriers => self.courier(socket),
-                _ => self.member(socket, None),
+                _ => self.member(socket, self.presence.of(socket.id).as_deref()),
             },
             joined: joined.map(draft),
             create,

@@ -14,13 +14,15 @@ use tokio::sync::Notify;
 use super::{Config, Node};
 use crate::backplane::RECORDED;
 use crate::clock::Millis;
-use crate::ids::{Position, Room, SessionId, UserId};
+use crate::ids::{EventId, Position, Room, SessionId, UserId};
 use crate::records::Saved;
 
 /// Sessions saved at once.
 const SAVED_AT_ONCE: usize = 8;
 /// Texts of a session that wait to be kept for replays; of more, the oldest is left out.
-const TEXTS: usize = 32;
+const TEXTS: usize = 8;
+/// Messages of a session that wait to be told again.
+const UNTOLD: usize = 100;
 /// What part of the room's log may be unrecorded before nobody waits any longer.
 const HURRY: u64 = 4;
 
@@ -37,11 +39,15 @@ pub(super) struct Unsaved {
 /// What is known of it here.
 #[derive(Default)]
 pub(super) struct Pending {
+    /// Whether its text may have changed: if the room is gone, that is lost.
+    text: bool,
     /// The first event that was noted.
     first: Option<u64>,
     pub texts: Vec<Kept>,
     /// When the last of them began.
     since: Option<Millis>,
+    /// Messages of which something else was told than what is written down.
+    untold: Vec<EventId>,
 }
 
 /// A text as it was at some time.
@@ -64,13 +70,28 @@ impl Unsaved {
         }
     }
 
-    /// It may have a text or an event that the records do not have.
+    /// It may have a text that the records do not have.
     pub fn note(&self, room: &Room) {
+        self.look_at(room, true);
+    }
+
+    /// Something happened there.
+    pub fn note_event(&self, room: &Room) {
+        self.look_at(room, false);
+    }
+
+    fn look_at(&self, room: &Room, text: bool) {
         if let Some(session) = room.session().filter(|session| session.is_recorded()) {
             let mut unsaved = self.sessions.lock();
-            if !unsaved.contains_key(session) {
-                unsaved.insert(session.clone(), Pending::default());
+            if let Some(pending) = unsaved.get_mut(session) {
+                pending.text |= text;
+                return;
             }
+            let pending = Pending {
+                text,
+                ..Pending::default()
+            };
+            unsaved.insert(session.clone(), pending);
         }
     }
 
@@ -83,6 +104,7 @@ impl Unsaved {
         let Some(pending) = unsaved.get_mut(session) else {
             return;
         };
+        pending.text = true;
         if let Some(text) = text {
             pending.keep(text, self.step);
         }
@@ -94,15 +116,26 @@ impl Unsaved {
     }
 
     /// Texts of a session that are to be kept now.
-    pub fn take(&self, session: &SessionId) -> Vec<Kept> {
-        let pending = self.sessions.lock().remove(session);
-        pending.map(|pending| pending.texts).unwrap_or_default()
+    pub fn take_texts(&self, session: &SessionId) -> Vec<Kept> {
+        let mut unsaved = self.sessions.lock();
+        let pending = unsaved.get_mut(session);
+        pending.map_or_else(Vec::new, |pending| std::mem::take(&mut pending.texts))
+    }
+
+    /// What was written down of a message was not told.
+    pub fn note_untold(&self, session: &SessionId, message: EventId) {
+        let mut unsaved = self.sessions.lock();
+        let untold = &mut unsaved.entry(session.clone()).or_default().untold;
+        if untold.len() < UNTOLD && !untold.contains(&message) {
+            untold.push(message);
+        }
     }
 
     /// What could not be written waits for the next time.
-    pub fn give_back(&self, session: SessionId, texts: Vec<Kept>) {
+    pub fn give_back(&self, session: SessionId, text: bool, texts: Vec<Kept>) {
         let mut unsaved = self.sessions.lock();
         let pending = unsaved.entry(session).or_default();
+        pending.text |= text;
         let newer = std::mem::replace(&mut pending.texts, texts);
         for text in newer {
             pending.keep(text, Duration::ZERO);
@@ -146,23 +179,29 @@ impl Node {
         let _turn = self.unsaved.turn.lock().await;
         let unsaved = std::mem::take(&mut *self.unsaved.sessions.lock());
         let save = |(session, pending): (SessionId, Pending)| async move {
-            // What happened comes first: a session that ended has no more of it.
-            let mut texts = pending.texts;
-            let saved = match self.record(&session, &texts).await {
-                Ok(()) => {
-                    texts.clear();
-                    self.save_text(&session).await
+            let (text, mut texts) = (pending.text, pending.texts);
+            for message in pending.untold {
+                if let Err(error) = self.tell_again(&session, message).await {
+                    tracing::debug!(%session, %error, "a message is told again later");
+                    self.unsaved.note_untold(&session, message);
                 }
-                Err(why) => Err(why),
+            }
+            let recorded = self.record(&session, &texts).await;
+            if recorded.is_ok() {
+                texts.clear();
+            }
+            let saved = match text {
+                true => self.save_text(&session).await,
+                false => Ok(true),
             };
-            match saved {
-                Ok(true) => {}
-                Ok(false) => {
+            match recorded.and(saved) {
+                Ok(false) if text => {
                     tracing::error!(%session, "what was written since the last saving is lost: the room is gone");
                 }
+                Ok(_) => {}
                 Err(why) => {
                     tracing::debug!(%session, why, "a session was not saved; that is tried again");
-                    self.unsaved.give_back(session, texts);
+                    self.unsaved.give_back(session, text, texts);
                 }
             }
         };

@@ -1,7 +1,7 @@
 //! Sessions as the REST routes handle them: looked at, made from a match, ended.
 
 use super::{Node, NotAdmitted, snapshots};
-use crate::backplane::{Audience, Created, Error};
+use crate::backplane::{Audience, Created, Envelope, Error};
 use crate::domain::Event;
 use crate::domain::sessions::{Match, View};
 use crate::ids::{Room, SessionId, UserId};
@@ -53,11 +53,12 @@ impl Node {
             .await
     }
 
-    pub async fn end(&self, session: &SessionId) -> Result<(), Error> {
+    /// The answer is what happened last in it.
+    pub async fn end(&self, session: &SessionId) -> Result<Vec<Envelope>, Error> {
         let room = Room::Session(session.clone());
         let draft = self.roster.draft(&Event::Ended, None, Audience::All);
-        self.backplane.end(&room, draft).await?;
+        let last = self.backplane.end(&room, draft).await?;
         tracing::info!(target: "audit", %session, "session ended");
-        Ok(())
+        Ok(last)
     }
 }

@@ -177,6 +177,11 @@ impl Records {
     }
 
     pub async fn reactions(&self, messages: &[Message]) -> Result<Reactions, Error> {
+        // What is deleted has none, also when one came at the same moment.
+        let messages: Vec<&Message> = messages
+            .iter()
+            .filter(|message| message.deleted_at.is_none())
+            .collect();
         if messages.is_empty() {
             return Ok(Reactions::new());
         }
@@ -246,16 +251,23 @@ impl Records {
         })
     }
 
-    /// Messages that nobody was told of, or that are not marked yet.
-    pub async fn pending(&self, session: &SessionId) -> Result<Vec<EventId>, Error> {
-        let statement = sqlx::query(
-            "SELECT id FROM messages WHERE session_id = $1 AND seq IS NULL ORDER BY created_at LIMIT $2",
-        )
-        .bind(session.as_str())
-        .bind(AWAITED)
-        .try_map(|row: AnyRow| row.try_get::<String, _>("id"));
-        let pending = self.run("pending", statement.fetch_all(&self.pool)).await?;
-        Ok(pending.iter().filter_map(|id| EventId::parse(id)).collect())
+    /// A message that was told, waiting a moment for one that is being told.
+    pub async fn message_soon(
+        &self,
+        session: &SessionId,
+        id: EventId,
+        now: Millis,
+    ) -> Result<Option<Message>, Error> {
+        for _ in 0..SETTLING {
+            if let Some(found) = self.message(session, id).await? {
+                return Ok(Some(found));
+            }
+            if self.untold(&[id]).await?.is_empty() || is_left_behind(id, now) {
+                return Ok(None);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(None)
     }
 
     /// Waits a moment for what is being told in the session, so that who was told of a message finds it.
@@ -288,6 +300,11 @@ impl Records {
         }
         Ok(())
     }
+}
+
+/// Whoever was about to tell of it is gone.
+fn is_left_behind(id: EventId, now: Millis) -> bool {
+    id.at().is_none_or(|at| at < now - PENDING)
 }
 
 fn place(message: &Message) -> (Millis, String) {

@@ -3,6 +3,8 @@
 //! A message is stored before anybody is told, and marked with its place in the room's order afterwards. Until then it
 //! is nobody's to see. Every reading here is some reader's, and leaves out what that user may not see.
 
+use std::future::Future;
+
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -47,6 +49,16 @@ impl Message {
         self.to.is_none() || self.to.as_ref() == Some(reader) || self.user == *reader
     }
 
+    /// Whether both say the same.
+    pub fn says(&self, other: &Self) -> bool {
+        let what = |message: &Self| {
+            let spot = message.spot.as_ref();
+            let spot = spot.map(|spot| (spot.file.clone(), spot.line, spot.snippet.clone()));
+            (message.to.clone(), message.reply_to, spot)
+        };
+        self.content == other.content && what(self) == what(other)
+    }
+
     fn kind(&self) -> &'static str {
         if self.spot.is_some() { COMMENT } else { CHAT }
     }
@@ -62,17 +74,27 @@ const FILLED: usize = 17;
 
 impl Records {
     /// Stores a message that nobody is told of yet, together with those of others that come at the same moment. What
-    /// the same user said before by the same command is there already: it is that one.
-    pub async fn post(&self, message: Message, command: Option<&str>) -> Result<Message, Error> {
+    /// the same user said after `since` by the same command is there already: it is that one, whatever it says. Ids of
+    /// commands are used again later on.
+    pub async fn post(
+        &self,
+        message: Message,
+        command: Option<&str>,
+        since: Millis,
+    ) -> Result<Message, Error> {
         self.ready()?;
         let command = command.map(str::to_owned);
         if let Some(command) = &command
             && let Some(known) = self.said(&message.session, &message.user, command).await?
         {
-            return Ok(known);
+            if known.created_at > since || (known.seq.is_none() && known.says(&message)) {
+                return Ok(known);
+            }
+            self.free_command(known.id).await?;
         }
         let (id, session, user) = (message.id, message.session.clone(), message.user.clone());
-        let stored = self.posts.put((message.clone(), command.clone())).await?;
+        let stored = self.grouped(self.posts.put((message.clone(), command.clone())));
+        let stored = stored.await?;
         if stored {
             return Ok(message);
         }
@@ -101,10 +123,47 @@ impl Records {
         self.run("said", found.fetch_optional(&self.pool)).await
     }
 
-    /// It was told there, with those of others that come at the same moment.
-    pub async fn told(&self, message: EventId, seq: u64) -> Result<(), Error> {
+    /// The id by which it was said is another's from now on.
+    async fn free_command(&self, message: EventId) -> Result<(), Error> {
+        let statement = sqlx::query("UPDATE messages SET command_id = NULL WHERE id = $1")
+            .bind(message.to_string());
+        self.run("free_command", statement.execute(&self.pool))
+            .await
+            .map(drop)
+    }
+
+    /// It was told there, with those of others that come at the same moment. False when there is no such message that
+    /// was not told yet.
+    pub async fn told(&self, message: EventId, seq: u64) -> Result<bool, Error> {
         self.ready()?;
-        self.marks.put((message, seq)).await.map(drop)
+        self.grouped(self.marks.put((message, seq))).await
+    }
+
+    /// Waits for its turn and its answer, but not for ever.
+    async fn grouped(&self, put: impl Future<Output = Result<bool, Error>>) -> Result<bool, Error> {
+        let late = |_| Error::Unavailable("its turn did not come in time".to_owned());
+        tokio::time::timeout(self.timeout, put)
+            .await
+            .map_err(late)?
+    }
+
+    /// Which of these nobody was told of, as far as is written down.
+    pub async fn untold(&self, messages: &[EventId]) -> Result<Vec<EventId>, Error> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<String> = (1..=messages.len()).map(|at| format!("${at}")).collect();
+        let statement = format!(
+            "SELECT id FROM messages WHERE seq IS NULL AND id IN ({})",
+            places.join(", ")
+        );
+        let mut statement = sqlx::query(sqlx::AssertSqlSafe(statement));
+        for message in messages {
+            statement = statement.bind(message.to_string());
+        }
+        let found = statement.try_map(|row: AnyRow| row.try_get::<String, _>("id"));
+        let found = self.run("untold", found.fetch_all(&self.pool)).await?;
+        Ok(found.iter().filter_map(|id| EventId::parse(id)).collect())
     }
 
     /// Nobody was told of it, and nobody will be.
@@ -190,6 +249,7 @@ impl Records {
         now: Millis,
         most: u32,
     ) -> Result<bool, Error> {
+        // Also not when it was deleted a moment ago.
         let count = "SELECT CAST(count(*) AS BIGINT) FROM reactions WHERE message_id = $1 AND NOT (emoji = $2 AND user_id = $3)";
         let others = sqlx::query_scalar::<_, i64>(count)
             .bind(message.to_string())
@@ -200,8 +260,9 @@ impl Records {
             return Ok(false);
         }
         let statement = sqlx::query(
-            "INSERT INTO reactions (message_id, emoji, user_id, created_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO reactions (message_id, emoji, user_id, created_at) \
+             SELECT id, CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT) FROM messages \
+             WHERE id = $1 AND deleted_at IS NULL ON CONFLICT DO NOTHING",
         )
         .bind(message.to_string())
         .bind(emoji)
@@ -292,7 +353,7 @@ pub(super) async fn mark(records: &Records, rows: &[(EventId, u64)]) -> Result<V
         ids.push(format!("${id}"));
     }
     let statement = format!(
-        "UPDATE messages SET seq = CASE id{cases} END WHERE seq IS NULL AND id IN ({})",
+        "UPDATE messages SET seq = CASE id{cases} END WHERE seq IS NULL AND id IN ({}) RETURNING id",
         ids.join(", ")
     );
     let mut statement = sqlx::query(sqlx::AssertSqlSafe(statement));
@@ -301,10 +362,10 @@ pub(super) async fn mark(records: &Records, rows: &[(EventId, u64)]) -> Result<V
             .bind(message.to_string())
             .bind(i64::try_from(*seq).unwrap_or(i64::MAX));
     }
-    records
-        .run("told", statement.execute(&records.pool))
-        .await?;
-    Ok(vec![true; rows.len()])
+    let marked = statement.try_map(|row: AnyRow| row.try_get::<String, _>("id"));
+    let marked = records.run("told", marked.fetch_all(&records.pool)).await?;
+    let is_marked = |(message, _): &(EventId, u64)| marked.contains(&message.to_string());
+    Ok(rows.iter().map(is_marked).collect())
 }
 
 pub(super) fn read(row: &AnyRow) -> Result<Message, sqlx::Error> {

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, Executor};
 use tokio::time::MissedTickBehavior;
 
@@ -31,8 +30,6 @@ pub use self::tokens::Ground;
 pub use self::users::Account;
 use crate::ids::EventId;
 use crate::telemetry::metrics::metrics;
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How often the database is asked whether it is there.
 const LOOK: Duration = Duration::from_secs(2);
@@ -204,8 +201,11 @@ impl Records {
     /// Ten nodes may do this at once: PostgreSQL has a lock for it, and whoever loses a race on SQLite tries again.
     pub async fn make(&self) {
         let mut wait = AGAIN;
+        let mut migrations = sqlx::migrate!();
+        // A newer node may have made more of them, and those that are here serve an older one as well.
+        migrations.set_ignore_missing(true);
         loop {
-            match MIGRATIONS.run(&self.makers).await {
+            match migrations.run(&self.makers).await {
                 Ok(()) => {
                     self.makers.close().await;
                     self.made.store(true, Ordering::Relaxed);

@@ -124,14 +124,14 @@ impl Records {
         Ok(done.await?.rows_affected() > 0)
     }
 
-    pub async fn end_session(&self, id: &SessionId, now: Millis) -> Result<(), Error> {
+    /// False when it had ended.
+    pub async fn end_session(&self, id: &SessionId, now: Millis) -> Result<bool, Error> {
         let statement =
             sqlx::query("UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL")
                 .bind(now)
                 .bind(id.as_str());
-        self.run("end_session", statement.execute(&self.pool))
-            .await
-            .map(drop)
+        let done = self.run("end_session", statement.execute(&self.pool));
+        Ok(done.await?.rows_affected() > 0)
     }
 
     pub async fn saved_text(&self, id: &SessionId) -> Result<Saved, Error> {
@@ -148,10 +148,11 @@ impl Records {
         Ok(found.await?.unwrap_or_default())
     }
 
-    /// Unless a newer one is saved.
+    /// Unless it, or a newer one, is saved.
     pub async fn save_text(&self, id: &SessionId, text: &Saved) -> Result<(), Error> {
         let statement = sqlx::query(
-            "UPDATE sessions SET code = $1, version = $2, language = $4 WHERE id = $3 AND version <= $2",
+            "UPDATE sessions SET code = $1, version = $2, language = $4 \
+             WHERE id = $3 AND (version < $2 OR (version = $2 AND language <> $4))",
         )
         .bind(text.code.as_str())
         .bind(i64::try_from(text.version).unwrap_or(i64::MAX))

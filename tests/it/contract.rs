@@ -431,6 +431,15 @@ async fn a_repeated_command_changes_nothing(subject: Subject) {
     );
     let other = commit(once("b", "k2")).await.expect("works");
     assert_eq!(other.position.seq, first.position.seq + 1);
+    let (ann, room) = (user_id("ann"), &subject.room);
+    for (user, id, right) in [
+        (&ann, "k1", Some(first.position.seq)),
+        (&ann, "k3", None),
+        (&user_id("bob"), "k1", None),
+    ] {
+        let known = subject.backplane.known(room, user, id).await;
+        assert_eq!(known, Ok(right), "{user} {id}");
+    }
     assert_eq!(subject.heard().await, "a");
     assert_eq!(subject.heard().await, "b");
     assert_eq!(subject.field("version").await.as_deref(), Some("2"));
@@ -514,12 +523,12 @@ async fn a_user_of_several_sockets_has_companions(subject: Subject) {
     let first = subject.begun().await;
     let (backplane, room) = (&subject.backplane, &subject.room);
     let ann = user_id("ann");
-    assert_eq!(backplane.companions(room, &ann).await, Ok(Vec::new()));
+    assert_eq!(backplane.members(room, Some(&ann)).await, Ok(Vec::new()));
     let second = subject.socket();
     subject.enter(second, "ann").await.expect("works");
     let bobs = subject.socket();
     subject.enter(bobs, "bob").await.expect("works");
-    let mut found = backplane.companions(room, &ann).await.expect("works");
+    let mut found = backplane.members(room, Some(&ann)).await.expect("works");
     found.sort_by_key(|(socket, _)| *socket);
     let record = |socket, name: &'static str| (socket, Bytes::from_static(name.as_bytes()));
     let mut right = vec![
@@ -529,12 +538,15 @@ async fn a_user_of_several_sockets_has_companions(subject: Subject) {
     ];
     right.sort_by_key(|(socket, _)| *socket);
     assert_eq!(found, right);
+    let mut all = backplane.members(room, None).await.expect("works");
+    all.sort_by_key(|(socket, _)| *socket);
+    assert_eq!(all, right);
     assert_eq!(
-        backplane.companions(room, &user_id("bob")).await,
+        backplane.members(room, Some(&user_id("bob"))).await,
         Ok(Vec::new())
     );
     subject.leave(second, "ann").await;
-    assert_eq!(backplane.companions(room, &ann).await, Ok(Vec::new()));
+    assert_eq!(backplane.members(room, Some(&ann)).await, Ok(Vec::new()));
 }
 
 async fn a_user_joins_with_the_first_socket_and_leaves_with_the_last(subject: Subject) {
@@ -591,7 +603,7 @@ async fn a_missing_room_stays_missing_unless_made(subject: Subject) {
     let committed = backplane.commit(&subject.room, change("x")).await;
     assert_eq!(committed, Err(Error::Missing));
     let ended = backplane.end(&subject.room, draft("ended")).await;
-    assert_eq!(ended, Err(Error::Missing));
+    assert_eq!(ended.err(), Some(Error::Missing));
     let snapshot = backplane.snapshot(&subject.room).await.expect("works");
     assert_eq!(snapshot.position(), None);
 }
@@ -832,9 +844,12 @@ async fn whoever_is_back_in_time_keeps_the_room(subject: Subject) {
 async fn an_ended_room_stays_ended(subject: Subject) {
     let socket = subject.begun().await;
     let ended = subject.backplane.end(&subject.room, draft("ended")).await;
-    ended.expect("ending works");
+    let log = ended.expect("ending works");
     let last = subject.sounds.envelope().await;
     assert_eq!(&last.event[..], b"ended");
+    let events: Vec<_> = log.iter().map(|envelope| &envelope.event[..]).collect();
+    assert_eq!(events, [&b"joined"[..], b"ended"]);
+    assert_eq!(log.last(), Some(&last));
     assert_eq!(last.position.expect("durable").seq, 2);
     let backplane = &subject.backplane;
     assert_eq!(

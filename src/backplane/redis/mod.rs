@@ -33,7 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::error::Error as RedisError;
-use fred::interfaces::HashesInterface;
+use fred::interfaces::{HashesInterface, KeysInterface};
 use fred::types::{Key, Value};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ use self::scripts::{Script, Scripts};
 use self::shards::Shards;
 use super::{
     Access, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry, Envelope,
-    Error, Exit, Fields, HOST, History, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
+    Error, Exit, Fields, HOST, History, Keep, LAST, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
     Snapshot, envelope, role_of,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
@@ -434,14 +434,19 @@ impl Backplane for Redis {
         }
     }
 
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error> {
         self.lease.check()?;
         let args = vec![
             bin(draft.front(self.version(), &room.to_string(), None)),
             Value::Integer(draft.at),
+            int(LAST as u64),
         ];
-        self.write(&self.scripts.end, self.all(room), args).await?;
-        Ok(())
+        let parts = self.write(&self.scripts.end, self.all(room), args).await?;
+        let events = parts.into_iter().skip(1).map(bytes);
+        // One that this node cannot read was written by a newer one.
+        Ok(events
+            .filter_map(|entry| Envelope::decode(&entry).ok())
+            .collect())
     }
 
     async fn standing(&self, room: &Room, user: &UserId) -> Result<Access, Error> {
@@ -512,15 +517,39 @@ impl Backplane for Redis {
         })
     }
 
-    async fn companions(
+    async fn known(&self, room: &Room, user: &UserId, command: &str) -> Result<Option<u64>, Error> {
+        let keys = self.keys(room);
+        let (once, state) = (keys.once(user, command), keys.state());
+        let known = self.shards.ask(&once, |shard| {
+            let once = once.clone();
+            async move { shard.commands.get(once).await }
+        });
+        let known: Option<String> = known.await?;
+        let Some(known) = known else {
+            return Ok(None);
+        };
+        let orders = self.shards.ask(&state, |shard| {
+            let state = state.clone();
+            async move { shard.commands.hmget(state, vec!["epoch", "former"]).await }
+        });
+        let orders: Vec<Option<String>> = orders.await?;
+        let mut parts = known.split(' ');
+        let seq = parts.next().and_then(|seq| seq.parse().ok());
+        // A former session of that name may have left it.
+        let epoch = parts.next().map(str::to_owned);
+        Ok(seq.filter(|_| epoch.is_some() && orders.contains(&epoch)))
+    }
+
+    async fn members(
         &self,
         room: &Room,
-        user: &UserId,
+        with: Option<&UserId>,
     ) -> Result<Vec<(SocketId, Bytes)>, Error> {
         let keys = self.keys(room);
         let named = vec![keys.members(), keys.users()];
-        let args = vec![text(user.as_str()), int(MEMBERS_LISTED as u64)];
-        let parts = self.run(&self.scripts.companions, named, args).await?;
+        let user = with.map_or_else(none, |user| text(user.as_str()));
+        let args = vec![user, int(MEMBERS_LISTED as u64)];
+        let parts = self.run(&self.scripts.members, named, args).await?;
         let listed = parts.into_iter().next().map(list).unwrap_or_default();
         let members = listed.chunks_exact(2).filter_map(|pair| {
             let socket = SocketId::from_bytes(&pair[0])?;

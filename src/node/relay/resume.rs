@@ -243,17 +243,28 @@ impl Log {
         }
     }
 
+    /// Messages that were deleted, whatever was told of them afterwards.
+    fn deleted(&self) -> HashSet<EventId> {
+        let events = self.events.iter().filter(|event| event.version.is_none());
+        let events = events.filter_map(|event| rmp_serde::from_slice(&event.event).ok());
+        let deleted = events.filter_map(|event| match event {
+            Event::MessageDeleted { message, .. } => Some(message),
+            _ => None,
+        });
+        deleted.collect()
+    }
+
     /// The newest first, as long as they are no more than `most` bytes; who missed more than these is told nothing
     /// of them.
     fn frames(&mut self, dialect: Dialect, most: usize) -> Vec<Told> {
         let (mut frames, mut bytes) = (Vec::new(), 0);
-        let mut deleted = HashSet::new();
+        let deleted = self.deleted();
         for envelope in self.events.iter().rev() {
             // The newest text stands for all.
             let Some(at) = envelope.position.filter(|_| envelope.version.is_none()) else {
                 continue;
             };
-            let Some(frame) = frame_of(dialect, envelope, at, &mut deleted) else {
+            let Some(frame) = frame_of(dialect, envelope, at, &deleted) else {
                 continue;
             };
             bytes += frame.len();
@@ -271,21 +282,17 @@ impl Log {
     }
 }
 
-/// `deleted` are messages that were deleted later on: what they said is told to nobody any more.
+/// `deleted` are messages of which the log says that they were: what they said is told to nobody any more.
 fn frame_of(
     dialect: Dialect,
     envelope: &Envelope,
     at: Position,
-    deleted: &mut HashSet<EventId>,
+    deleted: &HashSet<EventId>,
 ) -> Option<Bytes> {
     // An event that this node cannot read is one that its clients have no word for.
     let mut event: Event = rmp_serde::from_slice(&envelope.event).ok()?;
-    if let Event::MessageDeleted { message, .. } = &event {
-        deleted.insert(*message);
-    } else if event
-        .message()
-        .is_some_and(|message| deleted.contains(&message))
-    {
+    let is_deleted = |message| deleted.contains(&message);
+    if event.message().is_some_and(is_deleted) && !matches!(event, Event::MessageDeleted { .. }) {
         event.blank();
         // Where nobody hears that something was deleted, it was not said.
         if dialect == Dialect::Pairing {
@@ -458,7 +465,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_for_one_is_told_to_those_who_missed_less() {
-        let frame = frame_of(Dialect::Pairing, &language(9), at(9), &mut HashSet::new()).unwrap();
+        let frame = frame_of(Dialect::Pairing, &language(9), at(9), &HashSet::new()).unwrap();
         let missed = missed((1..=9).map(language).collect(), 3 * frame.len());
         let ann = user("ann");
         assert_eq!(told(&missed, 5, &ann), None);

@@ -57,7 +57,11 @@ impl Kept {
     }
 
     async fn say(&self, message: Message, seq: u64) -> Message {
-        let stored = self.records.post(message, None).await.expect("is stored");
+        let stored = self
+            .records
+            .post(message, None, 0)
+            .await
+            .expect("is stored");
         self.records.told(stored.id, seq).await.expect("is marked");
         stored
     }
@@ -76,17 +80,23 @@ impl Kept {
 pub(super) async fn what_nobody_was_told_is_nobodys_to_see(subject: Subject) {
     let kept = kept(subject).await;
     let message = kept.message("ann", "'; DROP TABLE messages; -- 🦀", 5);
-    let stored = kept.records.post(message.clone(), Some("k")).await;
+    let stored = kept.records.post(message.clone(), Some("k"), 0).await;
     assert_eq!(stored.expect("is stored"), message);
     assert_eq!(kept.chat("ann").await, Vec::<String>::new());
     let found = kept.records.message(&kept.session, message.id).await;
     assert_eq!(found.expect("works"), None);
     assert_eq!(
-        kept.records.pending(&kept.session).await.expect("works"),
+        kept.records.untold(&[message.id]).await.expect("works"),
         [message.id]
     );
-    kept.records.told(message.id, 7).await.expect("is marked");
-    assert_eq!(kept.chat("ann").await, [message.content.clone()]);
+    let soon = kept
+        .records
+        .message_soon(&kept.session, message.id, i64::MAX);
+    assert_eq!(soon.await.expect("works"), None);
+    assert!(kept.records.told(message.id, 7).await.expect("is marked"));
+    assert!(!kept.records.told(message.id, 8).await.expect("is marked"));
+    assert!(!kept.records.told(EventId::new(), 8).await.expect("works"));
+    assert_eq!(kept.chat("ann").await, [message.content.as_str()]);
     let found = kept.records.message(&kept.session, message.id).await;
     let right = Message {
         seq: Some(7),
@@ -110,17 +120,21 @@ pub(super) async fn a_command_is_one_message_whoever_stores_it(subject: Subject)
             &other
         };
         let records = records.clone();
-        all.spawn(async move { records.post(message, Some("same")).await });
+        all.spawn(async move { records.post(message, Some("same"), -1).await });
     }
     let mut ids: Vec<EventId> = Vec::new();
     for stored in all.join_all().await {
         ids.push(stored.expect("is stored").id);
     }
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    // Later on the id is another's, and so is another user's.
+    let later = kept.message("ann", "later", 100);
+    let later = kept.records.post(later.clone(), Some("same"), 50).await;
+    assert_ne!(later.expect("is stored").id, ids[0]);
     // Another's command of that name is another.
     let bobs = kept
         .records
-        .post(kept.message("bob", "mine", 9), Some("same"));
+        .post(kept.message("bob", "mine", 9), Some("same"), -1);
     assert_ne!(bobs.await.expect("is stored").id, ids[0]);
     keeping.abort();
 }
@@ -136,7 +150,7 @@ pub(super) async fn many_at_once_are_all_stored(subject: Subject) {
             if count % 50 == 7 {
                 // Of no session: the database does not take it.
                 message.session = SessionId::recorded();
-                return kept.records.post(message, None).await.is_err();
+                return kept.records.post(message, None, 0).await.is_err();
             }
             kept.say(message, count as u64 + 1).await;
             true
@@ -392,7 +406,7 @@ pub(super) async fn a_reader_waits_for_what_is_being_told(subject: Subject) {
     let kept = kept(subject).await;
     let records = kept.records.clone();
     let message = kept.message("ann", "soon", 1_000_000);
-    let stored = records.post(message, None).await.expect("is stored");
+    let stored = records.post(message, None, 0).await.expect("is stored");
     let settled = {
         let (records, session) = (records.clone(), kept.session.clone());
         tokio::spawn(async move { records.settle(&session, 1_000_001).await })
@@ -402,13 +416,13 @@ pub(super) async fn a_reader_waits_for_what_is_being_told(subject: Subject) {
     settled.await.expect("ends").expect("works");
     assert_eq!(kept.chat("bob").await, ["soon"]);
     let left = kept.message("ann", "never", 2_000_000);
-    let left = records.post(left, None).await.expect("is stored");
+    let left = records.post(left, None, 0).await.expect("is stored");
     let began = std::time::Instant::now();
     let waited = records.settle(&kept.session, 2_000_001).await;
     waited.expect("works");
     assert!(began.elapsed() < Duration::from_secs(5));
     records.unsay(left.id).await.expect("works");
-    assert_eq!(records.pending(&kept.session).await.expect("works"), []);
+    assert_eq!(records.untold(&[left.id]).await.expect("works"), []);
     let pruned = records.prune_messages(1_500_000, 10).await;
     assert_eq!(pruned.expect("works"), 1);
 }

@@ -249,6 +249,7 @@ fn config(slot: usize, plan: &Plan) -> Config {
             hashes: 1,
         },
         save_every: Duration::from_secs(1),
+        idempotency: Duration::from_secs(300),
         replay_step: Duration::from_secs(1),
         participants: 10,
         reactions: 10,

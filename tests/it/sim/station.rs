@@ -12,7 +12,7 @@ use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::{
     Access, Backplane, Beat, Card, Change, Cluster, Committed, Counters, Courier, Created, Draft,
-    Entry, Error, Exit, Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt,
+    Entry, Envelope, Error, Exit, Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt,
     Registry as Couriers, Replay, Snapshot,
 };
 use collabd::ids::{Epoch, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -313,15 +313,19 @@ impl Backplane for Station {
             .await
     }
 
-    async fn companions(
+    async fn members(
         &self,
         room: &Room,
-        user: &UserId,
+        with: Option<&UserId>,
     ) -> Result<Vec<(SocketId, Bytes)>, Error> {
-        self.ask(self.place.store.companions(room, user)).await
+        self.ask(self.place.store.members(room, with)).await
     }
 
-    async fn end(&self, room: &Room, draft: Draft) -> Result<(), Error> {
+    async fn known(&self, room: &Room, user: &UserId, command: &str) -> Result<Option<u64>, Error> {
+        self.ask(self.place.store.known(room, user, command)).await
+    }
+
+    async fn end(&self, room: &Room, draft: Draft) -> Result<Vec<Envelope>, Error> {
         self.ask(self.place.store.end(room, draft)).await
     }
 
