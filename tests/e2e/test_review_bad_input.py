@@ -210,8 +210,7 @@ def test_a_viewport_that_ends_before_it_begins(scene, data):
     assert heard(scene.sender, scene.listener) == [[]]
 
 
-@of_tokens
-@pytest.mark.parametrize("id", [7, True, {}, [], "", "x" * 65])
+@pytest.mark.parametrize("id", [7, True, {}, [], "", "x" * 65, "a\0b"])
 def test_an_id_of_a_command_that_is_none(scene, id):
     """A command is kept by a name that nobody can say again."""
     scene.sender.send("chat_message", content="x", id=id)
@@ -219,17 +218,13 @@ def test_an_id_of_a_command_that_is_none(scene, id):
     assert heard(scene.sender, scene.listener) == [[]]
 
 
-@pytest.mark.parametrize("id", [META, "😀" * 64, "a\0b", " "])
+@pytest.mark.parametrize("id", [META, "😀" * 64, " "])
 def test_an_odd_id_of_a_command(place, people, scene, id):
     """A command's id that a database does not take looks like a database that is away."""
     answers = [scene.sender.ask("chat_message", content="canary", id=id) for _ in range(2)]
-    if answers[0]["type"] == "error":
-        assert {(answer["code"], answer["field"]) for answer in answers} == {("bad_field", "id")}
-    else:
-        assert [answer["type"] for answer in answers] == ["ack", "ack"]
-        assert answers[0]["seq"] == answers[1]["seq"]
-    listed = kept.contents(kept.messages(place.south, people.editor, people.session))
-    assert listed.count("canary") == (answers[0]["type"] == "ack")
+    assert [answer["type"] for answer in answers] == ["ack", "ack"]
+    assert answers[0]["seq"] == answers[1]["seq"]
+    assert kept.contents(kept.messages(place.south, people.editor, people.session)).count("canary") == 1
 
 
 FRAMES = {
