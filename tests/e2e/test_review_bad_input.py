@@ -168,6 +168,7 @@ def state_of(place, people):
     return listed, kept.comments(node, who, session), look(node, who, session).json
 
 
+@of_cluster
 @pytest.mark.parametrize("type,name", [(type, name) for type, (_, fields) in COMMANDS.items() for name in fields])
 def test_a_field_that_is_wrong_is_named(place, people, scene, type, name):
     """A client is not told which field was wrong; or what was wrong is told to the others, or kept."""
