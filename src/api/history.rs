@@ -192,7 +192,7 @@ impl Api {
             .iter()
             .filter(|present| file.is_none_or(|file| present.looks_at(file)));
         let items: Vec<_> = here
-            .map(|present| ParticipantOut::of(present, &view))
+            .filter_map(|present| ParticipantOut::of(present, &view))
             .collect();
         Ok(http::json(
             StatusCode::OK,

@@ -395,7 +395,7 @@ impl Backplane for Memory {
     async fn announce(
         &self,
         room: &Room,
-        draft: Draft,
+        draft: Option<Draft>,
         member: Option<(SocketId, Bytes)>,
     ) -> Result<(), Error> {
         self.with(room, |stored| {
@@ -404,7 +404,7 @@ impl Backplane for Memory {
             {
                 *known = record;
             }
-            if stored.listened {
+            if let Some(draft) = draft.filter(|_| stored.listened) {
                 self.ear
                     .heard(draft.into_envelope(room.clone(), None, None));
             }

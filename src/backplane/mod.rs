@@ -260,12 +260,12 @@ pub trait Backplane: Cluster + Courier + Mirror {
     /// done: repeat with `once` set.
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error>;
 
-    /// Publishes without a seq and without a log, and replaces the socket's member record if the
-    /// socket is (still) a member. May be lost.
+    /// Publishes without a seq and without a log, if there is something to publish, and replaces the socket's member
+    /// record if the socket is (still) a member. May be lost.
     async fn announce(
         &self,
         room: &Room,
-        draft: Draft,
+        draft: Option<Draft>,
         member: Option<(SocketId, Bytes)>,
     ) -> Result<(), Error>;
 

@@ -19,7 +19,7 @@ use crate::domain::comments::Comment;
 use crate::domain::roles::{Action, Role};
 use crate::domain::{Code, Deed, Event, Member, Reject};
 use crate::ids::{EventId, Room, SessionId, UserId};
-use crate::records::{self, Message, Records, Spot};
+use crate::records::{self, Message, Reacted, Records, Spot};
 
 /// Times that a change is told anew because it changed again meanwhile.
 const AGAIN: usize = 8;
@@ -95,10 +95,10 @@ impl Asker {
                 message,
                 emoji,
                 add,
-            } => talk.react(message, emoji, add).await.map(Some),
+            } => talk.react(message, emoji, add).await,
             Deed::Edit { message, text } => talk.edit(message, &text).await.map(Some),
-            Deed::Delete { message } => talk.delete(message).await.map(Some),
-            Deed::Resolve { comment, resolved } => talk.resolve(comment, resolved).await.map(Some),
+            Deed::Delete { message } => talk.delete(message).await,
+            Deed::Resolve { comment, resolved } => talk.resolve(comment, resolved).await,
             Deed::ChangeSession(wish) => {
                 let told = node.rewrite(session, user, role, wish.into()).await?;
                 self.settle_seq(told.1);
@@ -289,23 +289,33 @@ impl Talk<'_> {
         .await
     }
 
-    async fn delete(&self, id: EventId) -> Result<Committed, Denied> {
+    async fn delete(&self, id: EventId) -> Result<Option<Committed>, Denied> {
         let message = self.seen(id).await?;
         if message.user != *self.user && !self.role.may(Action::Manage) {
             return Err(Denied::Forbidden(
                 "only its author and the host delete a message",
             ));
         }
+        if message.deleted_at.is_some() {
+            return self.nothing_new().await;
+        }
         let now = self.asker.node.clock().now();
         self.records.delete(id, now).await?;
-        self.tell(id, |_| Event::MessageDeleted {
+        let told = self.tell(id, |_| Event::MessageDeleted {
             user: self.user.clone(),
             message: id,
-        })
-        .await
+        });
+        told.await.map(Some)
     }
 
-    async fn resolve(&self, id: EventId, resolved: bool) -> Result<Committed, Denied> {
+    /// It is as it was to be: only the sender is told.
+    async fn nothing_new(&self) -> Result<Option<Committed>, Denied> {
+        let at = self.asker.node.backplane.position(&self.asker.room).await?;
+        self.asker.settle_seq(at.map_or(0, |at| at.seq));
+        Ok(None)
+    }
+
+    async fn resolve(&self, id: EventId, resolved: bool) -> Result<Option<Committed>, Denied> {
         let comment = self.find(id).await?;
         if comment.spot.is_none() {
             return Err(Denied::Missing("comment"));
@@ -314,27 +324,39 @@ impl Talk<'_> {
             let sentence = "this comment answers another; right is the id of the first one";
             return Err(Reject::field("comment_id", sentence).into());
         }
-        self.records.resolve(id, resolved).await?;
-        self.tell(id, |comment| Event::CommentResolved {
+        if !self.records.resolve(id, resolved).await? {
+            return self.nothing_new().await;
+        }
+        let told = self.tell(id, |comment| Event::CommentResolved {
             user: self.user.clone(),
             comment: id,
             resolved: comment.spot.as_ref().is_some_and(|spot| spot.resolved),
-        })
-        .await
+        });
+        told.await.map(Some)
     }
 
-    async fn react(&self, id: EventId, emoji: String, add: bool) -> Result<Committed, Denied> {
+    async fn react(
+        &self,
+        id: EventId,
+        emoji: String,
+        add: bool,
+    ) -> Result<Option<Committed>, Denied> {
         let message = self.find(id).await?;
         let now = self.asker.node.clock().now();
-        if add {
+        let is_new = if add {
             let most = self.asker.node.config.reactions;
-            let taken = self.records.react(id, &emoji, self.user, now, most).await?;
-            if !taken {
-                let sentence = format!("a message has at most {most} reactions");
-                return Err(Reject::new(Code::TooMany, sentence).into());
+            match self.records.react(id, &emoji, self.user, now, most).await? {
+                Reacted::Full => {
+                    let sentence = format!("a message has at most {most} reactions");
+                    return Err(Reject::new(Code::TooMany, sentence).into());
+                }
+                reacted => reacted == Reacted::New,
             }
         } else {
-            self.records.unreact(id, &emoji, self.user).await?;
+            self.records.unreact(id, &emoji, self.user).await?
+        };
+        if !is_new {
+            return self.nothing_new().await;
         }
         let mut once = self.asker.id.clone();
         let mut first = None;
@@ -347,13 +369,21 @@ impl Talk<'_> {
                 added: add,
                 users: users.clone(),
             };
-            let committed = self.commit(&event, &message, None, once.take()).await?;
-            first.get_or_insert(committed);
+            let committed = self.commit(&event, &message, None, once.take()).await;
+            if committed.is_err() {
+                self.untold(event);
+            }
+            first.get_or_insert(committed?);
             if self.records.reacted(id, &emoji).await? == users {
                 break;
             }
         }
-        first.ok_or_else(|| backplane::Error::Missing.into())
+        Ok(first)
+    }
+
+    /// Whoever saves the session tells it.
+    fn untold(&self, event: Event) {
+        self.asker.node.unsaved.note_untold(self.session, event);
     }
 
     /// Tells what a message is now, as often as it takes until that is what it is.
@@ -377,7 +407,7 @@ impl Talk<'_> {
             let committed = self.commit(&event, &now, history(&now), once.take());
             let committed = committed.await;
             if committed.is_err() {
-                self.asker.node.unsaved.note_untold(self.session, id);
+                self.untold(event);
             }
             first.get_or_insert(committed?);
             if self.records.message(self.session, id).await? == Some(now) {
@@ -527,29 +557,47 @@ pub(super) fn line_of(message: &Message) -> Line {
 }
 
 impl Node {
-    /// Tells what a message is now, for whoever could not.
-    pub(super) async fn tell_again(&self, session: &SessionId, id: EventId) -> Result<(), Denied> {
-        let message = self.books()?.message(session, id).await?;
-        let Some(message) = message else {
+    /// Tells what somebody could not tell, as it is now.
+    pub(super) async fn tell_again(
+        &self,
+        session: &SessionId,
+        untold: &Event,
+    ) -> Result<(), Denied> {
+        let records = self.books()?;
+        let Some(id) = untold.message() else {
             return Ok(());
         };
-        let user = message.user.clone();
-        let event = match message.deleted_at {
-            Some(_) => Event::MessageDeleted { user, message: id },
-            None => Event::MessageEdited {
-                user,
-                message: id,
-                text: message.content.as_str().into(),
-                mentions: message.mentions.clone(),
-                at: message.edited_at.unwrap_or(message.created_at),
-            },
+        let Some(message) = records.message(session, id).await? else {
+            return Ok(());
         };
+        let mut event = untold.clone();
+        let mut changed = None;
+        match &mut event {
+            Event::Reacted { emoji, users, .. } => *users = records.reacted(id, emoji).await?,
+            Event::CommentResolved { resolved, .. } => {
+                *resolved = message.spot.as_ref().is_some_and(|spot| spot.resolved);
+            }
+            other => {
+                let user = message.user.clone();
+                changed = history(&message);
+                *other = match message.deleted_at {
+                    Some(_) => Event::MessageDeleted { user, message: id },
+                    None => Event::MessageEdited {
+                        user,
+                        message: id,
+                        text: message.content.as_str().into(),
+                        mentions: message.mentions.clone(),
+                        at: message.edited_at.unwrap_or(message.created_at),
+                    },
+                };
+            }
+        }
         let change = Change {
             draft: self.roster.draft(&event, None, audience(&message)),
             logged: None,
             fields: Vec::new(),
             text: None,
-            history: history(&message),
+            history: changed,
             once: None,
             role: None,
             by: None,

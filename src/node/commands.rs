@@ -138,12 +138,13 @@ impl Node {
         let Some(seat) = participant.seat.clone() else {
             return Handled::Done;
         };
+        let before = seat.status();
         seat.note(&event);
         let (node, socket) = (self.clone(), participant.socket.clone());
         Handled::Later(Box::pin(async move {
             match event {
-                Event::StatusChanged { .. } => node.show_status(&socket, &seat).await,
-                event => node.show(&socket, &seat, &event).await,
+                Event::StatusChanged { .. } => node.show_status(&socket, &seat, before).await,
+                event => node.show(&socket, &seat, Some(&event)).await,
             }
         }))
     }

@@ -83,7 +83,10 @@ impl Node {
         let draft = self.roster.draft(&event, None, Audience::All);
         let node = self.clone();
         self.chores.spawn(async move {
-            let tell = || node.backplane.announce(&Room::Lobby, draft.clone(), None);
+            let tell = || {
+                node.backplane
+                    .announce(&Room::Lobby, Some(draft.clone()), None)
+            };
             node.insist(&Room::Lobby, tell).await;
         });
         Ok(())

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Sockets told of at once.
 const AT_ONCE: usize = 32;
 
+type Weary = (SocketId, Arc<Seat>, &'static str);
+
 /// The sockets that came through sessions' doors.
 #[derive(Default)]
 pub(super) struct Presence(DashMap<SocketId, Arc<Seat>>);
@@ -67,13 +69,13 @@ impl Presence {
         self.0.remove(&socket);
     }
 
-    /// Those that are less active than they were.
-    fn weary(&self, now: Millis, idle: Duration, away: Duration) -> Vec<(SocketId, Arc<Seat>)> {
-        let seats = self.0.iter();
-        let weary = seats.filter(|seat| seat.tires(now, idle, away));
-        weary
-            .map(|seat| (*seat.key(), seat.value().clone()))
-            .collect()
+    /// Those that are less active than they were, and how active they were.
+    fn weary(&self, now: Millis, idle: Duration, away: Duration) -> Vec<Weary> {
+        let weary = self.0.iter().filter_map(|seat| {
+            let before = seat.tires(now, idle, away)?;
+            Some((*seat.key(), seat.value().clone(), before))
+        });
+        weary.collect()
     }
 }
 
@@ -96,10 +98,16 @@ impl Seat {
         }
     }
 
-    /// It did something. True when it had not for long.
-    fn stir(&self, now: Millis) -> bool {
+    /// It did something.
+    fn hear(&self, now: Millis) {
         self.heard.store(now, Ordering::Relaxed);
-        self.status.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// It is active; how active it was before, if it was less.
+    fn wake(&self) -> Option<&'static str> {
+        let before = self.status();
+        let woke = self.status.swap(0, Ordering::Relaxed) != 0;
+        woke.then_some(before)
     }
 
     /// What an event says of where it looks.
@@ -120,20 +128,19 @@ impl Seat {
         }
     }
 
-    /// Notes that it said nothing for long, if that is new.
-    fn tires(&self, now: Millis, idle: Duration, away: Duration) -> bool {
+    /// Notes that it said nothing for long, if that is new: how active it was before.
+    fn tires(&self, now: Millis, idle: Duration, away: Duration) -> Option<&'static str> {
         let silent = now - self.heard.load(Ordering::Relaxed);
         let silent = Duration::from_millis(u64::try_from(silent).unwrap_or(0));
         let status = self.status();
-        if silent >= away && status != AWAY {
-            self.set(AWAY);
-            return true;
-        }
-        if silent >= idle && status == ACTIVE {
-            self.set(IDLE);
-            return true;
-        }
-        false
+        let now = match status {
+            AWAY => return None,
+            _ if silent >= away => AWAY,
+            ACTIVE if silent >= idle => IDLE,
+            _ => return None,
+        };
+        self.set(now);
+        Some(status)
     }
 }
 
@@ -150,14 +157,15 @@ impl Node {
             let now = self.clock().now();
             let (idle, away) = (self.config.idle_after, self.config.away_after);
             let weary = self.roster.presence.weary(now, idle, away);
-            let told = stream::iter(weary).for_each_concurrent(AT_ONCE, |(socket, seat)| {
-                let node = &self;
-                async move {
-                    if let Some(socket) = node.hub.find(socket) {
-                        node.show_status(&socket, &seat).await;
+            let told =
+                stream::iter(weary).for_each_concurrent(AT_ONCE, |(socket, seat, before)| {
+                    let node = &self;
+                    async move {
+                        if let Some(socket) = node.hub.find(socket) {
+                            node.show_status(&socket, &seat, before).await;
+                        }
                     }
-                }
-            });
+                });
             told.await;
         }
     }
@@ -172,29 +180,36 @@ impl Node {
         if matches!(command, Command::Ping | Command::Authenticate { .. }) {
             return;
         }
-        let was_weary = seat.stir(self.clock().now());
-        if was_weary && !matches!(command, Command::SetStatus { .. }) {
+        seat.hear(self.clock().now());
+        if matches!(command, Command::SetStatus { .. }) {
+            return;
+        }
+        if let Some(before) = seat.wake() {
             let (node, seat) = (self.clone(), seat.clone());
             // The socket itself must not be held: the connection ends with its last owner.
             let socket = Arc::downgrade(socket);
             self.chores.spawn(async move {
                 if let Some(socket) = socket.upgrade() {
-                    node.show_status(&socket, &seat).await;
+                    node.show_status(&socket, &seat, before).await;
                 }
             });
         }
     }
 
-    /// Tells the others how active a user is: as active as the most active of the user's sockets.
-    pub(super) async fn show_status(&self, socket: &Socket, seat: &Seat) {
+    /// Tells the others how active a user is, if that changed: as active as the most active of the user's sockets.
+    pub(super) async fn show_status(&self, socket: &Socket, seat: &Seat, before: &str) {
         let (user, own) = (&socket.user, seat.status());
         let elsewhere = self.elsewhere(&seat.room, socket.id, user).await;
-        let status = presence::most_active(elsewhere.as_deref().into_iter().chain([own]));
-        let event = Event::StatusChanged {
-            user: user.clone(),
-            status: status.unwrap_or(own).to_owned(),
+        let with = |own| {
+            let all = elsewhere.as_deref().into_iter().chain([own]);
+            presence::most_active(all).unwrap_or(own).to_owned()
         };
-        self.show(socket, seat, &event).await;
+        let status = with(own);
+        let event = (status != with(before)).then(|| Event::StatusChanged {
+            user: user.clone(),
+            status,
+        });
+        self.show(socket, seat, event.as_ref()).await;
     }
 
     /// How active the user is without this socket; `None`: it is the user's only one.
@@ -237,15 +252,16 @@ impl Node {
         let draft = self
             .roster
             .draft(&event, Some(socket), Audience::Except(socket));
-        if let Err(error) = self.backplane.announce(room, draft, None).await {
+        if let Err(error) = self.backplane.announce(room, Some(draft), None).await {
             tracing::debug!(%room, %error, "a status was not told");
         }
     }
 
-    /// Tells the others at once; on an island those of them who are here.
-    pub(super) async fn show(&self, socket: &Socket, seat: &Seat, event: &Event) {
+    /// Notes where a socket looks, and tells the others at once; on an island those of them who are here.
+    pub(super) async fn show(&self, socket: &Socket, seat: &Seat, event: Option<&Event>) {
         let (id, room) = (socket.id, &seat.room);
-        let draft = self.roster.draft(event, Some(id), Audience::Except(id));
+        let draft = |event| self.roster.draft(event, Some(id), Audience::Except(id));
+        let draft = event.map(draft);
         let member = Some((id, self.roster.member(socket, Some(seat))));
         let told = self.link() == Link::Up
             && self
@@ -253,7 +269,7 @@ impl Node {
                 .announce(room, draft.clone(), member)
                 .await
                 .is_ok();
-        if !told {
+        if let Some(draft) = draft.filter(|_| !told) {
             self.relay
                 .local(draft.into_envelope(room.clone(), None, None));
         }

@@ -14,14 +14,15 @@ use tokio::sync::Notify;
 use super::{Config, Node};
 use crate::backplane::RECORDED;
 use crate::clock::Millis;
-use crate::ids::{EventId, Position, Room, SessionId, UserId};
+use crate::domain::Event;
+use crate::ids::{Position, Room, SessionId, UserId};
 use crate::records::Saved;
 
 /// Sessions saved at once.
 const SAVED_AT_ONCE: usize = 8;
 /// Texts of a session that wait to be kept for replays; of more, the oldest is left out.
 const TEXTS: usize = 8;
-/// Messages of a session that wait to be told again.
+/// Changes of messages that wait to be told.
 const UNTOLD: usize = 100;
 /// What part of the room's log may be unrecorded before nobody waits any longer.
 const HURRY: u64 = 4;
@@ -46,8 +47,8 @@ pub(super) struct Pending {
     pub texts: Vec<Kept>,
     /// When the last of them began.
     since: Option<Millis>,
-    /// Messages of which something else was told than what is written down.
-    untold: Vec<EventId>,
+    /// What was written down of messages, and not told.
+    untold: Vec<Event>,
 }
 
 /// A text as it was at some time.
@@ -123,11 +124,11 @@ impl Unsaved {
     }
 
     /// What was written down of a message was not told.
-    pub fn note_untold(&self, session: &SessionId, message: EventId) {
+    pub fn note_untold(&self, session: &SessionId, event: Event) {
         let mut unsaved = self.sessions.lock();
         let untold = &mut unsaved.entry(session.clone()).or_default().untold;
-        if untold.len() < UNTOLD && !untold.contains(&message) {
-            untold.push(message);
+        if untold.len() < UNTOLD {
+            untold.push(event);
         }
     }
 
@@ -180,10 +181,10 @@ impl Node {
         let unsaved = std::mem::take(&mut *self.unsaved.sessions.lock());
         let save = |(session, pending): (SessionId, Pending)| async move {
             let (text, mut texts) = (pending.text, pending.texts);
-            for message in pending.untold {
-                if let Err(error) = self.tell_again(&session, message).await {
+            for event in pending.untold {
+                if let Err(error) = self.tell_again(&session, &event).await {
                     tracing::debug!(%session, %error, "a message is told again later");
-                    self.unsaved.note_untold(&session, message);
+                    self.unsaved.note_untold(&session, event);
                 }
             }
             let recorded = self.record(&session, &texts).await;

@@ -35,6 +35,16 @@ pub struct Message {
     pub seq: Option<u64>,
 }
 
+/// What became of a reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reacted {
+    New,
+    /// It was there, or its message is not any more.
+    Known,
+    /// There are as many as there may be.
+    Full,
+}
+
 /// What a comment is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
@@ -83,7 +93,7 @@ impl Records {
         since: Millis,
     ) -> Result<Message, Error> {
         self.ready()?;
-        let command = command.map(str::to_owned);
+        let command = command.map(storable);
         if let Some(command) = &command
             && let Some(known) = self.said(&message.session, &message.user, command).await?
         {
@@ -231,16 +241,17 @@ impl Records {
         self.run("delete", all).await
     }
 
-    pub async fn resolve(&self, comment: EventId, resolved: bool) -> Result<(), Error> {
-        let statement = sqlx::query("UPDATE messages SET resolved = $1 WHERE id = $2")
-            .bind(i64::from(resolved))
-            .bind(comment.to_string());
-        self.run("resolve", statement.execute(&self.pool))
-            .await
-            .map(drop)
+    /// False when it was already.
+    pub async fn resolve(&self, comment: EventId, resolved: bool) -> Result<bool, Error> {
+        let statement =
+            sqlx::query("UPDATE messages SET resolved = $1 WHERE id = $2 AND resolved <> $1")
+                .bind(i64::from(resolved))
+                .bind(comment.to_string());
+        let done = self.run("resolve", statement.execute(&self.pool));
+        Ok(done.await?.rows_affected() > 0)
     }
 
-    /// False when there are as many reactions as there may be.
+    /// What became of a reaction.
     pub async fn react(
         &self,
         message: EventId,
@@ -248,7 +259,7 @@ impl Records {
         user: &UserId,
         now: Millis,
         most: u32,
-    ) -> Result<bool, Error> {
+    ) -> Result<Reacted, Error> {
         // Also not when it was deleted a moment ago.
         let count = "SELECT CAST(count(*) AS BIGINT) FROM reactions WHERE message_id = $1 AND NOT (emoji = $2 AND user_id = $3)";
         let others = sqlx::query_scalar::<_, i64>(count)
@@ -257,7 +268,7 @@ impl Records {
             .bind(user.as_str());
         let others = self.run("reactions", others.fetch_one(&self.pool)).await?;
         if others >= i64::from(most) {
-            return Ok(false);
+            return Ok(Reacted::Full);
         }
         let statement = sqlx::query(
             "INSERT INTO reactions (message_id, emoji, user_id, created_at) \
@@ -268,20 +279,28 @@ impl Records {
         .bind(emoji)
         .bind(user.as_str())
         .bind(now);
-        self.run("react", statement.execute(&self.pool)).await?;
-        Ok(true)
+        let done = self.run("react", statement.execute(&self.pool)).await?;
+        Ok(match done.rows_affected() {
+            0 => Reacted::Known,
+            _ => Reacted::New,
+        })
     }
 
-    pub async fn unreact(&self, message: EventId, emoji: &str, user: &UserId) -> Result<(), Error> {
+    /// False when there was none.
+    pub async fn unreact(
+        &self,
+        message: EventId,
+        emoji: &str,
+        user: &UserId,
+    ) -> Result<bool, Error> {
         let statement = sqlx::query(
             "DELETE FROM reactions WHERE message_id = $1 AND emoji = $2 AND user_id = $3",
         )
         .bind(message.to_string())
         .bind(emoji)
         .bind(user.as_str());
-        self.run("unreact", statement.execute(&self.pool))
-            .await
-            .map(drop)
+        let done = self.run("unreact", statement.execute(&self.pool));
+        Ok(done.await?.rows_affected() > 0)
     }
 
     /// Who reacted so, the first first.
@@ -412,6 +431,11 @@ pub(super) fn user(row: &AnyRow, field: &str) -> Result<UserId, sqlx::Error> {
 
 fn odd(field: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("{field} is no id").into())
+}
+
+/// An id as a database takes it: without NUL.
+fn storable(command: &str) -> String {
+    command.replace('\\', "\\\\").replace('\0', "\\0")
 }
 
 fn list(users: &[UserId]) -> String {

@@ -24,7 +24,7 @@ use tokio::time::MissedTickBehavior;
 pub use self::events::{Cursor, Happened, Order, Span, Told, Words};
 use self::group::Group;
 pub use self::history::{Reactions, Sums, Wanted};
-pub use self::messages::{Message, Spot};
+pub use self::messages::{Message, Reacted, Spot};
 pub use self::sessions::{Participant, Recorded, Saved, Wish};
 pub use self::tokens::Ground;
 pub use self::users::Account;

@@ -243,6 +243,8 @@ impl Transport {
     pub(super) fn see_off(&self, participant: Participant, code: u16) {
         let departure = match code {
             close::NORMAL | close::GOING_AWAY | close::NO_CODE => Departure::Clean,
+            // Who was sent away is not waited for.
+            close::FORBIDDEN | close::ENDED => Departure::Clean,
             close::RESTARTING if self.node.is_closing() => Departure::HandedOver,
             _ => Departure::Lost,
         };

@@ -657,7 +657,7 @@ async fn an_announcement_is_heard_kept_with_the_member_and_not_logged(subject: S
         let member = Some((socket, Bytes::from_static(event.as_bytes())));
         subject
             .backplane
-            .announce(&subject.room, draft(event), member)
+            .announce(&subject.room, Some(draft(event)), member)
     };
     announce("moved", socket).await.expect("works");
     announce("by a stranger", subject.socket())

@@ -345,7 +345,7 @@ impl Backplane for Redis {
     async fn announce(
         &self,
         room: &Room,
-        draft: Draft,
+        draft: Option<Draft>,
         member: Option<(SocketId, Bytes)>,
     ) -> Result<(), Error> {
         self.lease.check()?;
@@ -354,11 +354,10 @@ impl Backplane for Redis {
             Some((socket, record)) => (bin(socket.to_bytes().to_vec()), bin(record)),
             None => (none(), none()),
         };
-        let args = vec![
-            bin(draft.unsequenced(self.version(), &room.to_string())),
-            socket,
-            record,
-        ];
+        let envelope = draft.map_or_else(none, |draft| {
+            bin(draft.unsequenced(self.version(), &room.to_string()))
+        });
+        let args = vec![envelope, socket, record];
         let named = vec![keys.members(), keys.channel()];
         self.ask(&self.scripts.announce, named, args).await?;
         Ok(())

@@ -8,6 +8,7 @@ use super::frames::{
 use crate::clock::{Millis, rfc3339};
 use crate::domain::chat::Line;
 use crate::domain::presence::Present;
+use crate::domain::roles::Role;
 use crate::domain::sessions::View;
 use crate::ids::UserId;
 
@@ -63,17 +64,22 @@ pub struct ParticipantOut<'a> {
 }
 
 impl<'a> ParticipantOut<'a> {
-    pub fn of(present: &'a Present, view: &'a View) -> Self {
-        Self {
+    /// Nothing of somebody who is about to be shown out.
+    pub fn of(present: &'a Present, view: &'a View) -> Option<Self> {
+        let role = view.role_of(&present.user);
+        if role == Role::Banned.word() {
+            return None;
+        }
+        Some(Self {
             user_id: present.user.as_str(),
             username: &present.name,
-            role: view.role_of(&present.user),
+            role,
             status: &present.status,
             cursor: present
                 .cursor
                 .map(|cursor| cursor_out(cursor, present.file.as_deref())),
             viewport: present.viewport.as_ref().map(viewport_out),
-        }
+        })
     }
 }
 
@@ -84,7 +90,7 @@ impl Welcome {
             participants: view
                 .users
                 .iter()
-                .map(|one| ParticipantOut::of(one, view))
+                .filter_map(|one| ParticipantOut::of(one, view))
                 .collect(),
             user_count: view.user_count,
             session: SessionOut {

@@ -86,7 +86,7 @@ async fn sentinel_nothing_is_acknowledged_without_a_replica() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let asked = Instant::now();
         backplane.snapshot(room).await.expect("works");
-        let announced = backplane.announce(room, draft("cursor"), None);
+        let announced = backplane.announce(room, Some(draft("cursor")), None);
         announced.await.expect("works");
         asked.elapsed()
     };

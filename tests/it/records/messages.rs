@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::ids::{EventId, SessionId};
-use collabd::records::{Cursor, Happened, Message, Order, Records, Span, Spot, Wanted};
+use collabd::records::{Cursor, Happened, Message, Order, Reacted, Records, Span, Spot, Wanted};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Subject, open, session, user};
@@ -236,8 +236,9 @@ pub(super) async fn what_is_deleted_has_no_words(subject: Subject) {
     };
     let comment = kept.say(comment, 1).await;
     let reacted = records.react(comment.id, "👍", &user("bob"), 1, 5).await;
-    assert!(reacted.expect("works"));
-    records.resolve(comment.id, true).await.expect("works");
+    assert_eq!(reacted.expect("works"), Reacted::New);
+    assert!(records.resolve(comment.id, true).await.expect("works"));
+    assert!(!records.resolve(comment.id, true).await.expect("works"));
     let wanted = |file: &str, resolved| Wanted {
         file: Some(file.to_owned()),
         resolved: Some(resolved),
@@ -260,6 +261,8 @@ pub(super) async fn what_is_deleted_has_no_words(subject: Subject) {
     assert_eq!((found.content.as_str(), found.deleted_at), ("", Some(9)));
     assert_eq!(found.spot.expect("is a comment").snippet, None);
     assert_eq!(found.mentions, []);
+    let again = records.react(comment.id, "👍", &user("bob"), 11, 5).await;
+    assert_eq!(again.expect("works"), Reacted::Known);
     let reacted = records.reacted(comment.id, "👍").await;
     assert_eq!(reacted.expect("works"), []);
 }
@@ -274,21 +277,21 @@ pub(super) async fn a_reaction_is_one_for_each_user(subject: Subject) {
         taken.expect("works")
     };
     for (name, emoji, at, right) in [
-        ("ann", "👍", 1, true),
-        ("bob", "👍", 2, true),
-        ("bob", "👍", 3, true),
-        ("ann", "🎉", 4, true),
-        ("cat", "👍", 5, false),
-        ("bob", "👍", 6, true),
+        ("ann", "👍", 1, Reacted::New),
+        ("bob", "👍", 2, Reacted::New),
+        ("bob", "👍", 3, Reacted::Known),
+        ("ann", "🎉", 4, Reacted::New),
+        ("cat", "👍", 5, Reacted::Full),
+        ("bob", "👍", 6, Reacted::Known),
     ] {
         assert_eq!(react(name, emoji, at).await, right, "{name} {emoji}");
     }
     let users = records.reacted(message.id, "👍").await.expect("works");
     assert_eq!(users, [user("ann"), user("bob")]);
-    records
-        .unreact(message.id, "👍", &user("ann"))
-        .await
-        .expect("works");
+    for right in [true, false] {
+        let gone = records.unreact(message.id, "👍", &user("ann")).await;
+        assert_eq!(gone.expect("works"), right);
+    }
     let all = records
         .reactions(std::slice::from_ref(&message))
         .await

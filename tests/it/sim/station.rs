@@ -287,7 +287,7 @@ impl Backplane for Station {
     async fn announce(
         &self,
         room: &Room,
-        draft: Draft,
+        draft: Option<Draft>,
         member: Option<(SocketId, Bytes)>,
     ) -> Result<(), Error> {
         self.ask(self.place.store.announce(room, draft, member))
