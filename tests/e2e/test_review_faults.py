@@ -382,7 +382,7 @@ def test_one_command_is_sent_twice_at_once(place, people, attend):
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(say, sockets)
-    assert {answer["type"] for answer in first + second} == {"ack"}
+    assert [answer for answer in first + second if answer["type"] != "ack"] == []
     assert [answer["seq"] for answer in first] == [answer["seq"] for answer in second]
     heard(listeners[0], *listeners)
     for one in listeners:
