@@ -295,7 +295,9 @@ impl<'a> EventOut<'a> {
         let mut line = Vec::new();
         frame(told, &mut line);
         let mut data: Map<String, Value> = serde_json::from_slice(&line).unwrap_or_default();
-        for common in ["type", "timestamp", "seq", "user_id"] {
+        let told_at = data.remove("timestamp");
+        let told_at = told_at.as_ref().and_then(Value::as_str).map(str::to_owned);
+        for common in ["type", "seq", "user_id"] {
             data.remove(common);
         }
         // A text that the list leaves out: which one it was.
@@ -306,7 +308,7 @@ impl<'a> EventOut<'a> {
             seq: told.event.seq,
             kind: &told.event.kind,
             user_id: told.event.user.as_ref().map(UserId::as_str),
-            timestamp: rfc3339(told.event.at),
+            timestamp: told_at.unwrap_or_else(|| rfc3339(told.event.at)),
             data,
         }
     }

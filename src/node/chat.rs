@@ -190,8 +190,12 @@ impl Talk<'_> {
         let once = self.asker.id.clone();
         match self.commit(&event, &stored, history, once).await {
             Ok(committed) if committed.repeated && is_new => {
-                self.records.unsay(id).await?;
-                Err(Reject::new(Code::Conflict, SAID).into())
+                // Said twice at once, the other attempt told it; or something else was said by this id at that moment.
+                let now = self.asker.node.clock().now();
+                match self.records.message_soon(self.session, id, now).await? {
+                    Some(_) => Ok(Some(committed)),
+                    None => Err(Reject::new(Code::Conflict, SAID).into()),
+                }
             }
             Ok(committed) => {
                 self.mark(&stored, committed.position.seq).await;

@@ -187,9 +187,9 @@ def test_redis_is_away_and_comes_back(fragile, attend, how):
     fragile.redis.start()
     ack = answered(host, "chat_message", content=line, id=command)
     assert ack["type"] == "ack", ack
+    told_again = eventually(lambda: answered(editor, "chat_message", content="behind it"), "south is back")
     again = attend(fragile.south, session, people.host).ask("chat_message", content=line, id=command)
     assert (again["type"], again["seq"]) == ("ack", ack["seq"])
-    told_again = eventually(lambda: answered(editor, "chat_message", content="behind it"), "south is back")
     host.at(told_again["seq"], "chat_message")
     listed = [one for one in kept.messages(fragile.south, people.editor, session) if one["content"] == line]
     assert [one["id"] for one in listed] == [pending[0][0]]

@@ -448,21 +448,26 @@ def test_answers_and_corrections_reach_over_a_restart(request, own_children, att
     assert [one["content"] for one in greeted if one["content"]] == ["line 0", "corrected", "line 3", "an answer"]
 
 
-def test_a_retry_is_the_same_message_when_redis_forgot_it(request, own_children, attend):
-    """A client that was offline over lunch sends its line again, and it is there twice."""
-    place = place_of("cluster", request, own_children, IDEMPOTENCY_TTL=1)
+def test_an_id_counts_for_a_while(request, own_children, attend):
+    """A client that numbers its lines from 1 whenever it connects is told that they were said, and they were not."""
+    place = place_of("cluster", request, own_children, IDEMPOTENCY_TTL=2)
     people = cast(place)
     host = attend(place.north, people.session, people.host)
-    command = unique("command")
-    first = host.ask("chat_message", content="once", id=command)
     watching = attend(place.south, people.session, people.editor)
-    # Longer than Redis remembers the command.
-    watching.listen(2)
-    again = host.ask("chat_message", content="once", id=command)
-    assert (again["type"], again["seq"]) == ("ack", first["seq"])
-    assert [frame for frame in heard(host, watching)[0] if frame["type"] == "chat_message"] == []
-    listed = [one for one in kept.messages(place.south, people.host, people.session) if one["content"] == "once"]
-    assert len(listed) == 1
+    first = host.ask("chat_message", content="one", id="1")
+    assert host.ask("chat_message", content="one", id="1")["seq"] == first["seq"]
+    for command, fields in {
+        "chat_message": {"content": "two"},
+        "code_comment": {"data": {"file": "f", "line": 1, "content": "one"}},
+    }.items():
+        assert host.ask(command, **fields, id="1")["code"] == "conflict"
+    # Longer than the command is remembered.
+    watching.listen(2.5)
+    again = host.ask("chat_message", content="one", id="1")
+    assert again["type"] == "ack" and again["seq"] > first["seq"]
+    assert [frame["content"] for frame in heard(host, watching)[0] if frame["type"] == "chat_message"] == ["one"]
+    listed = kept.contents(kept.messages(place.south, people.host, people.session))
+    assert listed[1:] == ["one", "one"]
 
 
 # Both doors, and the greeting

@@ -194,7 +194,12 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
     let Some(kind) = kind(delivery.event) else {
         return false;
     };
-    let timestamp = rfc3339(delivery.at);
+    // A message was said when it was stored: so histories have it.
+    let at = match delivery.event {
+        Event::CommentPosted(comment) => comment.line.at,
+        _ => delivery.at,
+    };
+    let timestamp = rfc3339(at);
     let mut frame = Pen {
         kind,
         timestamp: &timestamp,
