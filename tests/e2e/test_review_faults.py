@@ -233,15 +233,15 @@ def test_a_node_is_killed_in_mid_chat(fragile, attend):
         given(fragile.north, people.host, session, who, "editor")
     listener = attend(fragile.south, session, people.viewer)
     sockets = [attend(fragile.nodes[number % 2], session, who) for number, who in enumerate(writers)]
-    commands = [[unique("line") for _ in range(150)] for _ in sockets]
+    commands = [[unique("line") for _ in range(60)] for _ in sockets]
     taken = [[] for _ in sockets]
     with ThreadPoolExecutor(len(sockets)) as pool:
         talking = [pool.submit(talk, *each) for each in zip(sockets, commands, taken, strict=True)]
-        eventually(lambda: len(taken[0]) > 30, "they talk")
+        eventually(lambda: len(taken[0]) > 12, "they talk", within=60)
         fragile.north.kill()
         for one in talking:
             one.result()
-    assert [len(done) < 150 for done in taken] == [True, False, True, False]
+    assert [len(done) < 60 for done in taken] == [True, False, True, False]
     in_history = lambda: {one["content"] for one in kept.messages(fragile.south, people.host, session, limit=200)}
     assert {line for done in taken for line in done} <= in_history()
     # Those of the dead node come to the other one, and say once more what they do not know of.
@@ -382,7 +382,7 @@ def test_one_command_is_sent_twice_at_once(place, people, attend):
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(say, sockets)
-    assert {answer["type"] for answer in first + second} == {"ack"}
+    assert [answer for answer in first + second if answer["type"] != "ack"] == []
     assert [answer["seq"] for answer in first] == [answer["seq"] for answer in second]
     heard(listeners[0], *listeners)
     for one in listeners:

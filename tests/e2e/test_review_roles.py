@@ -88,6 +88,7 @@ COMMANDS = {
 LATEST_WINS = ("cursor_update", "viewport_update", "presence_update")
 
 
+@of_cluster
 @pytest.mark.parametrize("role", [None, "viewer", "editor", "host"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_who_may_do_what(place, people, attend, command, role):
