@@ -8,8 +8,9 @@ use crate::backplane::Link;
 use crate::clock::Millis;
 use crate::records;
 
-/// Between times that old rows are looked for.
+/// Between times that old rows are looked for, and the wait for the first, or when the database was away.
 const EVERY: Duration = Duration::from_secs(600);
+const SOON: Duration = Duration::from_secs(2);
 /// Rows of one statement, and the pause behind it, so that others have their turn.
 const BATCH: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -47,18 +48,21 @@ impl Config {
 impl Node {
     /// Looks for old rows again and again, until the node stops.
     pub async fn forget_old(self: Arc<Self>) {
-        let mut every = tokio::time::interval(EVERY);
-        while self
-            .stopping
-            .run_until_cancelled(every.tick())
-            .await
-            .is_some()
-        {
-            if let Some(records) = self.records().cloned()
-                && self.is_first()
+        let Some(records) = self.records().cloned() else {
+            return;
+        };
+        let mut wait = SOON;
+        loop {
+            let pause = tokio::time::sleep(wait);
+            if self.stopping.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+            wait = EVERY;
+            if self.is_first()
                 && let Err(error) = self.forget(&records).await
             {
                 tracing::debug!(%error, "old rows are deleted another time");
+                wait = SOON;
             }
         }
     }

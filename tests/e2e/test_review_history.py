@@ -527,3 +527,35 @@ def test_everything_can_be_read_after_the_end(place, people, attend):
     ended = lambda: kept.replay(place.south, people.host, people.session)[-1]
     assert eventually(lambda: ended()["type"] == "session_ended", "the end is in the log", every=0.1)
     assert kept.presence(place.north, people.host, people.session) == {}
+
+
+# How long it is kept
+
+
+def test_what_is_older_than_it_is_to_be_kept_goes(request, own_children, attend):
+    """A database grows for ever; or what is young goes as well."""
+    place = place_of("cluster", request, own_children)
+    people = cast(place)
+    with attend(place.north, people.session, people.host) as host:
+        line = host.say("old")
+        host.react(line["id"], "👍")
+        host.say("young")
+        host.comment("young, too")
+    settled = lambda: kept.replay(place.north, people.host, people.session)
+    before = eventually(lambda: (frames := settled()) and frames[-1]["type"] == "user_left" and frames, "all is recorded")
+    week = 8 * 86_400_000
+    execute = place.database.execute
+    execute("UPDATE messages SET created_at = created_at - ? WHERE id = ?", week, line["id"])
+    execute("UPDATE events SET happened_at = happened_at - ? WHERE seq <= ?", week, line["seq"])
+    place.stop()
+    for node in place.nodes:
+        node.environment["RECORDS_RETENTION"] = "events=7,messages=7"
+    place.start()
+    gone = lambda: execute("SELECT COUNT(*) FROM messages WHERE id = ?", line["id"]) == [(0,)]
+    eventually(gone, "the old message is deleted")
+    # What is young and about something that went goes with it.
+    young = [frame for frame in before[line["seq"] :] if line["id"] not in json.dumps(frame)]
+    eventually(lambda: settled() == young, "old events are deleted")
+    assert execute("SELECT COUNT(*) FROM reactions") == [(0,)]
+    assert kept.contents(kept.messages(place.south, people.viewer, people.session)) == ["young"]
+    assert len(kept.comments(place.south, people.viewer, people.session)) == 1
