@@ -4,10 +4,11 @@ use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::body::object;
 use super::denied::denied;
+use super::docs::shapes;
 use super::{Api, Endpoint, Place, no_content};
 use crate::auth::Identity;
 use crate::clock::rfc3339;
@@ -21,40 +22,70 @@ use crate::records::{Recorded, Wish};
 const PAGE: u32 = 50;
 const PAGE_MOST: u32 = 200;
 
-#[derive(Deserialize)]
-struct WishBody {
+/// What a session is to be; a new one needs a title.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Wish)]
+pub(super) struct WishBody {
     #[serde(default)]
+    #[schema(schema_with = shapes::title)]
     title: Option<String>,
     #[serde(default)]
+    #[schema(schema_with = shapes::description)]
     description: Option<String>,
     #[serde(default)]
+    #[schema(schema_with = shapes::language)]
     language: Option<String>,
+    /// Of who comes and was given none.
     #[serde(default)]
+    #[schema(schema_with = shapes::default_role)]
     default_role: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct RoleBody {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RoleWish)]
+pub(super) struct RoleBody {
+    #[schema(value_type = Role)]
     role: String,
 }
 
-#[derive(Serialize)]
-struct SessionOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionOut<'a> {
     id: &'a str,
     title: &'a str,
     description: &'a str,
     language: &'a str,
     default_role: &'a str,
     owner: PersonOut<'a>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
-    /// The caller's.
+    /// The caller's; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     role: Option<Role>,
 }
 
-#[derive(Serialize)]
-struct PersonOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sessions)]
+pub(super) struct SessionsOut<'a> {
+    items: Vec<SessionOut<'a>>,
+    /// Null: there are no more.
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = People)]
+pub(super) struct PeopleOut<'a> {
+    items: Vec<PersonOut<'a>>,
+    /// Null: all are there.
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Person)]
+pub(super) struct PersonOut<'a> {
     user_id: &'a str,
     username: &'a str,
     role: Role,
@@ -142,8 +173,10 @@ impl Api {
         let next = next.map(|last| last.id.to_string());
         // After the page is cut: what a token does not open is no end of the list.
         found.retain(|session| caller.admits(&session.id));
-        let items: Vec<_> = found.iter().map(|one| SessionOut::of(one, None)).collect();
-        let body = json!({ "items": items, "next_cursor": next });
+        let body = SessionsOut {
+            items: found.iter().map(|one| SessionOut::of(one, None)).collect(),
+            next_cursor: next,
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 
@@ -163,8 +196,10 @@ impl Api {
 
     async fn people(&self, caller: &Identity, session: &SessionId) -> Result<Answer, Problem> {
         let people = self.node.people(session, caller).await.map_err(denied)?;
-        let items: Vec<_> = people.iter().map(PersonOut::of).collect();
-        let body = json!({ "items": items, "next_cursor": null });
+        let body = PeopleOut {
+            items: people.iter().map(PersonOut::of).collect(),
+            next_cursor: None,
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 
