@@ -77,10 +77,16 @@ pub(super) struct CardOut<'a> {
 
 /// Where to go from here.
 const LINKS: [(&str, &str); 14] = [
-    ("pairing", "/api/v1/ws/session/{session_id}?user_id=&username="),
+    (
+        "pairing",
+        "/api/v1/ws/session/{session_id}?user_id=&username=",
+    ),
     ("pairing_page", "/pairing.html"),
     ("code_rooms", "/socket.io/"),
-    ("courier", "/socket.io/?user_id=&backend_url=&display_name= or /?user_id="),
+    (
+        "courier",
+        "/socket.io/?user_id=&backend_url=&display_name= or /?user_id=",
+    ),
     ("users_online", "/api/users/online"),
     ("accounts", "/api/auth/register, /api/auth/login"),
     ("recorded_sessions", "/api/sessions"),

@@ -21,13 +21,33 @@ use crate::records::{Recorded, Wish};
 /// Sessions of a page, unless it is asked for fewer; and at most.
 const PAGE: u32 = 50;
 const PAGE_MOST: u32 = 200;
+/// What a body is, for the sentence.
+const SESSION: &str = "session with title, description, language and default_role";
 
-/// What a session is to be; a new one needs a title.
+/// What a session is to be.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewSession)]
+pub(super) struct NewBody {
+    #[schema(schema_with = shapes::title)]
+    title: String,
+    #[serde(default)]
+    #[schema(schema_with = shapes::description)]
+    description: Option<String>,
+    #[serde(default)]
+    #[schema(schema_with = shapes::language)]
+    language: Option<String>,
+    /// Of who comes and was given none.
+    #[serde(default)]
+    #[schema(schema_with = shapes::default_role)]
+    default_role: Option<String>,
+}
+
+/// What of a session is to be changed.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Wish)]
 pub(super) struct WishBody {
     #[serde(default)]
-    #[schema(schema_with = shapes::title)]
+    #[schema(schema_with = shapes::maybe_title)]
     title: Option<String>,
     #[serde(default)]
     #[schema(schema_with = shapes::description)]
@@ -145,7 +165,13 @@ impl Api {
     }
 
     async fn create(&self, caller: &Identity, body: &[u8]) -> Result<Answer, Problem> {
-        let wish = wish(body)?;
+        let body: NewBody = object(body, SESSION)?;
+        let wish = Wish {
+            title: Some(body.title),
+            description: body.description,
+            language: body.language,
+            default_role: body.default_role,
+        };
         let made = self.node.create_recorded(caller, wish).await;
         let made = made.map_err(denied)?;
         let out = SessionOut::of(&made, Some(Role::Host));
@@ -248,10 +274,7 @@ impl<'a> PersonOut<'a> {
 }
 
 fn wish(body: &[u8]) -> Result<Wish, Problem> {
-    let body: WishBody = object(
-        body,
-        "session with title, description, language and default_role",
-    )?;
+    let body: WishBody = object(body, SESSION)?;
     Ok(Wish {
         title: body.title,
         description: body.description,

@@ -5,10 +5,21 @@
 use utoipa::OpenApi;
 
 use crate::api::access::LogoutBody;
-use crate::api::accounts::{AccountOut, GivenOut, GuestBody, LoginBody, PasswordBody, RegisterBody, RegisteredOut};
+use crate::api::accounts::{
+    AccountOut, GivenOut, GuestBody, LoginBody, PasswordBody, RegisterBody, RegisteredOut,
+};
 
 #[derive(OpenApi)]
-#[openapi(paths(register, login, guest, me, delete_me, refresh, change_password, logout))]
+#[openapi(paths(
+    register,
+    login,
+    guest,
+    me,
+    delete_me,
+    refresh,
+    change_password,
+    logout
+))]
 pub(super) struct Area;
 
 /// Makes an account.

@@ -54,9 +54,13 @@ mod tests {
     #[test]
     fn every_door_has_a_channel() {
         let document = made();
-        let channels = document["channels"].as_object().expect("there are channels");
+        let channels = document["channels"]
+            .as_object()
+            .expect("there are channels");
         for door in Door::ALL {
-            let is_there = channels.values().any(|channel| channel["address"] == door.path());
+            let is_there = channels
+                .values()
+                .any(|channel| channel["address"] == door.path());
             assert!(is_there, "{} has no channel", door.path());
         }
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));

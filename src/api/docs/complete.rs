@@ -8,10 +8,7 @@ use super::{problems, shapes};
 use crate::api::PATHS;
 
 /// Names in paths, and what they are.
-const NAMES: &[(&str, &str)] = &[
-    ("session_id", "The session."),
-    ("user_id", "The user."),
-];
+const NAMES: &[(&str, &str)] = &[("session_id", "The session."), ("user_id", "The user.")];
 
 const PROBLEM: &str = "application/problem+json";
 /// Where an operation names the codes of its refusals.
@@ -51,7 +48,10 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if operation.get("security") != Some(&json!([{}])) {
         codes.extend(["unauthorized", "identity_unavailable"].map(str::to_owned));
     }
-    if PATHS.iter().any(|known| known.path == path && known.keeps_records()) {
+    if PATHS
+        .iter()
+        .any(|known| known.path == path && known.keeps_records())
+    {
         codes.insert("records_unavailable".to_owned());
         if method != "get" {
             codes.insert("rate_limited".to_owned());
@@ -61,10 +61,14 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
     for (status, (codes, sentences)) in by_status(&codes) {
         responses[status.to_string()] = refusal(status, &codes, &sentences);
     }
-    for response in responses.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        // A status without a word of its own.
-        if response["description"] == "" {
-            response["description"] = "It was done.".into();
+    for (status, response) in responses.as_object_mut().into_iter().flatten() {
+        // One that needs no word of its own.
+        if response["description"].as_str().is_none_or(str::is_empty) {
+            response["description"] = match status.as_str() {
+                "201" => "It is made.",
+                _ => "What was asked for.",
+            }
+            .into();
         }
     }
 }
@@ -78,7 +82,11 @@ fn named(operation: &mut Map<String, Value>) -> BTreeSet<String> {
 
 /// A body that may be left out is a `null` nowhere.
 fn settle_body(body: &mut Value) {
-    for media in body["content"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+    for media in body["content"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
         let real = media["schema"]["oneOf"].as_array().and_then(|either| {
             let real = either.iter().find(|one| one["type"] != "null");
             real.cloned()
@@ -133,7 +141,11 @@ fn refusal(status: u16, codes: &[&str], sentences: &[String]) -> Value {
         } } },
     });
     let header = match status {
-        401 => Some(("WWW-Authenticate", "How to say who one is.", json!({ "const": "Bearer" }))),
+        401 => Some((
+            "WWW-Authenticate",
+            "How to say who one is.",
+            json!({ "const": "Bearer" }),
+        )),
         429 | 503 => {
             let seconds = json!({ "type": "integer", "minimum": 1 });
             Some(("Retry-After", "When to come again, in seconds.", seconds))

@@ -3,19 +3,33 @@
 #![expect(dead_code, reason = "functions for the macros to name operations by")]
 
 use utoipa::OpenApi;
+use utoipa::openapi::schema::Object;
 
+use super::shapes;
 use crate::api::courier::{CardBody, CardOut, OnlineOut};
 
 #[derive(OpenApi)]
 #[openapi(paths(users_online, register_card))]
 pub(super) struct Area;
 
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct OnlinePage {
+    /// Users of the page; 1,000 where it is not said.
+    #[param(schema_with = limit, required = false)]
+    limit: u32,
+    /// `next_cursor` of the page before; empty for the first.
+    #[param(schema_with = shapes::cursor, required = false)]
+    cursor: String,
+}
+
+fn limit() -> Object {
+    shapes::at_most(1_000)
+}
+
 /// Users with a courier, in the order of their ids.
 #[utoipa::path(get, path = "/api/users/online",
-    params(
-        ("limit" = inline(Option<u32>), Query, minimum = 1, maximum = 1000, description = "Users of a page; 1,000 where it is not said."),
-        ("cursor" = inline(Option<String>), Query, max_length = 128, description = "`next_cursor` of the page before."),
-    ),
+    params(OnlinePage),
     responses((status = 200, body = OnlineOut)),
     extensions(("x-problems" = json!(["backplane_unavailable"]))))]
 fn users_online() {}

@@ -8,7 +8,17 @@ use crate::api::health::{CardOut, HealthOut, PartOut, SocketsOut, WordOut};
 use crate::api::status::StatusOut;
 
 #[derive(OpenApi)]
-#[openapi(paths(card, health, health_redis, health_database, socket_health, alive, ready, balancer, status))]
+#[openapi(paths(
+    card,
+    health,
+    health_redis,
+    health_database,
+    socket_health,
+    alive,
+    ready,
+    balancer,
+    status
+))]
 pub(super) struct Area;
 
 /// What this is, and where to go from here.

@@ -160,14 +160,34 @@ mod tests {
         let mut ids = BTreeSet::new();
         for (path, method, operation) in operations(&document) {
             let what = format!("{method} {path}: {operation}");
-            assert!(operation["summary"].as_str().is_some_and(|text| text.ends_with('.')), "{what}");
-            assert!(ids.insert(operation["operationId"].as_str().expect("it has an id")), "{what}");
-            assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{what}");
+            assert!(
+                operation["summary"]
+                    .as_str()
+                    .is_some_and(|text| text.ends_with('.')),
+                "{what}"
+            );
+            assert!(
+                ids.insert(operation["operationId"].as_str().expect("it has an id")),
+                "{what}"
+            );
+            assert_eq!(
+                operation["tags"].as_array().map(Vec::len),
+                Some(1),
+                "{what}"
+            );
             assert!(operation.get("x-problems").is_none(), "{what}");
             let responses = operation["responses"].as_object().expect("it answers");
-            assert!(responses.keys().any(|status| status.starts_with('2')), "{what}");
+            assert!(
+                responses.keys().any(|status| status.starts_with('2')),
+                "{what}"
+            );
             for response in responses.values() {
-                assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{what}");
+                assert!(
+                    response["description"]
+                        .as_str()
+                        .is_some_and(|text| !text.is_empty()),
+                    "{what}"
+                );
             }
             // Whoever shows a token may show a bad one.
             let is_open = operation["security"] == json!([{}]);

@@ -21,11 +21,7 @@ const ROWS: &[Row] = &[
     ("timeout", 408, "the body did not come in time"),
     ("conflict", 409, "somebody else has it; `field` names it"),
     ("ended", 410, "the session has ended"),
-    (
-        "too_large",
-        413,
-        "the body is larger than MAX_BODY_BYTES",
-    ),
+    ("too_large", 413, "the body is larger than MAX_BODY_BYTES"),
     ("rate_limited", 429, "this came too often"),
     (
         "identity_unavailable",
@@ -42,11 +38,7 @@ const ROWS: &[Row] = &[
         503,
         "the node cannot reach its cluster now",
     ),
-    (
-        "busy",
-        503,
-        "too many passwords are being looked at",
-    ),
+    ("busy", 503, "too many passwords are being looked at"),
     ("draining", 503, "the node is leaving; another one serves"),
 ];
 

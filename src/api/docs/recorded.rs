@@ -4,26 +4,33 @@
 
 use utoipa::OpenApi;
 
-use crate::api::recorded::{PeopleOut, PersonOut, RoleBody, SessionOut, SessionsOut, WishBody};
+use super::shapes::Page;
+use crate::api::recorded::{
+    NewBody, PeopleOut, PersonOut, RoleBody, SessionOut, SessionsOut, WishBody,
+};
 
 #[derive(OpenApi)]
 #[openapi(paths(
-    list_recorded, create_recorded, recorded, update_recorded, end_recorded, participants, give_role, send_away
+    list_recorded,
+    create_recorded,
+    recorded,
+    update_recorded,
+    end_recorded,
+    participants,
+    give_role,
+    send_away
 ))]
 pub(super) struct Area;
 
 /// The caller's sessions, and those where the caller has a role; the youngest first.
 #[utoipa::path(get, path = "/api/sessions",
-    params(
-        ("limit" = inline(Option<u32>), Query, minimum = 1, maximum = 200, description = "Sessions of a page; 50 where it is not said."),
-        ("cursor" = inline(Option<String>), Query, max_length = 128, description = "`next_cursor` of the page before."),
-    ),
+    params(Page),
     responses((status = 200, body = SessionsOut)),
     extensions(("x-problems" = json!(["backplane_unavailable"]))))]
 fn list_recorded() {}
 
 /// Records a session, whose host is the caller.
-#[utoipa::path(post, path = "/api/sessions", request_body = WishBody, responses((status = 201, body = SessionOut)),
+#[utoipa::path(post, path = "/api/sessions", request_body = NewBody, responses((status = 201, body = SessionOut)),
     extensions(("x-problems" = json!(["forbidden", "backplane_unavailable"]))))]
 fn create_recorded() {}
 
