@@ -17,6 +17,7 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub type Answer = Response<Content>;
 
@@ -74,15 +75,23 @@ pub struct Problem {
     pub retry_after_s: Option<NonZeroU16>,
 }
 
-#[derive(Serialize)]
-struct Wire<'a> {
+/// Why a request was not served, by RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Wire<'a> {
+    /// Always `about:blank`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
     status: u16,
+    /// One sentence for people: what was wrong and what would be right.
     detail: &'a str,
+    /// One word for programs.
     code: &'static str,
+    /// Which field of the request was wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<&'a str>,
 }
 
@@ -158,7 +167,7 @@ pub fn html(page: impl Into<Bytes>) -> Answer {
 }
 
 /// A part of a page, such as `text/css; charset=utf-8`.
-pub fn part(kind: &'static str, body: &'static str) -> Answer {
+pub fn part(kind: &'static str, body: impl Into<Bytes>) -> Answer {
     with_type(StatusCode::OK, kind, body)
 }
 

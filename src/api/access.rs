@@ -2,6 +2,7 @@
 
 use hyper::{Request, StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Api, Path, no_content, problem};
 use crate::auth::{self, BadToken, Identity};
@@ -14,9 +15,12 @@ use crate::node::{NotAdmitted, is_trusted};
 pub(super) type Caller = Option<Identity>;
 
 /// What to revoke, when that is not the caller's own token.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
-struct LogoutBody {
+#[schema(as = Logout)]
+pub(super) struct LogoutBody {
+    /// Of another's token; for admins and services.
+    #[schema(min_length = 1, max_length = 128)]
     jti: Option<String>,
 }
 

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::object;
 use super::denied::denied;
+use super::docs::shapes;
 use super::{Api, Endpoint, no_content};
 use crate::auth::Identity;
 use crate::clock::rfc3339;
@@ -16,54 +18,74 @@ use crate::http::{Answer, Problem, json as answer};
 use crate::node::accounts::{Claimed, Given, Newcomer};
 use crate::records::Account;
 
-#[derive(Deserialize)]
-struct RegisterBody {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Newcomer)]
+pub(super) struct RegisterBody {
+    /// Without spaces, control characters and `@`; nobody else's, in whatever case.
+    #[schema(schema_with = shapes::username)]
     username: String,
+    /// At most 254 bytes. Nobody writes there.
+    #[schema(schema_with = shapes::email)]
     email: String,
+    #[schema(schema_with = shapes::password)]
     password: String,
 }
 
-#[derive(Deserialize)]
-struct LoginBody {
+/// Either a username or an email, and the password.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Login)]
+pub(super) struct LoginBody {
     #[serde(default)]
     username: Option<String>,
     #[serde(default)]
     email: Option<String>,
+    #[schema(max_length = 256)]
     password: String,
 }
 
-#[derive(Deserialize)]
-struct GuestBody {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Guest)]
+pub(super) struct GuestBody {
+    /// One is thought up where none is said.
     #[serde(default)]
+    #[schema(schema_with = shapes::maybe_username)]
     username: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct PasswordBody {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PasswordChange)]
+pub(super) struct PasswordBody {
+    #[schema(max_length = 256)]
     current_password: String,
+    #[schema(schema_with = shapes::password)]
     new_password: String,
 }
 
-#[derive(Serialize)]
-struct RegisteredOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Registered)]
+pub(super) struct RegisteredOut<'a> {
     id: &'a str,
     username: &'a str,
     email: &'a str,
 }
 
-#[derive(Serialize)]
-struct AccountOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
+pub(super) struct AccountOut<'a> {
     id: &'a str,
     username: &'a str,
     /// Null: a guest's.
     email: Option<&'a str>,
     guest: bool,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
-#[derive(Serialize)]
-struct GivenOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Given)]
+pub(super) struct GivenOut<'a> {
     access_token: &'a str,
+    /// Always `bearer`.
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,

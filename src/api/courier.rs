@@ -3,10 +3,11 @@
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::access::{Caller, forbidden};
 use super::body::object;
+use super::docs::shapes;
 use super::{Api, problem};
 use crate::auth::Role;
 use crate::backplane::Card;
@@ -17,21 +18,52 @@ use crate::ids::{self, UserId};
 /// Users of a page, unless it is asked for fewer; and at most.
 const PAGE: u64 = 1_000;
 
-#[derive(Deserialize)]
-struct CardBody {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Card)]
+pub(super) struct CardBody {
+    #[schema(schema_with = shapes::id)]
     user_id: String,
+    /// At most 2,048 bytes without spaces and control characters.
     #[serde(default)]
+    #[schema(schema_with = shapes::url)]
     backend_url: Option<String>,
     #[serde(default)]
+    #[schema(schema_with = shapes::name)]
     display_name: Option<String>,
 }
 
-#[derive(Serialize)]
-struct UserOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Registration)]
+pub(super) struct CardOut {
+    /// Always true.
+    success: bool,
+    /// Where the courier's door is: PUBLIC_URL, or the address this request came to.
+    collab_ws_url: String,
+    /// A sentence.
+    message: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Online)]
+pub(super) struct OnlineOut<'a> {
+    users: Vec<UserOut<'a>>,
+    /// All users with a courier, beyond this page, too.
+    count: u64,
+    /// Left out: there are no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<&'a str>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = OnlineUser)]
+pub(super) struct UserOut<'a> {
     user_id: &'a str,
     display_name: &'a str,
     backend_url: Option<&'a str>,
+    #[schema(format = DateTime)]
     connected_at: String,
+    /// Always `online`.
     status: &'static str,
 }
 
@@ -63,10 +95,11 @@ impl Api {
                 status: "online",
             })
             .collect();
-        let mut body = json!({ "users": users, "count": page.count });
-        if let Some(next) = &page.next {
-            body["next_cursor"] = next.as_str().into();
-        }
+        let body = OnlineOut {
+            users,
+            count: page.count,
+            next_cursor: page.next.as_ref().map(UserId::as_str),
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 
@@ -104,11 +137,11 @@ impl Api {
         };
         let registered = self.node.register(&user, &card).await;
         registered.map_err(|error| problem(&error))?;
-        let body = json!({
-            "success": true,
-            "collab_ws_url": url,
-            "message": "Connect there via Socket.IO, or a WebSocket at /, with user_id, backend_url and display_name",
-        });
+        let body = CardOut {
+            success: true,
+            collab_ws_url: url,
+            message: "Connect there via Socket.IO, or a WebSocket at /, with user_id, backend_url and display_name",
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 

@@ -1,7 +1,10 @@
 //! Whether the node lives, is ready, and what it carries.
 
+use std::collections::BTreeMap;
+
 use hyper::StatusCode;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use crate::backplane::Link;
@@ -10,31 +13,129 @@ use crate::http::{Answer, html, json as answer};
 pub(super) const NOT_CONFIGURED: &str = "not configured";
 const DEAF: &str = "redis takes commands, but this node hears nothing of what is published";
 
+/// Of the whole cluster as last known.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(super) struct HealthOut {
+    /// Always `healthy`: who answers is.
+    status: &'static str,
+    /// Of this node, in seconds.
+    #[schema(minimum = 0)]
+    uptime: i64,
+    /// Users here now, at all doors; who is on two nodes counts twice.
+    active_users: u64,
+    /// Sockets opened since the beginning.
+    total_connections: u64,
+    /// Events routed since the beginning.
+    total_events_routed: u64,
+    node_id: String,
+    version: &'static str,
+    /// True: these are not of now, because Redis is away; left out otherwise.
+    #[serde(skip_serializing_if = "is_false")]
+    stale: bool,
+}
+
+/// How a part of the node is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Part)]
+pub(super) struct PartOut {
+    /// `healthy`, `unhealthy` or `not configured`; of the node itself `ready`, `draining`, `starting` or `deaf`.
+    status: &'static str,
+    /// A sentence, or empty.
+    detail: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sockets)]
+pub(super) struct SocketsOut {
+    /// Always `healthy`.
+    status: &'static str,
+    /// Sockets of this node.
+    connections: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Word)]
+pub(super) struct WordOut {
+    /// `alive`, `ready` or `draining`.
+    status: &'static str,
+}
+
+/// What this is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServiceCard)]
+pub(super) struct CardOut<'a> {
+    service: &'a str,
+    version: &'static str,
+    environment: &'a str,
+    node_id: String,
+    /// `redis` or `memory`.
+    backplane: &'static str,
+    /// Paths by what is there.
+    links: BTreeMap<&'static str, &'static str>,
+}
+
+/// Where to go from here.
+const LINKS: [(&str, &str); 17] = [
+    (
+        "pairing",
+        "/api/v1/ws/session/{session_id}?user_id=&username=",
+    ),
+    ("pairing_page", "/pairing.html"),
+    ("code_rooms", "/socket.io/"),
+    (
+        "courier",
+        "/socket.io/?user_id=&backend_url=&display_name= or /?user_id=",
+    ),
+    ("users_online", "/api/users/online"),
+    ("accounts", "/api/auth/register, /api/auth/login"),
+    ("recorded_sessions", "/api/sessions"),
+    ("review", "/ws/session/{session_id}?token="),
+    ("teams", "/api/teams, /api/insights, /api/analytics/team"),
+    ("session_state", "/api/v1/session/{session_id}/state"),
+    ("status", "/status"),
+    ("stats", "/ws/stats"),
+    ("health", "/health"),
+    ("ready", "/readyz"),
+    ("docs", "/api/docs/"),
+    ("openapi", "/api/openapi.json"),
+    ("asyncapi", "/api/asyncapi.json"),
+];
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+pub(super) fn is_false(said: &bool) -> bool {
+    !*said
+}
+
+fn part_out(code: StatusCode, status: &'static str, detail: &'static str) -> Answer {
+    answer(code, &PartOut { status, detail })
+}
+
 impl Api {
     /// Totals of the cluster as last known: users now, sockets and events of all times.
     pub(super) fn health(&self) -> Answer {
         let totals = self.node.totals();
         let cluster = totals.cluster();
         let uptime = (self.node.clock().now() - totals.started_at()) / 1_000;
-        let mut body = json!({
-            "status": "healthy",
-            "uptime": uptime,
-            "active_users": cluster.users,
-            "total_connections": cluster.ever.opened,
-            "total_events_routed": cluster.ever.routed,
-            "node_id": self.node.id().to_string(),
-            "version": env!("CARGO_PKG_VERSION"),
-        });
-        if cluster.stale || cluster.uncounted || self.node.link() != Link::Up {
-            body["stale"] = true.into();
-        }
+        let body = HealthOut {
+            status: "healthy",
+            uptime,
+            active_users: cluster.users,
+            total_connections: cluster.ever.opened,
+            total_events_routed: cluster.ever.routed,
+            node_id: self.node.id().to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            stale: cluster.stale || cluster.uncounted || self.node.link() != Link::Up,
+        };
         answer(StatusCode::OK, &body)
     }
 
     pub(super) fn health_redis(&self) -> Answer {
         if self.node.backplane_kind() != "redis" {
-            let body = json!({"status": NOT_CONFIGURED, "detail": "this node works alone"});
-            return answer(StatusCode::OK, &body);
+            return part_out(StatusCode::OK, NOT_CONFIGURED, "this node works alone");
         }
         let (code, status, detail) = match self.node.link() {
             _ if !self.node.hears() => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", DEAF),
@@ -50,7 +151,7 @@ impl Api {
                 "redis has not been reached since the start",
             ),
         };
-        answer(code, &json!({"status": status, "detail": detail}))
+        part_out(code, status, detail)
     }
 
     pub(super) fn health_database(&self) -> Answer {
@@ -67,7 +168,7 @@ impl Api {
                 "the database does not answer, or its tables are not made yet",
             ),
         };
-        answer(code, &json!({"status": status, "detail": detail}))
+        part_out(code, status, detail)
     }
 
     /// The database in a word.
@@ -81,13 +182,16 @@ impl Api {
 
     /// This node's sockets.
     pub(super) fn socket_health(&self) -> Answer {
-        let body = json!({"status": "healthy", "connections": self.node.socket_count()});
+        let body = SocketsOut {
+            status: "healthy",
+            connections: self.node.socket_count(),
+        };
         answer(StatusCode::OK, &body)
     }
 
     /// The process answers: no more than that.
     pub(super) fn alive(&self) -> Answer {
-        answer(StatusCode::OK, &json!({"status": "alive"}))
+        answer(StatusCode::OK, &WordOut { status: "alive" })
     }
 
     /// Ready from the first word to the backplane until the node stops; also while it is away
@@ -104,16 +208,17 @@ impl Api {
         } else {
             (StatusCode::OK, "ready", "")
         };
-        answer(code, &json!({"status": status, "detail": detail}))
+        part_out(code, status, detail)
     }
 
     /// For balancers that take a node out on 404.
     pub(super) fn balancer(&self) -> Answer {
-        if self.node.is_draining() {
-            answer(StatusCode::NOT_FOUND, &json!({"status": "draining"}))
+        let (code, status) = if self.node.is_draining() {
+            (StatusCode::NOT_FOUND, "draining")
         } else {
-            answer(StatusCode::OK, &json!({"status": "ready"}))
-        }
+            (StatusCode::OK, "ready")
+        };
+        answer(code, &WordOut { status })
     }
 
     /// What this is and where to go from here.
@@ -121,28 +226,14 @@ impl Api {
         if page {
             return html(include_str!("pages/card.html"));
         }
-        let body = json!({
-            "service": self.config.service,
-            "version": env!("CARGO_PKG_VERSION"),
-            "environment": self.config.environment,
-            "node_id": self.node.id().to_string(),
-            "backplane": self.node.backplane_kind(),
-            "links": {
-                "pairing": "/api/v1/ws/session/{session_id}?user_id=&username=",
-                "pairing_page": "/pairing.html",
-                "code_rooms": "/socket.io/",
-                "courier": "/socket.io/?user_id=&backend_url=&display_name= or /?user_id=",
-                "users_online": "/api/users/online",
-                "accounts": "/api/auth/register, /api/auth/login",
-                "recorded_sessions": "/api/sessions",
-                "teams": "/api/teams, /api/insights, /api/analytics/team",
-                "session_state": "/api/v1/session/{session_id}/state",
-                "status": "/status",
-                "stats": "/ws/stats",
-                "health": "/health",
-                "ready": "/readyz",
-            },
-        });
+        let body = CardOut {
+            service: &self.config.service,
+            version: env!("CARGO_PKG_VERSION"),
+            environment: &self.config.environment,
+            node_id: self.node.id().to_string(),
+            backplane: self.node.backplane_kind(),
+            links: LINKS.into_iter().collect(),
+        };
         answer(StatusCode::OK, &body)
     }
 }

@@ -6,6 +6,7 @@ mod asked;
 mod body;
 mod courier;
 mod denied;
+pub mod docs;
 mod health;
 mod history;
 mod insights;
@@ -111,6 +112,9 @@ enum Endpoint {
     Insights,
     Insight,
     Stats,
+    OpenApi,
+    AsyncApi,
+    Docs,
 }
 
 const fn at(path: &'static str, methods: &'static [(Method, Endpoint)]) -> Path {
@@ -267,6 +271,11 @@ pub const PATHS: &[Path] = &[
         "/api/v1/session/{session_id}/state",
         &[(Method::GET, Endpoint::SessionState)],
     ),
+    at("/api/openapi.json", &[(Method::GET, Endpoint::OpenApi)]),
+    at("/api/asyncapi.json", &[(Method::GET, Endpoint::AsyncApi)]),
+    at("/api/docs", &[(Method::GET, Endpoint::Docs)]),
+    at("/api/docs/", &[(Method::GET, Endpoint::Docs)]),
+    at("/api/docs/{file}", &[(Method::GET, Endpoint::Docs)]),
 ];
 
 impl Api {
@@ -302,7 +311,9 @@ impl Api {
             Endpoint::Alive => Ok(self.alive()),
             Endpoint::Ready => Ok(self.ready()),
             Endpoint::Balancer => Ok(self.balancer()),
-            Endpoint::Status => Ok(self.status()),
+            Endpoint::OpenApi => Ok(part(JSON, docs::openapi())),
+            Endpoint::AsyncApi => Ok(part(JSON, docs::asyncapi())),
+            Endpoint::Docs => Ok(docs::page(request.uri().path())),
             Endpoint::CardStyle => Ok(part(CSS, include_str!("pages/card.css"))),
             Endpoint::PairingPage => Ok(html(include_str!("pages/pairing.html"))),
             Endpoint::PairingScript => Ok(part(SCRIPT, include_str!("pages/pairing.js"))),
@@ -351,6 +362,7 @@ impl Api {
             Endpoint::SessionState
             | Endpoint::EndSession
             | Endpoint::CreateSession
+            | Endpoint::Status
             | Endpoint::UsersOnline
             | Endpoint::Stats
             | Endpoint::Register => self.serve_known(path, *endpoint, session, request).await,
@@ -381,6 +393,7 @@ impl Api {
         let answer = match endpoint {
             Endpoint::SessionState => self.session_state(&caller, session).await,
             Endpoint::EndSession => self.end_session(&caller, session).await,
+            Endpoint::Status => Ok(self.status()),
             Endpoint::UsersOnline => self.users_online(request.uri().query()).await,
             Endpoint::Stats => self.stats(&caller, request.uri().query()).await,
             Endpoint::Register => {
@@ -432,6 +445,10 @@ impl Api {
 }
 
 impl Path {
+    pub fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods.iter().map(|(method, _)| method)
+    }
+
     /// Whether what is done there is written down.
     pub fn keeps_records(&self) -> bool {
         ["/api/auth/", "/api/sessions", "/api/teams", "/api/insights"]
@@ -455,6 +472,7 @@ impl Path {
     }
 }
 
+const JSON: &str = "application/json";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 

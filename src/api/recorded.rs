@@ -4,11 +4,12 @@ use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::asked::{Asked, Page, bad_field};
 use super::body::object;
 use super::denied::denied;
+use super::docs::shapes;
 use super::{Api, Endpoint, Place, no_content};
 use crate::auth::Identity;
 use crate::clock::rfc3339;
@@ -23,41 +24,91 @@ const PAGE: Page = Page {
     usual: 50,
     most: 200,
 };
+/// What a body is, for the sentence.
+const SESSION: &str = "session with title, description, language and default_role";
 
-#[derive(Deserialize)]
-struct WishBody {
+/// What a session is to be.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewSession)]
+pub(super) struct NewBody {
+    #[schema(schema_with = shapes::title)]
+    title: String,
     #[serde(default)]
-    title: Option<String>,
-    #[serde(default)]
+    #[schema(schema_with = shapes::description)]
     description: Option<String>,
     #[serde(default)]
+    #[schema(schema_with = shapes::language)]
     language: Option<String>,
+    /// Of who comes and was given none.
     #[serde(default)]
+    #[schema(schema_with = shapes::default_role)]
     default_role: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct RoleBody {
+/// What of a session is to be changed.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Wish)]
+pub(super) struct WishBody {
+    #[serde(default)]
+    #[schema(schema_with = shapes::maybe_title)]
+    title: Option<String>,
+    #[serde(default)]
+    #[schema(schema_with = shapes::description)]
+    description: Option<String>,
+    #[serde(default)]
+    #[schema(schema_with = shapes::language)]
+    language: Option<String>,
+    /// Of who comes and was given none.
+    #[serde(default)]
+    #[schema(schema_with = shapes::default_role)]
+    default_role: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RoleWish)]
+pub(super) struct RoleBody {
+    #[schema(value_type = Role)]
     role: String,
 }
 
-#[derive(Serialize)]
-struct SessionOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionOut<'a> {
     id: &'a str,
     title: &'a str,
     description: &'a str,
     language: &'a str,
     default_role: &'a str,
     owner: PersonOut<'a>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
-    /// The caller's.
+    /// The caller's; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     role: Option<Role>,
 }
 
-#[derive(Serialize)]
-struct PersonOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sessions)]
+pub(super) struct SessionsOut<'a> {
+    items: Vec<SessionOut<'a>>,
+    /// Null: there are no more.
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = People)]
+pub(super) struct PeopleOut<'a> {
+    items: Vec<PersonOut<'a>>,
+    /// Null: all are there.
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Person)]
+pub(super) struct PersonOut<'a> {
     user_id: &'a str,
     username: &'a str,
     role: Role,
@@ -117,7 +168,13 @@ impl Api {
     }
 
     async fn create(&self, caller: &Identity, body: &[u8]) -> Result<Answer, Problem> {
-        let wish = wish(body)?;
+        let body: NewBody = object(body, SESSION)?;
+        let wish = Wish {
+            title: Some(body.title),
+            description: body.description,
+            language: body.language,
+            default_role: body.default_role,
+        };
         let made = self.node.create_recorded(caller, wish).await;
         let made = made.map_err(denied)?;
         let out = SessionOut::of(&made, Some(Role::Host));
@@ -135,8 +192,10 @@ impl Api {
         let next = next.map(|last| last.id.to_string());
         // After the page is cut: what a token does not open is no end of the list.
         found.retain(|session| caller.admits(&session.id));
-        let items: Vec<_> = found.iter().map(|one| SessionOut::of(one, None)).collect();
-        let body = json!({ "items": items, "next_cursor": next });
+        let body = SessionsOut {
+            items: found.iter().map(|one| SessionOut::of(one, None)).collect(),
+            next_cursor: next,
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 
@@ -156,8 +215,10 @@ impl Api {
 
     async fn people(&self, caller: &Identity, session: &SessionId) -> Result<Answer, Problem> {
         let people = self.node.people(session, caller).await.map_err(denied)?;
-        let items: Vec<_> = people.iter().map(PersonOut::of).collect();
-        let body = json!({ "items": items, "next_cursor": null });
+        let body = PeopleOut {
+            items: people.iter().map(PersonOut::of).collect(),
+            next_cursor: None,
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 
@@ -206,10 +267,7 @@ impl<'a> PersonOut<'a> {
 }
 
 fn wish(body: &[u8]) -> Result<Wish, Problem> {
-    let body: WishBody = object(
-        body,
-        "session with title, description, language and default_role",
-    )?;
+    let body: WishBody = object(body, SESSION)?;
     Ok(Wish {
         title: body.title,
         description: body.description,

@@ -2,11 +2,12 @@
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::access::{Caller, forbidden, trusted};
 use super::body::{object, refused};
 use super::denied::denied;
+use super::docs::shapes;
 use super::{Api, no_content, problem};
 use crate::backplane::Created;
 use crate::domain::Cursor;
@@ -18,41 +19,66 @@ use crate::node::is_trusted;
 const MATCH_FOUND: &str = "match.found";
 
 /// A match event; what else it may carry is ignored.
-#[derive(Deserialize)]
-struct MatchBody {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Match)]
+pub(super) struct MatchBody {
+    /// `match.found`, or none.
     #[serde(default)]
+    #[schema(pattern = "^match\\.found$")]
     event_type: Option<String>,
+    /// Not of the form of a recorded session's.
+    #[schema(schema_with = shapes::id)]
     session_id: String,
+    /// Who may come.
+    #[schema(schema_with = shapes::users)]
     users: Vec<String>,
     #[serde(default)]
+    #[schema(schema_with = shapes::question_id)]
     question_id: String,
     #[serde(default)]
+    #[schema(schema_with = shapes::word)]
     difficulty: String,
     #[serde(default)]
+    #[schema(schema_with = shapes::word)]
     topic: String,
 }
 
-#[derive(Serialize)]
-struct StateOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Opened)]
+pub(super) struct OpenedOut<'a> {
+    session_id: &'a str,
+    /// `created` or `exists`.
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = State)]
+pub(super) struct StateOut<'a> {
     session_id: &'a str,
     question_id: &'a str,
     code: &'a str,
     language: &'a str,
+    /// Who is there, at most 1,000.
     users: Vec<UserOut<'a>>,
+    #[schema(format = DateTime)]
     created_at: &'a str,
+    /// Of the code; one more with every change.
     version: u64,
 }
 
-#[derive(Serialize)]
-struct UserOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Present)]
+pub(super) struct UserOut<'a> {
     user_id: &'a str,
     username: &'a str,
     cursor: Option<CursorOut>,
 }
 
-#[derive(Serialize)]
+/// Both from 1 on, the column in UTF-16 units.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct CursorOut {
+#[schema(as = Cursor)]
+pub(super) struct CursorOut {
     line_number: u32,
     column: u32,
 }
@@ -145,11 +171,11 @@ impl Api {
             Created::Existing => (StatusCode::OK, "exists"),
             Created::Ended => return Err(problem(&crate::backplane::Error::Ended)),
         };
-        let session = found.session.as_str();
-        Ok(answer(
-            status,
-            &json!({"session_id": session, "status": said}),
-        ))
+        let opened = OpenedOut {
+            session_id: found.session.as_str(),
+            status: said,
+        };
+        Ok(answer(status, &opened))
     }
 }
 

@@ -1,13 +1,55 @@
 //! The cluster as this node last heard of it.
 
 use hyper::StatusCode;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
-use super::health::NOT_CONFIGURED;
+use super::health::{NOT_CONFIGURED, is_false};
 use crate::backplane::Link;
 use crate::clock::rfc3339;
 use crate::http::{Answer, json as answer};
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct StatusOut<'a> {
+    service: &'a str,
+    version: &'static str,
+    environment: &'a str,
+    /// Of the node that answers.
+    node_id: String,
+    /// Seconds that it lives.
+    #[schema(minimum = 0)]
+    uptime_s: i64,
+    nodes: Vec<NodeOut<'a>>,
+    /// Sockets open now, on all nodes.
+    connections: u64,
+    /// Rooms with sockets, of each node.
+    rooms: u64,
+    /// `healthy`, `unhealthy` or `not configured`.
+    redis: &'static str,
+    /// The same.
+    database: &'static str,
+    /// True: the nodes are those last known, because Redis is away; left out otherwise.
+    #[serde(skip_serializing_if = "is_false")]
+    stale: bool,
+}
+
+/// A node as it last told of itself.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Node)]
+pub(super) struct NodeOut<'a> {
+    node_id: &'a str,
+    name: &'a str,
+    version: &'a str,
+    connections: u64,
+    rooms: u64,
+    #[schema(format = DateTime)]
+    started_at: String,
+    draining: bool,
+    /// Where other nodes reach it; null: nowhere.
+    address: Option<&'a str>,
+}
 
 impl Api {
     pub(super) fn status(&self) -> Answer {
@@ -16,17 +58,15 @@ impl Api {
         let nodes: Vec<_> = cluster
             .reports
             .iter()
-            .map(|report| {
-                json!({
-                    "node_id": report.node,
-                    "name": report.name,
-                    "version": report.version,
-                    "connections": report.sockets,
-                    "rooms": report.rooms,
-                    "started_at": rfc3339(report.started_at),
-                    "draining": report.draining,
-                    "address": report.address,
-                })
+            .map(|report| NodeOut {
+                node_id: &report.node,
+                name: &report.name,
+                version: &report.version,
+                connections: report.sockets,
+                rooms: report.rooms,
+                started_at: rfc3339(report.started_at),
+                draining: report.draining,
+                address: report.address.as_deref(),
             })
             .collect();
         let redis = match (self.node.backplane_kind(), self.node.link()) {
@@ -35,21 +75,19 @@ impl Api {
             _ => NOT_CONFIGURED,
         };
         let rooms: u64 = cluster.reports.iter().map(|report| report.rooms).sum();
-        let mut body = json!({
-            "service": self.config.service,
-            "version": env!("CARGO_PKG_VERSION"),
-            "environment": self.config.environment,
-            "node_id": self.node.id().to_string(),
-            "uptime_s": (self.node.clock().now() - totals.started_at()) / 1_000,
-            "nodes": nodes,
-            "connections": cluster.sockets,
-            "rooms": rooms,
-            "redis": redis,
-            "database": self.database(),
-        });
-        if cluster.stale {
-            body["stale"] = true.into();
-        }
+        let body = StatusOut {
+            service: &self.config.service,
+            version: env!("CARGO_PKG_VERSION"),
+            environment: &self.config.environment,
+            node_id: self.node.id().to_string(),
+            uptime_s: (self.node.clock().now() - totals.started_at()) / 1_000,
+            nodes,
+            connections: cluster.sockets,
+            rooms,
+            redis,
+            database: self.database(),
+            stale: cluster.stale,
+        };
         answer(StatusCode::OK, &body)
     }
 }

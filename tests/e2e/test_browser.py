@@ -40,23 +40,25 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Opens the page of a node; complaints of the browser fail the test."""
-    pages, complaints = [], []
+    """Opens a page of a node; complaints of the browser fail the test."""
+    pages, complaints, asked = [], [], []
 
-    def open_page(node, query=""):
+    def open_page(node, query="", path="/pairing.html"):
         page = browser.new_page()
         pages.append(page)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "console", lambda message: complaints.append(message.text) if message.type == "error" else None
         )
-        page.goto(f"http://{node.address}/pairing.html{query}")
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"http://{node.address}{path}{query}")
         return page
 
     yield open_page
     for page in pages:
         page.close()
     assert complaints == []
+    assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))] == []
 
 
 def connect(page, session, user, name):
@@ -158,3 +160,21 @@ def test_it_fits_a_phone(nodes, session, open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for field in page.locator("input, textarea").all():
         assert field.evaluate("field => field.labels.length") == 1
+
+
+def test_the_routes_are_shown(nodes, open_page):
+    """The page of the routes is empty, complains, or can try nothing out."""
+    node = nodes[0]
+    page = open_page(node, path="/api/docs")
+    document = node.get("/api/openapi.json").json
+    operations = sum(len(methods) for methods in document["paths"].values())
+    expect(page.locator(".opblock")).to_have_count(operations)
+    expect(page.locator(".info")).to_contain_text(document["info"]["version"])
+    page.click("#operations-health-alive .opblock-summary-control")
+    page.click("#operations-health-alive .try-out__btn")
+    page.click("#operations-health-alive .execute")
+    expect(page.locator("#operations-health-alive .live-responses-table")).to_contain_text('"alive"')
+    page.click("#operations-accounts-register .opblock-summary-control")
+    expect(page.locator("#operations-accounts-register")).to_contain_text("conflict")
+    page.click(".authorize")
+    expect(page.locator(".modal-ux")).to_contain_text("bearer")

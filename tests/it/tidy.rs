@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use collabd::api::{PATHS, docs};
 use collabd::config::SETTINGS;
 use collabd::telemetry::metrics::{Kind, LIST};
 
@@ -203,4 +204,44 @@ fn every_metric_counted_is_in_the_list() {
         counted += 1;
     }
     assert!(counted >= LIST.len() - 2, "the macros were found");
+}
+
+/// Pages and their parts, and what documents the rest.
+const UNDOCUMENTED: [&str; 9] = [
+    "/card.css",
+    "/pairing.html",
+    "/pairing.js",
+    "/pairing.css",
+    "/api/openapi.json",
+    "/api/asyncapi.json",
+    "/api/docs",
+    "/api/docs/",
+    "/api/docs/{file}",
+];
+
+/// Guards against a route that the document does not know, and an operation that there is not. The head of `src/api/docs/mod.rs`
+/// says how to write one.
+#[test]
+fn every_route_is_documented() {
+    let routes: BTreeSet<(String, String)> = PATHS
+        .iter()
+        .filter(|path| !UNDOCUMENTED.contains(&path.path))
+        .flat_map(|path| {
+            path.methods()
+                .map(|method| (path.path.to_owned(), method.as_str().to_lowercase()))
+        })
+        .collect();
+    let document = docs::document();
+    let paths = document["paths"].as_object().expect("there are paths");
+    let operations: BTreeSet<(String, String)> = paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().expect("a path has operations").keys();
+            methods.map(move |method| (path.clone(), method.clone()))
+        })
+        .collect();
+    let lacking: Vec<_> = routes.difference(&operations).collect();
+    assert!(lacking.is_empty(), "without an operation: {lacking:?}");
+    let invented: Vec<_> = operations.difference(&routes).collect();
+    assert!(invented.is_empty(), "without a route: {invented:?}");
 }

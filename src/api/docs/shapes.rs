@@ -1,0 +1,139 @@
+//! The forms of what clients say, as schemas. The rules themselves are the domain's and those of ids; tests at the front
+//! door ask for what is just right and just wrong by these.
+
+use utoipa::IntoParams;
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
+
+/// No control characters.
+const LINE: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
+
+fn text(least: usize, most: usize, pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(least))
+        .max_length(Some(most))
+        .pattern(Some(pattern))
+}
+
+/// A `null` is a missing field.
+fn maybe(shape: ObjectBuilder) -> Object {
+    let types = SchemaType::Array(vec![Type::String, Type::Null]);
+    shape.schema_type(types).build()
+}
+
+/// Which page of a list of REST is wanted.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "it is read field by field, so that an error names the wrong one"
+)]
+pub struct Page {
+    /// Entries of the page; 50 where it is not said.
+    #[param(schema_with = limit, required = false)]
+    limit: u32,
+    /// `next_cursor` of the page before; empty for the first.
+    #[param(schema_with = cursor, required = false)]
+    cursor: String,
+}
+
+fn limit() -> Object {
+    at_most(200)
+}
+
+/// An id, or empty.
+pub fn cursor() -> Object {
+    text(
+        0,
+        128,
+        r"^$|^[A-Za-z0-9._:@|-]*[A-Za-z0-9_:@|-][A-Za-z0-9._:@|-]*$",
+    )
+    .build()
+}
+
+/// From 1 on.
+pub fn at_most(most: u32) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(most))
+        .build()
+}
+
+/// Of a session or a user.
+pub fn id() -> Object {
+    let pattern = r"^[A-Za-z0-9._:@|-]*[A-Za-z0-9_:@|-][A-Za-z0-9._:@|-]*$";
+    text(1, 128, pattern).build()
+}
+
+pub fn users() -> Array {
+    ArrayBuilder::new()
+        .items(id())
+        .min_items(Some(1))
+        .max_items(Some(1_000))
+        .build()
+}
+
+pub fn name() -> Object {
+    maybe(text(1, 128, LINE))
+}
+
+pub fn url() -> Object {
+    maybe(text(1, 2_048, r"^[^\s\x00-\x1F\x7F-\x9F]+$"))
+}
+
+fn called() -> ObjectBuilder {
+    text(1, 64, r"^[^\s\x00-\x1F\x7F-\x9F@]+$")
+}
+
+pub fn username() -> Object {
+    called().build()
+}
+
+pub fn maybe_username() -> Object {
+    maybe(called())
+}
+
+pub fn email() -> Object {
+    let pattern = r"^[^\s\x00-\x1F\x7F-\x9F@]+@[^\s\x00-\x1F\x7F-\x9F@]+$";
+    text(3, 254, pattern).build()
+}
+
+pub fn password() -> Object {
+    text(8, 256, r"^[^\x00]*$").build()
+}
+
+fn heading() -> ObjectBuilder {
+    let pattern = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$";
+    text(1, 200, pattern)
+}
+
+pub fn title() -> Object {
+    heading().build()
+}
+
+pub fn maybe_title() -> Object {
+    maybe(heading())
+}
+
+pub fn description() -> Object {
+    maybe(text(0, 4_000, r"^[^\x00]*$"))
+}
+
+pub fn language() -> Object {
+    maybe(text(1, 64, LINE))
+}
+
+pub fn default_role() -> Object {
+    let roles = [Some("editor"), Some("viewer"), None];
+    maybe(ObjectBuilder::new().enum_values(Some(roles)))
+}
+
+pub fn question_id() -> Object {
+    text(0, 256, LINE).build()
+}
+
+/// Of a match.
+pub fn word() -> Object {
+    text(0, 64, LINE).build()
+}

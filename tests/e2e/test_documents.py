@@ -1,0 +1,284 @@
+"""What the node says of itself is true: its routes, who may use them, and what sockets say and are told."""
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support.accounts import Person
+from support.deadline import eventually
+from support.documents import Doors, asyncapi_errors, operations
+from support.http import assert_problem
+from support.pad import pad
+from support.peer import Peer, unique
+from support.processes import ROOT
+from support.recorded import Visitor, made
+from support.tokens import SECRET, bearer, token
+
+# What answers without a token when tokens count: how the node is, what it is, and how to get one.
+OPEN = {
+    *(("GET", path) for path in ("/", "/livez", "/readyz", "/lb", "/ws/health")),
+    *(("GET", path) for path in ("/health", "/health/redis", "/health/database")),
+    *(("POST", f"/api/auth/{what}") for what in ("register", "login", "guest")),
+}
+
+
+@pytest.fixture(scope="module")
+def node(children):
+    return children.node("documented", JWT_SECRET=SECRET, HOST="127.0.0.1", LEAVE_GRACE=0.2)
+
+
+@pytest.fixture(scope="module")
+def openapi(node):
+    return node.get("/api/openapi.json").json
+
+
+@pytest.fixture(scope="module")
+def asyncapi(node):
+    return node.get("/api/asyncapi.json").json
+
+
+# REST
+
+
+def test_the_documents_are_served(node, openapi, asyncapi):
+    """Whoever wants to know how to get a token needs one; or a document is of another version."""
+    version = node.get("/health").json["version"]
+    assert (openapi["openapi"], openapi["info"]["version"]) == ("3.1.0", version)
+    assert (asyncapi["asyncapi"], asyncapi["info"]["version"]) == ("3.0.0", version)
+    moved = node.get("/api/docs")
+    assert (moved.status, moved.headers["location"]) == (308, "/api/docs/")
+    assert_problem(node.get("/api/docs/nothing.js"), 404, "not_found")
+
+
+def test_nothing_answers_without_a_token_that_needs_one(node, openapi):
+    """A route was added and nobody thought of who may use it."""
+    is_open = set()
+    for method, path, operation in operations(openapi):
+        answer = node.get(path) if method == "GET" else getattr(node, method.lower())(path, **body(method))
+        if operation.get("security", openapi["security"]) == [{}]:
+            is_open.add((method, path))
+            # Nor is the password of nobody a password.
+            assert answer.status != 401, (method, path, answer)
+        else:
+            assert_problem(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert is_open == OPEN
+
+
+def body(method):
+    return {"body": b""} if method in ("POST", "PUT", "PATCH") else {}
+
+
+# Found by trying, from a fixed seed.
+SEED, EXAMPLES = 20_260_504, 4
+# What would end the token, or the session, that all the rest is tried with.
+NOT_TRIED = ("delete_me", "logout", "end_recorded", "end_session")
+CONFIG = """
+[checks.positive_data_acceptance]
+expected-statuses = [200, 201, 204, 308, 401, 403, 404, 409, 410, 429]
+
+# Whether it is a username or an email is no matter of one field.
+[[operations]]
+include-operation-id = "login"
+checks.positive_data_acceptance.enabled = false
+"""
+
+
+def conforms(node, shown, session=None, only=None, **headers):
+    """Whatever fits the document is taken, whatever does not is refused, and every answer is in it."""
+    config = CONFIG
+    if session:
+        config = f'parameters = {{ "path.session_id" = "{session}" }}\n' + config
+    (node.folder / "schemathesis.toml").write_text(config)
+    command = [
+        *[Path(sys.executable).with_name("schemathesis"), "run", f"http://{node.address}/api/openapi.json"],
+        *["--seed", SEED, "--max-examples", EXAMPLES, "--phases", "examples,coverage,fuzzing"],
+        *["--continue-on-failure", "--no-color"],
+    ]
+    for name, value in (bearer(shown) | headers).items():
+        command += ["--header", f"{name}: {value}"]
+    if only:
+        command += ["--include-path-regex", only]
+    for operation in NOT_TRIED:
+        command += ["--exclude-operation-id", operation]
+    done = subprocess.run(
+        [str(part) for part in command], cwd=node.folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def recording(request, own_children):
+    """A node with this database."""
+    url = {} if request.param == "sqlite" else {"DATABASE_URL": request.getfixturevalue("postgres").database().url}
+    return own_children.node(request.param, JWT_SECRET=SECRET, HOST="127.0.0.1", LOG_LEVEL="INFO", **url)
+
+
+def test_routes_do_as_documented_for_an_admin(recording):
+    """An answer that no document has, or an internal error, at something that nobody thought of."""
+    root = Visitor(recording, "root", role="admin", jti=unique("jti"))
+    conforms(recording, root.token, session=made(recording, root))
+
+
+def test_routes_do_as_documented_for_anybody(recording):
+    """The same with an account."""
+    conforms(recording, Person(recording).login())
+
+
+def test_routes_do_as_documented_for_who_comes_too_often(own_children):
+    """Who is told to come again later is told so in words that no document has."""
+    node = own_children.node(
+        JWT_SECRET=SECRET, HOST="127.0.0.1", TRUSTED_PROXIES="127.0.0.1", HANDSHAKE_RATE=1, HANDSHAKE_BURST=100
+    )
+    conforms(node, Person(node).login(), only="^/api/(auth|sessions)", **{"X-Forwarded-For": "203.0.113.7"})
+    assert 'status="429"' in node.metrics()
+
+
+# Doors
+
+
+@pytest.fixture(scope="module")
+def doors(asyncapi):
+    return Doors(asyncapi)
+
+
+def test_the_document_of_the_doors_is_one(asyncapi, doors):
+    """A generator of clients refuses it, or an example is none."""
+    assert asyncapi_errors(asyncapi) == []
+    messages = asyncapi["components"]["messages"]
+    assert len(messages) > 60
+    for name, message in messages.items():
+        assert message["examples"], name
+        for example in message["examples"]:
+            assert doors.errors(message, example["payload"]) == [], name
+
+
+def assert_all(doors, channel, action, seen):
+    """Everything that is written was seen."""
+    assert seen == set(doors.messages(channel, action)), (channel, action)
+
+
+def test_pairing_says_what_is_documented(node, doors, session):
+    """A frame has a field more or less than clients were told."""
+    said = set()
+
+    def say(peer, type, **fields):
+        said.add(doors.fitting("pairing", "receive", type, {"type": type} | fields))
+        peer.send(type, **fields)
+
+    def come(user, **options):
+        return stack.enter_context(Peer(node, session, token=token(user, name=user.title(), role="admin"), **options))
+
+    with ExitStack() as stack:
+        ann, bob = come("ann"), come("bob")
+        say(ann, "code_change", code="print(1)", base_version=0, id="a1")
+        say(ann, "code_change", code="print(2)", base_version=0)
+        say(ann, "cursor_move", cursor={"lineNumber": 1, "column": 9})
+        say(ann, "language_change", language="rust", id="a2")
+        say(ann, "chat", message="hello", id="a3")
+        say(ann, "auth", token=token("ann", role="admin"))
+        say(ann, "ping", id="a4")
+        ann.until(lambda frame: frame["type"] == "pong")
+        position = bob.before_pong() and bob.history[-1]["position"]
+        bob.leave()
+        ann.until(lambda frame: frame["type"] == "user_left")
+        say(ann, "chat", message="who is there?")
+        back = come("bob", since=position, greeted=False)
+        back.until(lambda frame: frame["type"] == "resumed")
+        assert node.delete(f"/api/v1/session/{session}", headers=bearer(token("root", role="admin"))).status == 204
+        for peer in (ann, back):
+            assert peer.close_code() == 4410
+        told = {doors.fitting("pairing", "send", frame["type"], frame) for peer in (ann, bob, back) for frame in peer.history}
+    assert_all(doors, "pairing", "receive", said)
+    assert_all(doors, "pairing", "send", told)
+
+
+# The name that a channel gives to a client's event and a node's is one.
+CHANNELS = {"raw": "courier_raw", "python-websocket": "courier"}
+
+
+@pytest.mark.parametrize("client", CHANNELS)
+def test_couriers_say_what_is_documented(node, doors, client):
+    """The same of events between couriers, in packets and in plain frames."""
+    channel, said, told = CHANNELS[client], set(), set()
+    ann, bob = unique("ann"), unique("bob")
+
+    def framed(event, data):
+        return {"event": event, "data": data} if client == "raw" else data
+
+    def say(who, event, data):
+        said.add(doors.fitting(channel, "receive", event, framed(event, data)))
+        who.emit(event, data)
+
+    def hear(who, event):
+        name, data = who.heard.get(timeout=15)
+        assert name == event, (name, data)
+        told.add(doors.fitting(channel, "send", name, framed(name, data)))
+
+    def come(user):
+        options = {"auth": {"token": token(user)}, "display_name": user.title()}
+        return stack.enter_context(pad(node, client, user, **options))
+
+    with ExitStack() as stack:
+        first = come(ann)
+        hear(first, "connected")
+        second = come(bob)
+        hear(second, "connected")
+        letter = {"type": "position_shared", "from_user": ann, "to_users": [bob], "data": {"position_id": "p"}}
+        say(first, "collab_event", letter | {"id": "l1"})
+        hear(first, "event_ack")
+        hear(second, "collab_event")
+        say(first, "ping", {})
+        hear(first, "pong")
+        say(first, "auth", {"token": token(ann)})
+        hear(first, "auth_ok")
+        first.emit("jump", {})
+        hear(first, "error")
+        second.leave()
+        eventually(lambda: ("user_offline", {"user_id": bob}) in first.presence, "bob is gone")
+        for event, data in first.presence:
+            told.add(doors.fitting(channel, "send", event, framed(event, data)))
+    assert_all(doors, channel, "receive", said)
+    assert_all(doors, channel, "send", told)
+
+
+def test_code_rooms_say_what_is_documented(node, doors, session):
+    """The same of code rooms."""
+    said, told = set(), set()
+
+    def say(who, event, data):
+        said.add(doors.fitting("codepad", "receive", event, data))
+        who.ask(event, data)
+
+    def hear(who, event):
+        data = who.next(event)
+        told.add(doors.fitting("codepad", "send", event, data))
+
+    with ExitStack() as stack:
+        ann, bob = (
+            stack.enter_context(pad(node, "python-websocket", user, auth={"token": token(user)}))
+            for user in (unique("ann"), unique("bob"))
+        )
+        for pad_of in (ann, bob):
+            say(pad_of, "join", {"room": session})
+        say(ann, "change", {"room": session, "code": "print(1)"})
+        hear(bob, "receive")
+        say(ann, "ping", {})
+        hear(ann, "pong")
+        say(ann, "auth", {"token": token(ann.url.split("user_id=")[1])})
+        hear(ann, "auth_ok")
+        say(bob, "leave", {"room": session})
+        assert node.delete(f"/api/v1/session/{session}", headers=bearer(token("root", role="admin"))).status == 204
+        hear(ann, "error")
+    assert_all(doors, "codepad", "receive", said)
+    assert_all(doors, "codepad", "send", told)
+
+
+def test_the_documents_stand_in_the_readme():
+    """Nobody finds them."""
+    readme = (ROOT / "README.md").read_text()
+    for path in ("/api/docs", "/api/openapi.json", "/api/asyncapi.json"):
+        assert path in readme
