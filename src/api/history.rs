@@ -2,7 +2,8 @@
 
 use hyper::{Request, StatusCode};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::asked::{Asked, Page as Pages, bad_field};
 use super::denied::denied;
@@ -21,27 +22,34 @@ const PAGE: Pages = Pages {
     most: 200,
 };
 
-#[derive(Serialize)]
-struct UserOut<'a> {
+/// Who said it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Author)]
+pub(super) struct UserOut<'a> {
     user_id: &'a str,
     username: &'a str,
 }
 
-#[derive(Serialize)]
-struct MessageOut<'a> {
+/// A line of chat.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
+pub(super) struct MessageOut<'a> {
     id: String,
     user: UserOut<'a>,
     content: &'a str,
     reply_to: Option<String>,
     thread_id: Option<String>,
+    #[schema(value_type = Vec<String>)]
     mentions: &'a [UserId],
     to_user: Option<&'a str>,
     #[serde(flatten)]
     common: CommonOut<'a>,
 }
 
-#[derive(Serialize)]
-struct CommentOut<'a> {
+/// A comment on a line of a file.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Comment)]
+pub(super) struct CommentOut<'a> {
     id: String,
     user: UserOut<'a>,
     file: &'a str,
@@ -49,6 +57,7 @@ struct CommentOut<'a> {
     content: &'a str,
     code_snippet: Option<&'a str>,
     reply_to: Option<String>,
+    #[schema(value_type = Vec<String>)]
     mentions: &'a [UserId],
     resolved: bool,
     #[serde(flatten)]
@@ -56,8 +65,9 @@ struct CommentOut<'a> {
 }
 
 /// What every message has.
-#[derive(Serialize)]
-struct CommonOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Said)]
+pub(super) struct CommonOut<'a> {
     reactions: Vec<ReactionOut<'a>>,
     edited_at: Option<String>,
     deleted: bool,
@@ -65,21 +75,97 @@ struct CommonOut<'a> {
     seq: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct ReactionOut<'a> {
+/// Who reacted so, the first first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Reaction)]
+pub(super) struct ReactionOut<'a> {
     emoji: &'a str,
+    #[schema(value_type = Vec<String>)]
     users: &'a [UserId],
 }
 
-#[derive(Serialize)]
-struct EventOut<'a> {
+/// Something that happened.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionEvent)]
+pub(super) struct EventOut<'a> {
     seq: u64,
     #[serde(rename = "type")]
     kind: &'a str,
     user_id: Option<&'a str>,
     timestamp: String,
     /// The other fields of the review door's frame.
+    #[schema(value_type = Object)]
     data: Map<String, Value>,
+}
+
+/// A page of chat.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Messages)]
+pub(super) struct MessagesOut<'a> {
+    items: Vec<MessageOut<'a>>,
+    /// Where the next page begins; `null`: this is the last.
+    next_cursor: Option<String>,
+}
+
+/// A page of comments.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Comments)]
+pub(super) struct CommentsOut<'a> {
+    items: Vec<CommentOut<'a>>,
+    /// Where the next page begins; `null`: this is the last.
+    next_cursor: Option<String>,
+}
+
+/// A page of events.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionEvents)]
+pub(super) struct EventsOut<'a> {
+    items: Vec<EventOut<'a>>,
+    /// Where the next page begins; `null`: this is the last.
+    next_cursor: Option<String>,
+}
+
+/// Who is there.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attendance)]
+pub(super) struct PresenceOut<'a> {
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<ParticipantOut<'a>>,
+    next_cursor: Option<String>,
+}
+
+/// Chat, summed up.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChatSums)]
+pub(super) struct StatsOut<'a> {
+    total: u64,
+    /// The most talkative first.
+    by_user: Vec<UserSumOut<'a>>,
+    by_day: Vec<DaySumOut>,
+    reactions: Vec<ReactionSumOut<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChatSumOfUser)]
+struct UserSumOut<'a> {
+    user_id: &'a str,
+    username: &'a str,
+    count: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChatSumOfDay)]
+struct DaySumOut {
+    /// By UTC, such as 2026-01-31.
+    day: String,
+    count: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReactionSum)]
+struct ReactionSumOut<'a> {
+    emoji: &'a str,
+    count: u64,
 }
 
 impl Api {
@@ -119,14 +205,14 @@ impl Api {
         let found = self.node.messages(session, caller, &wish, limit + 1).await;
         let found = found.map_err(denied)?;
         let (shown, next) = cut(&found.messages, limit);
-        let items: Vec<_> = shown
-            .iter()
-            .map(|one| MessageOut::of(one, &found))
-            .collect();
-        Ok(http::json(
-            StatusCode::OK,
-            &json!({ "items": items, "next_cursor": next }),
-        ))
+        let body = MessagesOut {
+            items: shown
+                .iter()
+                .map(|one| MessageOut::of(one, &found))
+                .collect(),
+            next_cursor: next,
+        };
+        Ok(http::json(StatusCode::OK, &body))
     }
 
     async fn message_stats(
@@ -135,21 +221,33 @@ impl Api {
         session: &SessionId,
     ) -> Result<Answer, Problem> {
         let sums = self.node.chat_sums(session, caller).await.map_err(denied)?;
-        let by_user = sums.by_user.iter().map(|(user, username, count)| {
-            json!({ "user_id": user, "username": username, "count": count })
-        });
-        let by_day = sums.by_day.iter().map(|(day, count)| {
-            let date = rfc3339(day * DAY);
-            json!({ "day": date.split('T').next(), "count": count })
+        let by_user = sums
+            .by_user
+            .iter()
+            .map(|(user, username, count)| UserSumOut {
+                user_id: user.as_str(),
+                username,
+                count: *count,
+            });
+        let by_day = sums.by_day.iter().map(|(day, count)| DaySumOut {
+            day: rfc3339(day * DAY)
+                .split('T')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            count: *count,
         });
         let reactions = sums.reactions.iter();
-        let reactions = reactions.map(|(emoji, count)| json!({ "emoji": emoji, "count": count }));
-        let body = json!({
-            "total": sums.total,
-            "by_user": by_user.collect::<Vec<_>>(),
-            "by_day": by_day.collect::<Vec<_>>(),
-            "reactions": reactions.collect::<Vec<_>>(),
+        let reactions = reactions.map(|(emoji, count)| ReactionSumOut {
+            emoji,
+            count: *count,
         });
+        let body = StatsOut {
+            total: sums.total,
+            by_user: by_user.collect(),
+            by_day: by_day.collect(),
+            reactions: reactions.collect(),
+        };
         Ok(http::json(StatusCode::OK, &body))
     }
 
@@ -169,14 +267,14 @@ impl Api {
             .comments(session, caller, &wanted, after, limit + 1);
         let found = found.await.map_err(denied)?;
         let (shown, next) = cut(&found.messages, limit);
-        let items: Vec<_> = shown
-            .iter()
-            .filter_map(|one| CommentOut::of(one, &found))
-            .collect();
-        Ok(http::json(
-            StatusCode::OK,
-            &json!({ "items": items, "next_cursor": next }),
-        ))
+        let body = CommentsOut {
+            items: shown
+                .iter()
+                .filter_map(|one| CommentOut::of(one, &found))
+                .collect(),
+            next_cursor: next,
+        };
+        Ok(http::json(StatusCode::OK, &body))
     }
 
     async fn presence(
@@ -195,13 +293,13 @@ impl Api {
             .users
             .iter()
             .filter(|present| file.is_none_or(|file| present.looks_at(file)));
-        let items: Vec<_> = here
-            .filter_map(|present| ParticipantOut::of(present, &view))
-            .collect();
-        Ok(http::json(
-            StatusCode::OK,
-            &json!({ "items": items, "next_cursor": null }),
-        ))
+        let body = PresenceOut {
+            items: here
+                .filter_map(|present| ParticipantOut::of(present, &view))
+                .collect(),
+            next_cursor: None,
+        };
+        Ok(http::json(StatusCode::OK, &body))
     }
 
     async fn events(
@@ -224,11 +322,11 @@ impl Api {
         found.truncate(limit as usize);
         let next = found.last().filter(|_| has_more);
         let next = next.map(|last| format!("{}-{}", last.cursor.part, last.cursor.seq));
-        let items: Vec<_> = found.iter().map(EventOut::of).collect();
-        Ok(http::json(
-            StatusCode::OK,
-            &json!({ "items": items, "next_cursor": next }),
-        ))
+        let body = EventsOut {
+            items: found.iter().map(EventOut::of).collect(),
+            next_cursor: next,
+        };
+        Ok(http::json(StatusCode::OK, &body))
     }
 
     async fn replay(

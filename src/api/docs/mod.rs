@@ -18,6 +18,7 @@ mod asyncapi;
 mod complete;
 mod courier;
 mod health;
+mod history;
 mod pages;
 mod problems;
 mod recorded;
@@ -53,6 +54,11 @@ const AREAS: &[Area] = &[
         "recorded sessions",
         "Sessions that outlive their people: owner, roles, text.",
         recorded::Area::openapi,
+    ),
+    (
+        "history",
+        "What was said and what happened in recorded sessions.",
+        history::Area::openapi,
     ),
     (
         "sessions",

@@ -37,7 +37,7 @@ pub struct Page {
     cursor: String,
 }
 
-fn limit() -> Object {
+pub fn limit() -> Object {
     at_most(200)
 }
 
@@ -49,6 +49,30 @@ pub fn cursor() -> Object {
         r"^$|^[A-Za-z0-9._:@|-]*[A-Za-z0-9_:@|-][A-Za-z0-9._:@|-]*$",
     )
     .build()
+}
+
+/// The id of a message, or empty.
+pub fn message() -> Object {
+    let id = r"^$|^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
+    text(0, 36, id).build()
+}
+
+pub fn file() -> Object {
+    text(0, 1_024, r"^[^\x00]*$").build()
+}
+
+pub fn flag() -> Object {
+    let words = ["", "true", "false"];
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words))
+        .build()
+}
+
+/// By RFC 3339, or empty.
+pub fn time() -> Object {
+    let pattern = r"^$|^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$";
+    text(0, 40, pattern).build()
 }
 
 /// From 1 on.
