@@ -562,7 +562,7 @@ def test_tls_behind_a_proxy_that_names_its_clients(children, tmp_path, first, se
         Files(tmp_path, first),
         PROXY_PROTOCOL="true",
         TRUSTED_PROXIES="127.0.0.1",
-        HANDSHAKE_TIMEOUT=1,
+        HANDSHAKE_TIMEOUT=5,
         HANDSHAKE_RATE=1,
         HANDSHAKE_BURST=2,
     )
