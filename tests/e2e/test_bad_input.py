@@ -631,7 +631,7 @@ def test_a_socket_that_gives_any_sign_of_life_stays(impatient, session, sign):
 
 def test_a_reader_that_stops_reading_is_closed_and_costs_the_others_nothing(own_children, session, join):
     """One stuck browser tab fills the node's memory, or holds up everybody else."""
-    node = own_children.node("slow", OUTBOX_BYTES=256 * 1024, LOG_LEVEL="INFO")
+    node = own_children.node("slow", OUTBOX_BYTES=256 * 1024, CLOSE_TIMEOUT=60, LOG_LEVEL="INFO")
     ann, bob = join(node, session, "ann"), join(node, session, "bob")
     stuck = [RawSocket(node, door(session, f"stuck-{n}"), receive_buffer=4096) for n in range(10)]
 

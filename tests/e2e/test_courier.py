@@ -47,6 +47,8 @@ def redis(children):
 @pytest.fixture(scope="module")
 def nodes(children, redis):
     settings = {"LEAVE_GRACE": GRACE, "INBOX_TTL": INBOX_TTL, "INBOX_BYTES": 16 << 20, "BEAT_INTERVAL": 0.5}
+    # What was written to a slow reader is still read, however late the test gets to it.
+    settings["CLOSE_TIMEOUT"] = 60
     return [children.node(name, REDIS_URL=redis.url, **settings) for name in ("north", "south")]
 
 
