@@ -4,6 +4,7 @@
 //! Knows no socket, no request and no backplane. Every call ends within [`Config::timeout`]; while the database is away,
 //! or its tables are not made yet, it is [`Error::Unavailable`], and once it is back all goes on without a restart.
 
+mod migrations;
 mod sessions;
 mod tokens;
 mod users;
@@ -14,16 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, Executor};
 use tokio::time::MissedTickBehavior;
 
+use self::migrations::MIGRATIONS;
 pub use self::sessions::{Participant, Recorded, Saved, Wish};
 pub use self::tokens::Ground;
 pub use self::users::Account;
 use crate::telemetry::metrics::metrics;
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How often the database is asked whether it is there.
 const LOOK: Duration = Duration::from_secs(2);
