@@ -29,9 +29,11 @@ test: tools $(E2E) $(JS) unit e2e
 unit:
 	cargo test --workspace --all-targets -- --test-threads=6
 
+# Files side by side, more than there are cores: they wait for most of their time. Who may run beside whom, and in which
+# order files are begun, is said in tests/e2e/support/turns.py.
 e2e: $(E2E) $(JS)
 	cargo build --workspace --all-targets
-	$(VENV)/bin/python -m pytest tests/e2e
+	$(VENV)/bin/python -m pytest tests/e2e -n 3 --dist loadfile --no-loadscope-reorder
 
 soak:
 	SIM_SECONDS=$(SECONDS) cargo test --workspace --test it sim::soak -- --nocapture

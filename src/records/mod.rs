@@ -10,6 +10,7 @@ mod group;
 mod history;
 mod insights;
 mod messages;
+mod migrations;
 mod sessions;
 mod teams;
 mod tokens;
@@ -30,6 +31,7 @@ use self::group::Group;
 pub use self::history::{Reactions, Sums, Wanted};
 pub use self::insights::{Insight, InsightWish, Sought};
 pub use self::messages::{Message, Reacted, Spot};
+use self::migrations::MIGRATIONS;
 pub use self::sessions::{Participant, Recorded, Saved, Wish};
 pub use self::teams::{Standing, Team, TeamMember, TeamWish};
 pub use self::tokens::Ground;
@@ -207,11 +209,8 @@ impl Records {
     /// Ten nodes may do this at once: PostgreSQL has a lock for it, and whoever loses a race on SQLite tries again.
     pub async fn make(&self) {
         let mut wait = AGAIN;
-        let mut migrations = sqlx::migrate!();
-        // A newer node may have made more of them, and those that are here serve an older one as well.
-        migrations.set_ignore_missing(true);
         loop {
-            match migrations.run(&self.makers).await {
+            match MIGRATIONS.run(&self.makers).await {
                 Ok(()) => {
                     self.makers.close().await;
                     self.made.store(true, Ordering::Relaxed);

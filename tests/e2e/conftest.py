@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import processes
+from support import processes, turns
 from support.peer import Peer, unique
 from support.postgres import Postgres
 from support.review import Reviewer
@@ -87,6 +87,21 @@ def attend():
     """The same at the review door: `attend(node, session, visitor)`."""
     with ExitStack() as stack:
         yield lambda *arguments, **options: stack.enter_context(Reviewer(*arguments, **options))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", f"{turns.ALONE}: has the machine for itself, because its bounds of time are its point")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    turns.line_up(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    with turns.turn(item, nextitem):
+        return (yield)
 
 
 @pytest.hookimpl(hookwrapper=True)

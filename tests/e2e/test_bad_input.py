@@ -368,7 +368,7 @@ def test_the_connection_ends_when_both_have_said_goodbye(node, session):
         start = time.monotonic()
         raw.send_frame(CLOSE, close_payload(1000))
         assert raw.closing() == 1000
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < 3, "sooner than a node waits for who does not answer"
 
 
 def test_a_close_without_a_code_is_answered(raw):
@@ -539,7 +539,7 @@ def test_a_slow_handshake_is_cut_while_others_are_served(node, session, others, 
         answer = wire.rest()
         assert answer == b"" or answer.split()[1] == b"408", answer
         wire.socket.close()
-    assert 0.5 < time.monotonic() - start < 6
+    assert 0.5 < time.monotonic() - start < 15
 
 
 def hung_up(wire, byte):
@@ -605,7 +605,7 @@ def test_a_socket_that_answers_nothing_is_closed(impatient, session, join):
     with RawSocket(impatient, door(session, "bob")) as half_open:
         half_open.recv_json()
         assert half_open.closing() == 4408
-    assert 1.5 < time.monotonic() - start < 5
+    assert 1.5 < time.monotonic() - start < 10
     ann.hears(shapes.joined("bob"), shapes.left("bob"))
 
 
@@ -631,7 +631,7 @@ def test_a_socket_that_gives_any_sign_of_life_stays(impatient, session, sign):
 
 def test_a_reader_that_stops_reading_is_closed_and_costs_the_others_nothing(own_children, session, join):
     """One stuck browser tab fills the node's memory, or holds up everybody else."""
-    node = own_children.node("slow", OUTBOX_BYTES=256 * 1024, LOG_LEVEL="INFO")
+    node = own_children.node("slow", OUTBOX_BYTES=256 * 1024, CLOSE_TIMEOUT=60, LOG_LEVEL="INFO")
     ann, bob = join(node, session, "ann"), join(node, session, "bob")
     stuck = [RawSocket(node, door(session, f"stuck-{n}"), receive_buffer=4096) for n in range(10)]
 

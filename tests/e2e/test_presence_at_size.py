@@ -10,6 +10,8 @@ from support.throng import JOINED, LEFT, Throng
 
 SIZE, LISTED = 2_000, 1_000
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def redis(children):

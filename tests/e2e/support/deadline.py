@@ -2,8 +2,8 @@
 
 import time
 
-# A step on a busy two-core machine; nothing waits this long when all is well.
-PATIENCE = 15.0
+# A step on a two-core machine that builds beside the tests; nothing waits this long when all is well.
+PATIENCE = 30.0
 
 
 def eventually(probe, what, within=PATIENCE, every=0.02):

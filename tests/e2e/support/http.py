@@ -5,6 +5,8 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
+from .deadline import PATIENCE
+
 
 @dataclass
 class Answer:
@@ -22,7 +24,7 @@ class Answer:
         return self.headers.get("content-type", "").split(";")[0]
 
 
-def request(host, port, method, path, body=None, headers=None, timeout=15, source=None):
+def request(host, port, method, path, body=None, headers=None, timeout=PATIENCE, source=None):
     """`body` is sent as it is when bytes, else as JSON; `source` is another address of this machine to come from.
     Header names of the answer are in lower case."""
     headers = dict(headers or {})
