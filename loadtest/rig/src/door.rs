@@ -143,7 +143,7 @@ impl Speech {
                 recorded: true,
                 stored: true,
                 acknowledged: true,
-                around: 213,
+                around: 207,
                 ..pairing
             }),
             (Door::Review, Event::Code) => Ok(Self {

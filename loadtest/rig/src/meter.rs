@@ -276,18 +276,18 @@ mod tests {
             .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("sh is there");
-        let (mut input, mut told) = (parent.stdin.take(), parent.stdout.take());
-        let mut told_of = |_: &str| told.as_mut().map(|told| told.read_exact(&mut [0]));
-        let mut end = || input.as_mut().map(|input| input.write_all(b"\n"));
+        let piped = "it was asked for";
+        let mut input = parent.stdin.take().expect(piped);
+        let mut told = parent.stdout.take().expect(piped);
         let family = || Cpu::of_family(parent.id()).expect("it lives").total_ns;
-        told_of("the child's work").expect("piped").expect("done");
+        told.read_exact(&mut [0]).expect("the child has worked");
         let (alive, own) = (family(), Cpu::of(parent.id()).expect("it lives").total_ns);
         assert!(alive > 2 * own, "{alive}, {own}");
-        end().expect("piped").expect("the child reads");
-        told_of("the child's end").expect("piped").expect("gone");
+        input.write_all(b"\n").expect("the child reads");
+        told.read_exact(&mut [0]).expect("the child is gone");
         let gone = family();
         assert!(gone > alive / 2, "{alive}, {gone}, {own}");
-        end().expect("piped").expect("the parent reads");
+        input.write_all(b"\n").expect("the parent reads");
         assert!(parent.wait().expect("our own child").success());
     }
 
