@@ -11,14 +11,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::Result;
 use crate::node::SECRET;
+use crate::{Result, host};
 
 /// Whose sessions they are.
 const HOST: &str = "rig-host";
 /// Longer than any run.
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A node is ready before its database has the tables; it has them within this.
+const TABLES: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A token of this user's.
 pub fn token(user: &str) -> Result<String> {
@@ -31,12 +34,20 @@ pub fn token(user: &str) -> Result<String> {
 /// Makes a session for each of the names; returns their ids.
 pub fn make(address: SocketAddr, names: &[String]) -> Result<HashMap<String, String>> {
     let token = token(HOST)?;
-    names
-        .iter()
-        .map(|name| Ok((name.clone(), post(address, &token, name)?)))
-        .collect()
+    let end = host::now() + TABLES.as_nanos() as u64;
+    let one = |name: &String| loop {
+        host::check_signals()?;
+        let answer = post(address, &token, name)?;
+        match made(&answer) {
+            Some(id) => return Ok((name.clone(), id)),
+            None if is_early(&answer) && host::now() < end => std::thread::sleep(AGAIN),
+            None => return Err(format!("session {name} was not made: {answer}").into()),
+        }
+    };
+    names.iter().map(one).collect()
 }
 
+/// The whole answer.
 fn post(address: SocketAddr, token: &str, name: &str) -> Result<String> {
     let body = json!({"title": name, "default_role": "editor"}).to_string();
     let request = format!(
@@ -49,8 +60,11 @@ fn post(address: SocketAddr, token: &str, name: &str) -> Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    made(&answer).ok_or_else(|| format!("session {name} was not made: {answer}").into())
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn is_early(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 503 ")
 }
 
 /// The id in the answer to who made a session.
@@ -76,6 +90,8 @@ mod tests {
         assert_eq!(made(&answer("429 Too Many Requests", id)), None);
         assert_eq!(made(&answer("201 Created", r#"{"id":7}"#)), None);
         assert_eq!(made("HTTP/1.1 201 Created"), None);
+        assert!(is_early(&answer("503 Service Unavailable", "")));
+        assert!(!is_early(&answer("401 Unauthorized", "")));
     }
 
     /// Guards the sockets' way in: each has a token of its own user, by the algorithm that a secret is for.
