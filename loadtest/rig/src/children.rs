@@ -78,8 +78,13 @@ impl Process {
 
     /// Ends it the polite way, and waits until it is gone.
     pub fn terminate(&mut self) -> Result<()> {
+        self.end_by(libc::SIGTERM)
+    }
+
+    /// Ends it by the signal that its kind wants for that, and waits until it is gone.
+    pub fn end_by(&mut self, signal: libc::c_int) -> Result<()> {
         // SAFETY: the child was not waited for, so its id is still its own.
-        if unsafe { libc::kill(self.pid() as libc::pid_t, libc::SIGTERM) } != 0 {
+        if unsafe { libc::kill(self.pid() as libc::pid_t, signal) } != 0 {
             return Err(std::io::Error::last_os_error().into());
         }
         self.child.wait()?;
@@ -205,12 +210,12 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<String> 
 
 /// A temporary folder that goes with its value.
 #[derive(Debug)]
-struct Folder {
-    path: PathBuf,
+pub struct Folder {
+    pub path: PathBuf,
 }
 
 impl Folder {
-    fn new(name: &str) -> Result<Self> {
+    pub fn new(name: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("rig-{}-{count}-{name}", std::process::id()));

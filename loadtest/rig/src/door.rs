@@ -18,6 +18,10 @@ const SOCKET_IO_PATH: &str = "/socket.io/?EIO=4&transport=websocket&user_id={use
 const CODEPAD_HELLO: [&str; 2] = ["40", r#"420["join",{"room":"{room}"}]"#];
 const CODEPAD_JOINED: &str = "430";
 const CODEPAD_CODE: &str = r#"42["change",{"room":"{room}","code":"{text}"}]"#;
+/// A recorded session's, and who comes is whose token it is.
+const REVIEW_PATH: &str = "/ws/session/{room}?token={token}";
+const REVIEW_CHAT: &str = r#"{"type":"chat_message","id":"{id}","content":"{text}"}"#;
+const REVIEW_CHAT_BARE: &str = r#"{"type":"chat_message","content":"{text}"}"#;
 
 /// The doors of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -26,6 +30,8 @@ pub enum Door {
     Pairing,
     /// Code rooms: Socket.IO over a WebSocket.
     Codepad,
+    /// Recorded sessions: what is said there is in a PostgreSQL before anybody hears it.
+    Review,
 }
 
 /// What is sent.
@@ -47,22 +53,33 @@ pub struct DoorOptions {
     /// What is sent [default: chat, and code where there is no chat].
     #[arg(long, value_enum)]
     event: Option<Event>,
+    /// Chat of the review door without ids: nothing is acknowledged, and nobody looks whether it was said before.
+    #[arg(long)]
+    no_ids: bool,
+    /// The review door's PostgreSQL does not wait for the disk.
+    #[arg(long)]
+    pub no_fsync: bool,
 }
 
 impl DoorOptions {
     pub fn event(self) -> Event {
         self.event.unwrap_or(match self.door {
-            Door::Pairing => Event::Chat,
+            Door::Pairing | Door::Review => Event::Chat,
             Door::Codepad => Event::Code,
         })
     }
 
     pub fn speech(self) -> Result<Speech> {
-        Speech::of(self.door, self.event())
+        let mut speech = Speech::of(self.door, self.event())?;
+        if self.no_ids && speech.acknowledged {
+            speech.message = REVIEW_CHAT_BARE.into();
+            speech.acknowledged = false;
+        }
+        Ok(speech)
     }
 }
 
-/// How to talk to a server; `{room}`, `{user}` and `{text}` are filled in.
+/// How to talk to a server; `{room}`, `{user}`, `{token}`, `{id}` and `{text}` are filled in.
 #[derive(Debug, Clone)]
 pub struct Speech {
     pub path: String,
@@ -75,6 +92,12 @@ pub struct Speech {
     pub joined: Option<&'static str>,
     /// A sender hears itself.
     pub echoes: bool,
+    /// Rooms are recorded sessions: made beforehand, kept in a database.
+    pub recorded: bool,
+    /// What is sent is stored, a row for each.
+    pub stored: bool,
+    /// Each message has an id, under which its sender is told that it was taken.
+    pub acknowledged: bool,
     /// Pings of Engine.IO are text, and have to be answered.
     pub engine: bool,
     /// What the server puts around a text, in bytes, roughly: the floor writes as much.
@@ -90,6 +113,9 @@ impl Speech {
             greeted: true,
             joined: None,
             echoes: true,
+            recorded: false,
+            stored: false,
+            acknowledged: false,
             engine: false,
             around: 166,
         };
@@ -111,6 +137,23 @@ impl Speech {
                 around: 41,
                 ..pairing
             }),
+            (Door::Review, Event::Chat) => Ok(Self {
+                path: REVIEW_PATH.into(),
+                message: REVIEW_CHAT.into(),
+                recorded: true,
+                stored: true,
+                acknowledged: true,
+                around: 207,
+                ..pairing
+            }),
+            (Door::Review, Event::Code) => Ok(Self {
+                path: REVIEW_PATH.into(),
+                message: PAIRING_CODE.into(),
+                echoes: false,
+                recorded: true,
+                around: 115,
+                ..pairing
+            }),
             (Door::Codepad, Event::Chat) => Err("code rooms have no chat; right is code".into()),
         }
     }
@@ -121,6 +164,9 @@ impl Speech {
             path: PAIRING_PATH.into(),
             hello: Vec::new(),
             joined: None,
+            recorded: false,
+            stored: false,
+            acknowledged: false,
             engine: false,
             ..self.clone()
         }
@@ -139,6 +185,8 @@ mod tests {
             (Door::Pairing, Event::Chat, true),
             (Door::Pairing, Event::Code, false),
             (Door::Codepad, Event::Code, false),
+            (Door::Review, Event::Chat, true),
+            (Door::Review, Event::Code, false),
         ] {
             let speech = Speech::of(door, event).expect("it can be sent there");
             assert_eq!(speech.echoes, echoes);
@@ -147,5 +195,31 @@ mod tests {
             assert!(stamp::Finder::default().find(message.as_bytes()).is_some());
         }
         assert!(Speech::of(Door::Codepad, Event::Chat).is_err());
+    }
+
+    /// Guards against acknowledgements that nobody sends, and against a floor that is asked for any.
+    #[test]
+    fn what_has_an_id_is_acknowledged() {
+        let spoken = |event, no_ids| {
+            let (door, event) = (Door::Review, Some(event));
+            let options = DoorOptions {
+                door,
+                event,
+                no_ids,
+                no_fsync: false,
+            };
+            options.speech().expect("it can be sent there")
+        };
+        for (event, no_ids, acknowledged) in [
+            (Event::Chat, false, true),
+            (Event::Chat, true, false),
+            (Event::Code, false, false),
+        ] {
+            let speech = spoken(event, no_ids);
+            assert_eq!(speech.acknowledged, acknowledged);
+            assert_eq!(speech.message.contains("{id}"), acknowledged);
+            assert_eq!(speech.stored, event == Event::Chat);
+            assert!(!speech.to_floor().acknowledged && !speech.to_floor().stored);
+        }
     }
 }

@@ -7,7 +7,6 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Result;
 use crate::children;
 use crate::door::{Door, DoorOptions, Event, Speech};
 use crate::host::Host;
@@ -16,7 +15,9 @@ use crate::meter::CpuSpent;
 use crate::node::NodeOptions;
 use crate::report::{self, BUSY, Output, Table, median, number, spread};
 use crate::shape::{Shape, ShapeOptions};
-use crate::target::{GivenOptions, Kind, Target};
+use crate::stored;
+use crate::target::{Backing, GivenOptions, Kind, Target};
+use crate::{Result, postgres};
 
 /// `rig fanout`
 #[derive(Debug, clap::Args)]
@@ -47,11 +48,11 @@ pub struct FloorOptions {
 
 /// All measurements of one shape, in the order they were made.
 #[derive(Debug, Serialize)]
-struct Results {
-    shape: Shape,
+pub struct Results {
+    pub shape: Shape,
     /// Per server but the floor: median of its CPU over the floor's.
     ratios: Vec<(Kind, f64)>,
-    measurements: Vec<Figures>,
+    pub measurements: Vec<Figures>,
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -62,10 +63,15 @@ pub fn run(options: &Options) -> Result<()> {
         (None, true) => kinds.extend([Kind::Node, Kind::NodeWithRedis]),
     }
     let speech = options.door.speech()?;
-    let start = |kind: Kind, text: usize| match kind {
-        Kind::Floor => Target::floor(&speech, text),
-        Kind::Node => Target::node(&speech, &options.node, false),
-        Kind::NodeWithRedis => Target::node(&speech, &options.node, true),
+    let start = |kind: Kind, shape: &Shape| match kind {
+        Kind::Floor => Target::floor(&speech, shape.payload),
+        Kind::Node | Kind::NodeWithRedis => {
+            let backing = Backing {
+                redis: kind == Kind::NodeWithRedis,
+                fsync: !options.door.no_fsync,
+            };
+            Target::node(&speech, &options.node, backing, &shape.room_names())
+        }
         Kind::Given => Target::given(&options.given),
     };
     let mut versions = match &options.given.url {
@@ -74,6 +80,10 @@ pub fn run(options: &Options) -> Result<()> {
     };
     if options.redis {
         versions.push(children::version_of("redis-server".as_ref())?);
+    }
+    let keeps = speech.recorded && options.given.url.is_none();
+    if keeps {
+        versions.push(postgres::version()?);
     }
     let host = Host::describe(versions);
     let event = options.door.event();
@@ -88,15 +98,18 @@ pub fn run(options: &Options) -> Result<()> {
         "url": options.given.url,
         "door": options.door.door,
         "event": event,
+        "ids": speech.acknowledged,
+        "fsync": keeps.then_some(!options.door.no_fsync),
     });
-    report::publish(
-        "fanout",
-        &options.output,
-        host,
-        settings,
-        &[table(&results)],
-        &results,
-    )
+    let mut tables = vec![table(&results)];
+    if keeps && speech.stored {
+        tables.push(stored::table(&results, !options.door.no_fsync));
+    }
+    report::publish("fanout", &options.output, host, settings, &tables, &results)?;
+    match stored::differences(&results).into_iter().next() {
+        Some(difference) => Err(difference.into()),
+        None => Ok(()),
+    }
 }
 
 /// The floor alone, several times: how steady the machine is.
@@ -104,9 +117,12 @@ pub fn run_floor(options: &FloorOptions) -> Result<()> {
     let host = Host::describe(Vec::new());
     let shapes = options.shapes.shapes(Event::Chat)?;
     let speech = Speech::of(Door::Pairing, Event::Chat)?;
-    let results = compare(&shapes, options.shapes.repeat, &[Kind::Floor], |_, text| {
-        Target::floor(&speech, text)
-    })?;
+    let results = compare(
+        &shapes,
+        options.shapes.repeat,
+        &[Kind::Floor],
+        |_, shape| Target::floor(&speech, shape.payload),
+    )?;
     report::publish(
         "floor",
         &options.output,
@@ -121,7 +137,7 @@ fn compare(
     shapes: &[Shape],
     repeat: u32,
     kinds: &[Kind],
-    start: impl Fn(Kind, usize) -> Result<Target>,
+    start: impl Fn(Kind, &Shape) -> Result<Target>,
 ) -> Result<Vec<Results>> {
     let mut results = Vec::new();
     for shape in shapes {
@@ -129,7 +145,7 @@ fn compare(
         for round in 1..=repeat {
             for &kind in kinds {
                 eprintln!("{}: {} ({round} of {repeat})", shape.name, kind.label(),);
-                let target = start(kind, shape.payload)?;
+                let target = start(kind, shape)?;
                 let figures = measure(kind, &target, shape).map_err(|error| {
                     format!("{}: {error}\n{}", kind.label(), target.last_words())
                 })?;
@@ -160,7 +176,7 @@ fn ratios(measurements: &[Figures], kind: Kind) -> Vec<f64> {
         .collect()
 }
 
-fn of_kind(measurements: &[Figures], kind: Kind) -> impl Iterator<Item = &Figures> {
+pub fn of_kind(measurements: &[Figures], kind: Kind) -> impl Iterator<Item = &Figures> {
     measurements
         .iter()
         .filter(move |figures| figures.target == kind)
@@ -189,13 +205,7 @@ fn table(results: &[Results]) -> Table {
         ..
     } in results
     {
-        let mut kinds: Vec<Kind> = Vec::new();
-        for figures in measurements {
-            if !kinds.contains(&figures.target) {
-                kinds.push(figures.target);
-            }
-        }
-        for kind in kinds {
+        for kind in kinds_of(measurements) {
             table.row(row(shape, measurements, kind));
         }
         let busiest = measurements
@@ -219,6 +229,17 @@ fn table(results: &[Results]) -> Table {
         }
     }
     table
+}
+
+/// In the order in which they were measured first.
+pub fn kinds_of(measurements: &[Figures]) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for figures in measurements {
+        if !kinds.contains(&figures.target) {
+            kinds.push(figures.target);
+        }
+    }
+    kinds
 }
 
 fn row(shape: &Shape, measurements: &[Figures], kind: Kind) -> Vec<String> {

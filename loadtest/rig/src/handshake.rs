@@ -16,13 +16,12 @@ use crate::Result;
 use crate::children::{Process, start_redis};
 use crate::host::Host;
 use crate::meter::Cpu;
-use crate::node::NodeOptions;
+use crate::node::{NodeOptions, SECRET};
 use crate::report::{self, Output, Table, number, spread};
 use crate::wire;
 
 /// Users who come, one after the other; each is in a session of its own.
 const USERS: usize = 64;
-const SECRET: &str = "a secret for measuring that is long enough";
 
 /// `rig handshake`
 #[derive(Debug, clap::Args)]

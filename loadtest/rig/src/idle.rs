@@ -18,7 +18,8 @@ use crate::meter::{Kernel, Resident};
 use crate::node::NodeOptions;
 use crate::pace::{Pace, Phase};
 use crate::report::{self, Output, Table, number};
-use crate::target::{Kind, Target};
+use crate::shape::room;
+use crate::target::{Backing, Kind, Target};
 use crate::{Result, stamp, wire};
 
 const STILL: Duration = Duration::from_secs(1);
@@ -84,7 +85,16 @@ pub fn run(options: &Options) -> Result<()> {
         eprintln!("{}: {} sockets", kind.label(), options.sockets);
         let target = match kind {
             Kind::Floor => Target::floor(&speech, options.code)?,
-            _ => Target::node(&speech, &options.node, kind == Kind::NodeWithRedis)?,
+            _ => {
+                let backing = Backing {
+                    redis: kind == Kind::NodeWithRedis,
+                    fsync: true,
+                };
+                let rooms: Vec<_> = (0..options.sockets.div_ceil(2) as usize)
+                    .map(room)
+                    .collect();
+                Target::node(&speech, &options.node, backing, &rooms)?
+            }
         };
         let figures = measure(kind, &target, options)
             .map_err(|error| format!("{}: {error}\n{}", kind.label(), target.last_words()))?;
@@ -119,11 +129,11 @@ fn measure(kind: Kind, target: &Target, options: &Options) -> Result<Figures> {
         })
     };
 
-    let place = |n: usize| (format!("rig-{:05}", n / 2), format!("u{n:05}"));
-    let seats: Vec<_> = (0..sockets)
+    let place = |n: usize| (room(n / 2), format!("u{n:05}"));
+    let seats = (0..sockets)
         .map(place)
         .map(|(room, user)| target.seat(&room, &user))
-        .collect();
+        .collect::<Result<Vec<_>>>()?;
     generator.seat(&seats, &mut listener)?;
     generator.settle(STILL, DRAIN, &mut listener)?;
     generator.serve(rest, &mut listener)?;

@@ -7,6 +7,7 @@
 
 mod children;
 mod commit;
+mod disk;
 mod door;
 mod epoll;
 mod fanout;
@@ -20,11 +21,15 @@ mod meter;
 mod node;
 mod order;
 mod pace;
+mod postgres;
 mod redis;
 mod report;
+mod sessions;
 mod shape;
 mod stamp;
+mod stored;
 mod storm;
+mod tally;
 mod target;
 mod wire;
 

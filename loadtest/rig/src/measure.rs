@@ -5,21 +5,20 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::generator::{Generator, Listener};
+use crate::generator::Generator;
 use crate::meter::{Cpu, CpuSpent, Machine};
-use crate::report::{self, quantile_us};
+use crate::report::quantile_us;
 use crate::shape::Shape;
+use crate::stored::{Books, Stored};
+use crate::tally::Tally;
 use crate::target::{Kind, Target};
 use crate::{Result, host, stamp, wire};
 
 const QUIET: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(30);
-/// Every so-many-th socket has its latencies taken; prime to ten, so that all places in a room are met.
-const SAMPLED: usize = 7;
 
 /// What one measurement of one server gave.
 #[derive(Debug, Clone, Serialize)]
@@ -35,6 +34,8 @@ pub struct Figures {
     pub server_cpu_us: Option<CpuSpent>,
     pub redis_cpu_us: Option<CpuSpent>,
     pub generator_cpu_us: CpuSpent,
+    /// Where a database keeps what is sent.
+    pub stored: Option<Stored>,
     /// Cores that processes outside the measurement kept busy during it.
     pub others_cores: f64,
     pub p50_us: f64,
@@ -53,6 +54,12 @@ impl Figures {
     pub fn cpu_us(&self) -> f64 {
         self.server_cpu_us.map_or(f64::NAN, CpuSpent::total_us)
     }
+
+    /// What is `spent` per delivery, per message instead; NaN of a process that is not known.
+    pub fn per_message(&self, spent: Option<CpuSpent>) -> f64 {
+        let deliveries = self.delivered as f64 / self.messages as f64;
+        spent.map_or(f64::NAN, |spent| spent.total_us() * deliveries)
+    }
 }
 
 /// Seats everybody, warms up, runs the shape and waits for the last delivery.
@@ -60,17 +67,21 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
     let mut generator = Generator::new()?;
     let mut tally = Tally::default();
     let places: Vec<(String, String)> = shape.places().collect();
-    let seats: Vec<_> = places
+    let seats = places
         .iter()
         .map(|(room, user)| target.seat(room, user))
-        .collect();
+        .collect::<Result<Vec<_>>>()?;
     generator.seat(&seats, &mut tally)?;
     generator.settle(QUIET, DRAIN, &mut tally)?;
 
     let mut messages = Messages::new(target, shape, &places);
+    let warm_up = shape.pace(1.0);
     let mut fire = |generator: &mut Generator, socket: usize| messages.send(generator, socket);
-    shape.pace(1.0).run(&mut generator, &mut tally, &mut fire)?;
+    warm_up.run(&mut generator, &mut tally, &mut fire)?;
     generator.settle(QUIET, DRAIN, &mut tally)?;
+    let books = target.store();
+    let books = books.map(|store| Books::open(store, warm_up.messages()));
+    let books = books.transpose()?;
 
     let pace = shape.pace(shape.seconds as f64);
     tally = Tally::default();
@@ -82,7 +93,9 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
     let scheduled = host::now();
     generator.settle(QUIET, DRAIN, &mut tally)?;
     let expected = pace.messages() * (shape.members - usize::from(!target.echoes())) as u64;
-    if tally.delivered < expected {
+    let acknowledged = |tally: &Tally| tally.acknowledgement.len();
+    let expected_acks = pace.messages() * u64::from(target.acknowledges());
+    if tally.delivered < expected || acknowledged(&tally) < expected_acks {
         // A server that stalls may still deliver.
         generator.settle(STALL, DRAIN, &mut tally)?;
     }
@@ -92,8 +105,9 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
             .map(|(now, earlier)| now.since(earlier)))
     };
     let (server, redis) = (spent(server, target.pid)?, spent(redis, target.redis_pid)?);
+    let database = books.as_ref().map(Books::spent).transpose()?;
     let own = Cpu::own()?.since(own);
-    let known = [server, redis, Some(own)]
+    let known = [server, redis, database, Some(own)]
         .into_iter()
         .flatten()
         .map(CpuSpent::total_us)
@@ -102,6 +116,10 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
     let each = |spent: CpuSpent| spent.per(tally.delivered);
 
     let seconds = (tally.last.max(scheduled) - start) as f64 / 1e9;
+    let stored = books.zip(database).map(|(books, spent)| {
+        let sent = warm_up.messages() + pace.messages();
+        books.close(spent, sent, pace.messages(), &tally, seconds)
+    });
     let (closed, first_closed) = generator.closed();
     let quantile = |q: f64| quantile_us(&tally.latency, q);
     Ok(Figures {
@@ -114,6 +132,7 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
         server_cpu_us: server.map(each),
         redis_cpu_us: redis.map(each),
         generator_cpu_us: each(own),
+        stored: stored.transpose()?,
         others_cores,
         p50_us: quantile(0.5),
         p99_us: quantile(0.99),
@@ -128,8 +147,8 @@ pub fn measure(kind: Kind, target: &Target, shape: &Shape) -> Result<Figures> {
 
 /// The frames of the senders, made beforehand; sending one only writes its time.
 struct Messages {
-    /// Each sender's frame and where its stamp lies, rooms one after another.
-    frames: Vec<(Vec<u8>, usize)>,
+    /// Each sender's frame and where its stamps lie, that of the text and that of the id, rooms one after another.
+    frames: Vec<(Vec<u8>, usize, Option<usize>)>,
     members: usize,
     senders: usize,
 }
@@ -143,7 +162,8 @@ impl Messages {
                 let text = target.message(room, user, shape.payload);
                 let frame = wire::client_frame(wire::TEXT, text.as_bytes());
                 let at = stamp::Finder::default().find(&frame).unwrap_or_default();
-                (frame, at)
+                let id = stamp::Finder::of_ids().find(&frame);
+                (frame, at, id)
             })
             .collect();
         Self {
@@ -155,59 +175,12 @@ impl Messages {
 
     fn send(&mut self, generator: &mut Generator, socket: usize) -> Result<()> {
         let index = socket / self.members * self.senders + socket % self.members;
-        let (frame, at) = &mut self.frames[index];
-        stamp::write(frame, *at, host::now());
+        let (frame, at, id) = &mut self.frames[index];
+        let now = host::now();
+        stamp::write(frame, *at, now);
+        if let Some(id) = *id {
+            stamp::write(frame, id, now);
+        }
         generator.send(socket, frame)
-    }
-}
-
-/// Counts deliveries and takes latencies on sampled sockets.
-#[derive(Debug)]
-struct Tally {
-    delivered: u64,
-    bytes: u64,
-    errors: u64,
-    first_error: Option<String>,
-    latency: Histogram<u64>,
-    /// When the last sampled delivery was heard.
-    last: u64,
-    finder: stamp::Finder,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            delivered: 0,
-            bytes: 0,
-            errors: 0,
-            first_error: None,
-            latency: report::histogram(),
-            last: 0,
-            finder: stamp::Finder::default(),
-        }
-    }
-}
-
-impl Listener for Tally {
-    fn heard(&mut self, socket: usize, payload: &[u8]) {
-        match self.finder.find(payload) {
-            Some(at) => {
-                self.delivered += 1;
-                self.bytes += payload.len() as u64;
-                if socket.is_multiple_of(SAMPLED)
-                    && let Some(sent) = stamp::read(payload, at)
-                {
-                    self.last = host::now();
-                    self.latency
-                        .saturating_record(self.last.saturating_sub(sent));
-                }
-            }
-            None if payload.windows(7).any(|window| window == b"\"error\"") => {
-                self.errors += 1;
-                self.first_error
-                    .get_or_insert_with(|| String::from_utf8_lossy(payload).into_owned());
-            }
-            None => {}
-        }
     }
 }

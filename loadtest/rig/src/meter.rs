@@ -46,6 +46,25 @@ impl Cpu {
         Self::of(std::process::id())
     }
 
+    /// Of a process with its children: those that live, and those that it has waited for, whose time is in ticks.
+    pub fn of_family(pid: u32) -> Result<Self> {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let children = children.split_ascii_whitespace();
+        let gone = gone_ticks(&fs::read_to_string(format!("/proc/{pid}/stat"))?)
+            .ok_or_else(|| format!("/proc/{pid}/stat has no CPU times of children"))?;
+        // A child that ended just now is among those that the next reading finds waited for.
+        let alive = children.filter_map(|child| Self::of(child.parse().ok()?).ok());
+        Ok(alive.fold(Self::of(pid)?.plus(gone), Self::plus))
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            total_ns: self.total_ns + other.total_ns,
+            user_ticks: self.user_ticks + other.user_ticks,
+            system_ticks: self.system_ticks + other.system_ticks,
+        }
+    }
+
     /// Spent by the process since this reading, shared out over `count` events.
     pub fn spent_per(self, pid: u32, count: u64) -> Result<CpuSpent> {
         Ok(Self::of(pid)?.since(self).per(count))
@@ -99,10 +118,8 @@ impl Machine {
     pub fn read() -> Result<Self> {
         let stat = fs::read_to_string("/proc/stat")?;
         let ticks = busy_ticks(&stat).ok_or("/proc/stat has no CPU times")?;
-        // SAFETY: asks for a constant.
-        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
         Ok(Self {
-            busy_us: ticks as f64 * 1e6 / per_second,
+            busy_us: ticks as f64 * 1e6 / ticks_per_second(),
             at_ns: now(),
         })
     }
@@ -207,15 +224,35 @@ fn ticks(stat: &str) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
+/// What the children that a process has waited for have used.
+fn gone_ticks(stat: &str) -> Option<Cpu> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(13);
+    let (user_ticks, system_ticks) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(Cpu {
+        total_ns: ((user_ticks + system_ticks) as f64 * 1e9 / ticks_per_second()) as u64,
+        user_ticks,
+        system_ticks,
+    })
+}
+
+fn ticks_per_second() -> f64 {
+    // SAFETY: asks for a constant.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     /// Guards against counting fields from the front, which a name with a space breaks.
     #[test]
     fn ticks_survive_a_name_with_brackets() {
-        let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 111 222 0 0 20";
+        let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 111 222 3 4 20";
         assert_eq!(ticks(stat), Some((111, 222)));
+        let gone = gone_ticks(stat).expect("it has them, too");
+        assert_eq!((gone.user_ticks, gone.system_ticks), (3, 4));
     }
 
     /// Guards against taking idle time for work.
@@ -226,6 +263,32 @@ mod tests {
             Some(63)
         );
         assert_eq!(busy_ticks("cpu  1 2\n"), None);
+    }
+
+    /// Guards the work of servers that have a process for everything: what a child did is counted while it lives and
+    /// when it is gone.
+    #[test]
+    fn children_are_counted_alive_and_gone() {
+        let busy = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; echo; read line; exit 0";
+        let mut parent = std::process::Command::new("sh")
+            .args(["-c", &format!("sh -c '{busy}'; echo; read line; exit 0")])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("sh is there");
+        let piped = "it was asked for";
+        let mut input = parent.stdin.take().expect(piped);
+        let mut told = parent.stdout.take().expect(piped);
+        let family = || Cpu::of_family(parent.id()).expect("it lives").total_ns;
+        told.read_exact(&mut [0]).expect("the child has worked");
+        let (alive, own) = (family(), Cpu::of(parent.id()).expect("it lives").total_ns);
+        assert!(alive > 2 * own, "{alive}, {own}");
+        input.write_all(b"\n").expect("the child reads");
+        told.read_exact(&mut [0]).expect("the child is gone");
+        let gone = family();
+        assert!(gone > alive / 2, "{alive}, {gone}, {own}");
+        input.write_all(b"\n").expect("the parent reads");
+        assert!(parent.wait().expect("our own child").success());
     }
 
     /// Guards the clock: a process that works has used time, and the parts make up the total.

@@ -7,6 +7,9 @@ use std::process::Command;
 use crate::Result;
 use crate::children::{Process, exchange, free_address, version_of};
 
+/// What tokens of measured nodes are signed with.
+pub const SECRET: &str = "a secret for measuring that is long enough";
+
 /// How nodes are started.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NodeOptions {

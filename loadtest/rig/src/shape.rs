@@ -169,6 +169,11 @@ impl ShapeOptions {
     }
 }
 
+/// What a room is called.
+pub fn room(number: usize) -> String {
+    format!("rig-{number:05}")
+}
+
 impl Shape {
     pub fn sockets(&self) -> usize {
         self.rooms * self.members
@@ -177,12 +182,11 @@ impl Shape {
     /// Who sits where: room and user of each socket, rooms one after another.
     pub fn places(&self) -> impl Iterator<Item = (String, String)> {
         let members = self.members;
-        (0..self.sockets()).map(move |socket| {
-            (
-                format!("rig-{:05}", socket / members),
-                format!("u{socket:05}"),
-            )
-        })
+        (0..self.sockets()).map(move |socket| (room(socket / members), format!("u{socket:05}")))
+    }
+
+    pub fn room_names(&self) -> Vec<String> {
+        (0..self.rooms).map(room).collect()
     }
 
     /// The schedule for about `seconds`; at least one message of every sender.

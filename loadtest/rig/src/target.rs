@@ -1,5 +1,6 @@
 //! What is measured: the floor, a node, or any WebSocket server given by its address.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use serde::Serialize;
@@ -7,8 +8,9 @@ use serde::Serialize;
 use crate::children::{self, Process};
 use crate::door::{PAIRING_CHAT, Speech};
 use crate::generator::Seat;
-use crate::node::NodeOptions;
-use crate::{Result, floor, stamp, wire};
+use crate::node::{NodeOptions, SECRET};
+use crate::postgres::Postgres;
+use crate::{Result, floor, sessions, stamp, wire};
 
 /// The kinds of server a run compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,6 +62,14 @@ pub struct GivenOptions {
     engine: bool,
 }
 
+/// What a node has beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Backing {
+    pub redis: bool,
+    /// Of the database, where the door wants one.
+    pub fsync: bool,
+}
+
 /// A running server and how to talk to it.
 #[derive(Debug)]
 pub struct Target {
@@ -67,8 +77,11 @@ pub struct Target {
     pub pid: Option<u32>,
     pub redis_pid: Option<u32>,
     speech: Speech,
-    /// Ended when the target goes.
+    /// The sessions that were made for rooms, by the rooms' names.
+    sessions: HashMap<String, String>,
+    /// Ended when the target goes, and the database after them: fields drop in order.
     children: Vec<Process>,
+    database: Option<Postgres>,
 }
 
 impl Target {
@@ -78,13 +91,33 @@ impl Target {
         Ok(Self::child(vec![floor], speech.to_floor()))
     }
 
-    /// Starts a node, and a Redis before it if it is to have one.
-    pub fn node(speech: &Speech, options: &NodeOptions, with_redis: bool) -> Result<Self> {
-        let redis = with_redis.then(children::start_redis).transpose()?;
+    /// Starts a node, and before it what it is to have; makes the rooms that are not made by coming.
+    pub fn node(
+        speech: &Speech,
+        options: &NodeOptions,
+        backing: Backing,
+        rooms: &[String],
+    ) -> Result<Self> {
+        let redis = backing.redis.then(children::start_redis).transpose()?;
+        let database = speech.recorded.then(|| Postgres::start(backing.fsync));
+        let database = database.transpose()?;
+        let mut options = options.clone();
+        if let Some(database) = &database {
+            options = options
+                .with("AUTH", "token")
+                .with("JWT_SECRET", SECRET)
+                .with("DATABASE_URL", &database.url());
+        }
         let node = options.start(redis.as_ref())?;
         // The node goes first: it need not mourn its Redis.
         let children = [Some(node), redis].into_iter().flatten().collect();
-        Ok(Self::child(children, speech.clone()))
+        let mut target = Self::child(children, speech.clone());
+        if speech.recorded {
+            let made = sessions::make(target.address, rooms);
+            target.sessions = made.map_err(|error| format!("{error}\n{}", target.last_words()))?;
+        }
+        target.database = database;
+        Ok(target)
     }
 
     pub fn given(options: &GivenOptions) -> Result<Self> {
@@ -117,26 +150,35 @@ impl Target {
                 greeted: !options.silent,
                 joined: None,
                 echoes: !options.others,
+                recorded: false,
+                stored: false,
+                acknowledged: false,
                 engine: options.engine,
                 around: 0,
             },
+            sessions: HashMap::new(),
             children: Vec::new(),
+            database: None,
         })
     }
 
     /// The seat of `user` in `room`.
-    pub fn seat(&self, room: &str, user: &str) -> Seat {
+    pub fn seat(&self, room: &str, user: &str) -> Result<Seat> {
         let hello = self.speech.hello.iter();
         let frame =
-            |text: &String| wire::client_frame(wire::TEXT, fill(text, room, user).as_bytes());
-        Seat {
+            |text: &String| wire::client_frame(wire::TEXT, self.fill(text, room, user).as_bytes());
+        let mut path = self.fill(&self.speech.path, room, user);
+        if path.contains("{token}") {
+            path = path.replace("{token}", &sessions::token(user)?);
+        }
+        Ok(Seat {
             address: self.address,
-            path: fill(&self.speech.path, room, user),
+            path,
             greeted: self.speech.greeted,
             hello: hello.flat_map(frame).collect(),
             joined: self.speech.joined,
             engine: self.speech.engine,
-        }
+        })
     }
 
     /// Whether a sender hears itself.
@@ -144,9 +186,21 @@ impl Target {
         self.speech.echoes
     }
 
+    /// Whether a sender is told of each message that it was taken.
+    pub fn acknowledges(&self) -> bool {
+        self.speech.acknowledged
+    }
+
+    /// Where a row is kept of each message.
+    pub fn store(&self) -> Option<&Postgres> {
+        self.database.as_ref().filter(|_| self.speech.stored)
+    }
+
     /// What `user` sends in `room`, its text `length` bytes long and beginning with a stamp.
     pub fn message(&self, room: &str, user: &str, length: usize) -> String {
-        fill(&self.speech.message, room, user).replace("{text}", &stamp::text(length))
+        self.fill(&self.speech.message, room, user)
+            .replace("{id}", &stamp::id())
+            .replace("{text}", &stamp::text(length))
     }
 
     /// The last lines the server wrote.
@@ -163,13 +217,16 @@ impl Target {
             pid: Some(children[0].pid()),
             redis_pid: children.get(1).map(Process::pid),
             speech,
+            sessions: HashMap::new(),
             children,
+            database: None,
         }
     }
-}
 
-fn fill(template: &str, room: &str, user: &str) -> String {
-    template.replace("{room}", room).replace("{user}", user)
+    fn fill(&self, template: &str, room: &str, user: &str) -> String {
+        let room = self.sessions.get(room).map_or(room, String::as_str);
+        template.replace("{room}", room).replace("{user}", user)
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +246,7 @@ mod tests {
             engine: false,
         };
         let target = Target::given(&options).expect("a fine address");
-        let seat = target.seat("r1", "u2");
+        let seat = target.seat("r1", "u2").expect("no token is asked for");
         assert_eq!(
             (seat.path.as_str(), seat.greeted, target.echoes()),
             ("/x/r1?u=u2", false, false)
