@@ -2,11 +2,12 @@
 
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::asked::{Asked, Page, bad_field, id};
 use super::body::object;
 use super::denied::denied;
+use super::docs::shapes;
 use super::teams::cut;
 use super::{Api, no_content};
 use crate::auth::Identity;
@@ -26,28 +27,43 @@ const DAY: Millis = 86_400_000;
 const USUAL_DAYS: Millis = 30;
 const MOST_DAYS: Millis = 366;
 
-#[derive(Deserialize)]
-struct NoteBody {
+/// What is noted of a session.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewInsight)]
+pub(super) struct NoteBody {
+    #[schema(schema_with = shapes::id)]
     team_id: String,
+    #[schema(schema_with = shapes::id)]
     session_id: String,
+    #[schema(schema_with = shapes::title)]
     title: String,
+    #[schema(schema_with = shapes::note)]
     body: String,
+    /// Each counts once.
     #[serde(default)]
+    #[schema(schema_with = shapes::tags)]
     tags: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
-struct NotePatch {
+/// What of an insight is to be changed.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = InsightWish)]
+pub(super) struct NotePatch {
     #[serde(default)]
+    #[schema(schema_with = shapes::maybe_title)]
     title: Option<String>,
     #[serde(default)]
+    #[schema(schema_with = shapes::maybe_note)]
     body: Option<String>,
+    /// In place of those it has.
     #[serde(default)]
+    #[schema(schema_with = shapes::tags)]
     tags: Option<Vec<String>>,
 }
 
-#[derive(Serialize)]
-struct InsightOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Insight)]
+pub(super) struct InsightOut<'a> {
     id: &'a str,
     team_id: &'a str,
     session_id: &'a str,
@@ -55,47 +71,75 @@ struct InsightOut<'a> {
     title: &'a str,
     body: &'a str,
     tags: &'a [String],
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
-#[derive(Serialize)]
-struct AuthorOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Author)]
+pub(super) struct AuthorOut<'a> {
     user_id: &'a str,
     username: &'a str,
 }
 
-#[derive(Serialize)]
-struct AnalyticsOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Insights)]
+pub(super) struct InsightsOut<'a> {
+    items: Vec<InsightOut<'a>>,
+    /// Null: there are no more.
+    next_cursor: Option<&'a str>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = TeamAnalytics)]
+pub(super) struct AnalyticsOut<'a> {
     team_id: &'a str,
+    #[schema(format = DateTime)]
     from: String,
+    #[schema(format = DateTime)]
     to: String,
     members: Vec<MemberCountsOut<'a>>,
+    /// Those on which something happened.
     days: Vec<DayCountsOut>,
     totals: CountsOut,
 }
 
-#[derive(Serialize)]
-struct MemberCountsOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = MemberCounts)]
+pub(super) struct MemberCountsOut<'a> {
     user_id: &'a str,
     username: &'a str,
     #[serde(flatten)]
     counts: CountsOut,
 }
 
-#[derive(Serialize)]
-struct DayCountsOut {
+#[derive(Serialize, ToSchema)]
+#[schema(as = DayCounts)]
+pub(super) struct DayCountsOut {
     /// `2025-11-12`, in UTC.
+    #[schema(format = Date)]
     day: String,
     #[serde(flatten)]
     counts: CountsOut,
 }
 
-#[derive(Serialize)]
-struct CountsOut {
+/// What was done in recorded sessions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TeamCounts)]
+pub(super) struct CountsOut {
+    /// Those in which something was done, each once.
+    #[schema(minimum = 0)]
     sessions: i64,
+    /// Told, and not deleted.
+    #[schema(minimum = 0)]
     messages: i64,
+    /// The same.
+    #[schema(minimum = 0)]
     comments: i64,
+    /// Minutes with an event of the user, added up over members.
+    #[schema(minimum = 0)]
     active_minutes: i64,
 }
 
@@ -159,9 +203,10 @@ impl Api {
         let mut found = found.map_err(denied)?;
         let more = cut(&mut found, limit);
         let next = found.last().filter(|_| more);
-        let next = next.map(|insight| insight.id.as_str());
-        let items: Vec<_> = found.iter().map(InsightOut::of).collect();
-        let body = json!({ "items": items, "next_cursor": next });
+        let body = InsightsOut {
+            items: found.iter().map(InsightOut::of).collect(),
+            next_cursor: next.map(|insight| insight.id.as_str()),
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 

@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::access::{Caller, trusted};
 use super::asked::{Asked, Page};
@@ -14,27 +15,38 @@ const PAGE: Page = Page {
     most: 500,
 };
 
-#[derive(Serialize)]
-struct StatsOut {
+/// Of the whole cluster.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stats)]
+pub(super) struct StatsOut {
+    /// Sockets open now.
     total_connections: u64,
+    /// Sessions with somebody in them.
     total_sessions: u64,
+    /// Users at all doors, each once.
     users: u64,
-    /// `null`: the records do not say.
+    /// Messages and comments in recorded sessions since 00:00 UTC;
+    /// null: the records do not say.
     messages_today: Option<u64>,
-    /// For admins and services.
+    /// For admins and services, in the order of ids; left out for others, and while it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     by_session: Option<Vec<SessionOut>>,
-    /// Where the next page of `by_session` begins.
+    /// Where the next page of `by_session` begins; left out: there are no more.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next_cursor: Option<String>,
+    /// True: nodes' own numbers are added up, so that who is on two counts twice; left out otherwise.
     #[serde(skip_serializing_if = "is_false")]
     approximate: bool,
+    /// True: other nodes are as they were last known, because Redis is away; left out otherwise.
     #[serde(skip_serializing_if = "is_false")]
     stale: bool,
 }
 
-#[derive(Serialize)]
-struct SessionOut {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionStats)]
+pub(super) struct SessionOut {
     session_id: String,
     users: u64,
 }

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::asked::{Asked, Page, id};
 use super::body::object;
 use super::denied::denied;
+use super::docs::shapes;
 use super::{Api, Endpoint, Place, no_content};
 use crate::auth::Identity;
 use crate::clock::rfc3339;
@@ -23,43 +24,74 @@ const PAGE: Page = Page {
     most: 200,
 };
 
-#[derive(Deserialize)]
-struct TeamBody {
+/// What a team is to be called.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewTeam)]
+pub(super) struct TeamBody {
+    #[schema(schema_with = shapes::team_name)]
     name: String,
     #[serde(default)]
+    #[schema(schema_with = shapes::description)]
     description: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct TeamPatch {
+/// What of a team is to be changed.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TeamWish)]
+pub(super) struct TeamPatch {
     #[serde(default)]
+    #[schema(schema_with = shapes::maybe_team_name)]
     name: Option<String>,
     #[serde(default)]
+    #[schema(schema_with = shapes::description)]
     description: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct MateBody {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TeamRoleWish)]
+pub(super) struct MateBody {
+    #[schema(value_type = Role)]
     role: String,
 }
 
-#[derive(Serialize)]
-struct TeamOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Team)]
+pub(super) struct TeamOut<'a> {
     id: &'a str,
     name: &'a str,
     description: &'a str,
     /// The caller's.
     role: Role,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
-#[derive(Serialize)]
-struct MateOut<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Teams)]
+pub(super) struct TeamsOut<'a> {
+    items: Vec<TeamOut<'a>>,
+    /// Null: there are no more.
+    next_cursor: Option<&'a str>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = TeamMember)]
+pub(super) struct MateOut<'a> {
     user_id: &'a str,
     username: &'a str,
     role: Role,
+    #[schema(format = DateTime)]
     added_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = TeamMembers)]
+pub(super) struct MatesOut<'a> {
+    items: Vec<MateOut<'a>>,
+    /// Null: there are no more.
+    next_cursor: Option<&'a str>,
 }
 
 impl Api {
@@ -135,9 +167,11 @@ impl Api {
         let mut found = found.await.map_err(denied)?;
         let more = cut(&mut found, limit);
         let next = found.last().filter(|_| more);
-        let next = next.map(|(team, _)| team.id.as_str());
         let items = found.iter().map(|(team, role)| TeamOut::of(team, *role));
-        let body = json!({ "items": items.collect::<Vec<_>>(), "next_cursor": next });
+        let body = TeamsOut {
+            items: items.collect(),
+            next_cursor: next.map(|(team, _)| team.id.as_str()),
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 
@@ -152,9 +186,10 @@ impl Api {
         let mut found = found.await.map_err(denied)?;
         let more = cut(&mut found, limit);
         let next = found.last().filter(|_| more);
-        let next = next.map(|mate| mate.user.as_str());
-        let items: Vec<_> = found.iter().map(MateOut::of).collect();
-        let body = json!({ "items": items, "next_cursor": next });
+        let body = MatesOut {
+            items: found.iter().map(MateOut::of).collect(),
+            next_cursor: next.map(|mate| mate.user.as_str()),
+        };
         Ok(answer(StatusCode::OK, &body))
     }
 

@@ -1,6 +1,7 @@
 //! Teams: who may do what in one, and what teams and their insights may be called and tagged.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Reject;
 
@@ -17,8 +18,9 @@ const MAX_TAG: usize = 40;
 const MAX_SOUGHT: usize = 200;
 
 /// What somebody is in a team.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TeamRole)]
 pub enum Role {
     Owner,
     Admin,

@@ -8,7 +8,12 @@ use super::{problems, shapes};
 use crate::api::PATHS;
 
 /// Names in paths, and what they are.
-const NAMES: &[(&str, &str)] = &[("session_id", "The session."), ("user_id", "The user.")];
+const NAMES: &[(&str, &str)] = &[
+    ("session_id", "The session."),
+    ("user_id", "The user."),
+    ("team_id", "The team."),
+    ("insight_id", "The insight."),
+];
 
 const PROBLEM: &str = "application/problem+json";
 /// Where an operation names the codes of its refusals.

@@ -1,10 +1,13 @@
-//! Health, status and the service card, as operations.
+//! Health, status, numbers and the service card, as operations.
 
 #![expect(dead_code, reason = "functions for the macros to name operations by")]
 
-use utoipa::OpenApi;
+use utoipa::openapi::schema::Object;
+use utoipa::{IntoParams, OpenApi};
 
+use super::shapes;
 use crate::api::health::{CardOut, HealthOut, PartOut, SocketsOut, WordOut};
+use crate::api::stats::StatsOut;
 use crate::api::status::StatusOut;
 
 #[derive(OpenApi)]
@@ -17,9 +20,25 @@ use crate::api::status::StatusOut;
     alive,
     ready,
     balancer,
-    status
+    status,
+    stats
 ))]
 pub(super) struct Area;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct StatsPage {
+    /// Sessions of the page; 100 where it is not said.
+    #[param(schema_with = limit, required = false)]
+    limit: u32,
+    /// `next_cursor` of the page before; empty for the first.
+    #[param(schema_with = shapes::cursor, required = false)]
+    cursor: String,
+}
+
+fn limit() -> Object {
+    shapes::at_most(500)
+}
 
 /// What this is, and where to go from here.
 ///
@@ -64,3 +83,10 @@ fn balancer() {}
 /// The cluster and its nodes.
 #[utoipa::path(get, path = "/status", responses((status = 200, body = StatusOut)))]
 fn status() {}
+
+/// How much goes on in the cluster now, each session and user once.
+///
+/// At most a second old. Admins and services are told of each session, too.
+#[utoipa::path(get, path = "/ws/stats", params(StatsPage), responses((status = 200, body = StatsOut)),
+    extensions(("x-problems" = json!(["backplane_unavailable"]))))]
+fn stats() {}

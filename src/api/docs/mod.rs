@@ -19,11 +19,13 @@ mod complete;
 mod courier;
 mod health;
 mod history;
+mod insights;
 mod pages;
 mod problems;
 mod recorded;
 mod sessions;
 pub(super) mod shapes;
+mod teams;
 
 use std::sync::LazyLock;
 
@@ -70,6 +72,16 @@ const AREAS: &[Area] = &[
         "Users with a courier, and cards for those who come without one.",
         courier::Area::openapi,
     ),
+    (
+        "teams",
+        "People who keep notes on sessions together. Only members know that a team is there.",
+        teams::Area::openapi,
+    ),
+    (
+        "insights",
+        "What teams note of sessions, and what their members did.",
+        insights::Area::openapi,
+    ),
 ];
 
 #[derive(OpenApi)]
@@ -79,7 +91,7 @@ struct Root;
 const DESCRIPTION: &str = "Rooms, presence and ordered delivery over WebSockets, many nodes as one through Redis. \
     This is what is asked by REST; the doors that sockets come in by are in `/api/asyncapi.json`. Bodies are JSON, \
     unknown fields are ignored. Errors are `application/problem+json` (RFC 9457) with a `code` for programs; every `429` and \
-    `503` says in `Retry-After` when to come again. With `AUTH=open` only accounts and recorded sessions ask for a token.";
+    `503` says in `Retry-After` when to come again. With `AUTH=open` only accounts, recorded sessions and teams ask for a token.";
 
 const TOKEN: &str = "A token of this node (`/api/auth/login`, `collabd token`) or of an issuer whose keys it knows. It may \
     stand as `token` in the query instead, where no header can be set.";

@@ -19,7 +19,11 @@ const ROWS: &[Row] = &[
     ("forbidden", 403, "this is not the caller's to do"),
     ("not_found", 404, "there is no such thing"),
     ("timeout", 408, "the body did not come in time"),
-    ("conflict", 409, "somebody else has it; `field` names it"),
+    (
+        "conflict",
+        409,
+        "somebody else has what `field` names, or, without a `field`, a team would have no owner",
+    ),
     ("ended", 410, "the session has ended"),
     ("too_large", 413, "the body is larger than MAX_BODY_BYTES"),
     ("rate_limited", 429, "this came too often"),

@@ -2,7 +2,10 @@
 //! door ask for what is just right and just wrong by these.
 
 use utoipa::IntoParams;
-use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{
+    AnyOf, AnyOfBuilder, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat,
+    SchemaType, Type,
+};
 
 /// No control characters.
 const LINE: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
@@ -84,7 +87,7 @@ pub fn at_most(most: u32) -> Object {
         .build()
 }
 
-/// Of a session or a user.
+/// Of a session, a user, a team or an insight.
 pub fn id() -> Object {
     let pattern = r"^[A-Za-z0-9._:@|-]*[A-Za-z0-9_:@|-][A-Za-z0-9._:@|-]*$";
     text(1, 128, pattern).build()
@@ -127,17 +130,70 @@ pub fn password() -> Object {
     text(8, 256, r"^[^\x00]*$").build()
 }
 
-fn heading() -> ObjectBuilder {
-    let pattern = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$";
-    text(1, 200, pattern)
+/// Not blanks alone.
+const HEADING: &str = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$";
+
+fn heading(most: usize) -> ObjectBuilder {
+    text(1, most, HEADING)
 }
 
+/// Of a session or an insight.
 pub fn title() -> Object {
-    heading().build()
+    heading(200).build()
 }
 
 pub fn maybe_title() -> Object {
-    maybe(heading())
+    maybe(heading(200))
+}
+
+pub fn team_name() -> Object {
+    heading(128).build()
+}
+
+pub fn maybe_team_name() -> Object {
+    maybe(heading(128))
+}
+
+fn passage() -> ObjectBuilder {
+    text(1, 20_000, r"^[^\x00]*[^\s\x00][^\x00]*$")
+}
+
+/// The text of an insight.
+pub fn note() -> Object {
+    passage().build()
+}
+
+pub fn maybe_note() -> Object {
+    maybe(passage())
+}
+
+/// Of an insight.
+pub fn tags() -> Array {
+    ArrayBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Array, Type::Null]))
+        .items(heading(40))
+        .max_items(Some(20))
+        .build()
+}
+
+/// That is looked for, or empty.
+pub fn tag() -> Object {
+    text(0, 40, &format!("^$|{HEADING}")).build()
+}
+
+/// That are looked for, or empty.
+pub fn words() -> Object {
+    text(0, 200, r"^[^\x00]*$").build()
+}
+
+/// A time in a query, or empty.
+pub fn time() -> AnyOf {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let time = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    AnyOfBuilder::new()
+        .item(time)
+        .item(text().max_length(Some(0)))
+        .build()
 }
 
 pub fn description() -> Object {
