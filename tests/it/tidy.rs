@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use collabd::api::{PATHS, docs};
 use collabd::config::SETTINGS;
 use collabd::telemetry::metrics::{Kind, LIST};
+use collabd::transport::Door;
+use serde_json::Value;
 
 /// A folder or file of `src` and its row: imports go down, to lower rows only.
 const ROWS: &[(&str, u8)] = &[
@@ -244,4 +246,19 @@ fn every_route_is_documented() {
     assert!(lacking.is_empty(), "without an operation: {lacking:?}");
     let invented: Vec<_> = operations.difference(&routes).collect();
     assert!(invented.is_empty(), "without a route: {invented:?}");
+}
+
+/// A door was added and nobody wrote about what is said there.
+#[test]
+fn every_door_has_a_channel() {
+    let document: Value = serde_json::from_slice(&docs::asyncapi()).expect("it is JSON");
+    let channels = document["channels"]
+        .as_object()
+        .expect("there are channels");
+    for door in Door::ALL {
+        let mut channels = channels.values();
+        let is_there = channels.any(|channel| channel["address"] == door.path());
+        assert!(is_there, "{} has no channel", door.path());
+    }
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 }

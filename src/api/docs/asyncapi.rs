@@ -18,7 +18,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// The document of all doors, as JSON.
-pub(in crate::api) fn asyncapi() -> Bytes {
+pub fn asyncapi() -> Bytes {
     static MADE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(made().to_string()));
     MADE.clone()
 }
@@ -26,7 +26,7 @@ pub(in crate::api) fn asyncapi() -> Bytes {
 fn made() -> Value {
     let mut document = Value::Null;
     for file in FILES {
-        let file = serde_json::from_str(file).expect("the files are JSON, by the test below");
+        let file = serde_json::from_str(file).expect("the files are JSON, by a test");
         merge(&mut document, file);
     }
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
@@ -42,27 +42,5 @@ fn merge(into: &mut Value, from: Value) {
             }
         }
         (into, from) => *into = from,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transport::Door;
-
-    /// Guards against a door that nobody wrote about.
-    #[test]
-    fn every_door_has_a_channel() {
-        let document = made();
-        let channels = document["channels"]
-            .as_object()
-            .expect("there are channels");
-        for door in Door::ALL {
-            let is_there = channels
-                .values()
-                .any(|channel| channel["address"] == door.path());
-            assert!(is_there, "{} has no channel", door.path());
-        }
-        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 }

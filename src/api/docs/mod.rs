@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-pub(super) use self::asyncapi::asyncapi;
+pub use self::asyncapi::asyncapi;
 pub(super) use self::pages::page;
 use crate::http::Wire;
 

@@ -72,12 +72,6 @@ pub fn flag() -> Object {
         .build()
 }
 
-/// By RFC 3339, or empty.
-pub fn time() -> Object {
-    let pattern = r"^$|^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$";
-    text(0, 40, pattern).build()
-}
-
 /// From 1 on.
 pub fn at_most(most: u32) -> Object {
     ObjectBuilder::new()
