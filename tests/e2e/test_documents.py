@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support import teams
 from support.accounts import Person
 from support.deadline import eventually
 from support.documents import Doors, asyncapi_errors, operations
@@ -74,8 +75,8 @@ def body(method):
 
 # Found by trying, from a fixed seed.
 SEED, EXAMPLES = 20_260_504, 4
-# What would end the token, or the session, that all the rest is tried with.
-NOT_TRIED = ("delete_me", "logout", "end_recorded", "end_session")
+# What would end the token, or the session, team or insight, that all the rest is tried with.
+NOT_TRIED = ("delete_me", "logout", "end_recorded", "end_session", "delete_team", "delete_insight")
 CONFIG = """
 [checks.positive_data_acceptance]
 expected-statuses = [200, 201, 204, 308, 401, 403, 404, 409, 410, 429]
@@ -84,14 +85,19 @@ expected-statuses = [200, 201, 204, 308, 401, 403, 404, 409, 410, 429]
 [[operations]]
 include-operation-id = "login"
 checks.positive_data_acceptance.enabled = false
+
+# Nor is how far one time is from another.
+[[operations]]
+include-operation-id = "team_analytics"
+checks.positive_data_acceptance.enabled = false
 """
 
 
-def conforms(node, shown, session=None, only=None, **headers):
-    """Whatever fits the document is taken, whatever does not is refused, and every answer is in it."""
-    config = CONFIG
-    if session:
-        config = f'parameters = {{ "path.session_id" = "{session}" }}\n' + config
+def conforms(node, shown, there=None, only=None, **headers):
+    """Whatever fits the document is taken, whatever does not is refused, and every answer is in it. `there` are parameters
+    that lead somewhere, by their places and names."""
+    parameters = ", ".join(f'"{name}" = "{value}"' for name, value in (there or {}).items())
+    config = f"parameters = {{ {parameters} }}\n" + CONFIG
     (node.folder / "schemathesis.toml").write_text(config)
     command = [
         *[Path(sys.executable).with_name("schemathesis"), "run", f"http://{node.address}/api/openapi.json"],
@@ -120,7 +126,14 @@ def recording(request, own_children):
 def test_routes_do_as_documented_for_an_admin(recording):
     """An answer that no document has, or an internal error, at something that nobody thought of."""
     root = Visitor(recording, "root", role="admin", jti=unique("jti"))
-    conforms(recording, root.token, session=made(recording, root))
+    session, team = made(recording, root), teams.made(recording, root)
+    there = {
+        "path.session_id": session,
+        "path.team_id": team,
+        "query.team_id": team,
+        "path.insight_id": teams.noted(recording, root, team, session, tags=["a"]),
+    }
+    conforms(recording, root.token, there)
 
 
 def test_routes_do_as_documented_for_anybody(recording):
@@ -133,7 +146,7 @@ def test_routes_do_as_documented_for_who_comes_too_often(own_children):
     node = own_children.node(
         JWT_SECRET=SECRET, HOST="127.0.0.1", TRUSTED_PROXIES="127.0.0.1", HANDSHAKE_RATE=1, HANDSHAKE_BURST=100
     )
-    conforms(node, Person(node).login(), only="^/api/(auth|sessions)", **{"X-Forwarded-For": "203.0.113.7"})
+    conforms(node, Person(node).login(), only="^/api/(auth|sessions|teams|insights)", **{"X-Forwarded-For": "203.0.113.7"})
     assert 'status="429"' in node.metrics()
 
 

@@ -3,7 +3,7 @@
 
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{
-    AnyOf, AnyOfBuilder, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat,
+    AnyOfBuilder, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat,
     SchemaType, Type,
 };
 
@@ -181,13 +181,12 @@ pub fn words() -> Object {
 }
 
 /// A time in a query, or empty.
-pub fn time() -> AnyOf {
+pub fn time() -> AnyOfBuilder {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let time = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
     AnyOfBuilder::new()
         .item(time)
         .item(text().max_length(Some(0)))
-        .build()
 }
 
 pub fn description() -> Object {
