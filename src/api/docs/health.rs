@@ -2,8 +2,8 @@
 
 #![expect(dead_code, reason = "functions for the macros to name operations by")]
 
+use utoipa::OpenApi;
 use utoipa::openapi::schema::Object;
-use utoipa::{IntoParams, OpenApi};
 
 use super::shapes;
 use crate::api::health::{CardOut, HealthOut, PartOut, SocketsOut, WordOut};
@@ -25,7 +25,7 @@ use crate::api::status::StatusOut;
 ))]
 pub(super) struct Area;
 
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct StatsPage {
     /// Sessions of the page; 100 where it is not said.

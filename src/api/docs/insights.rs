@@ -2,8 +2,8 @@
 
 #![expect(dead_code, reason = "functions for the macros to name operations by")]
 
+use utoipa::OpenApi;
 use utoipa::openapi::schema::Object;
-use utoipa::{IntoParams, OpenApi};
 
 use super::shapes;
 use crate::api::insights::{AnalyticsOut, InsightOut, InsightsOut, NoteBody, NotePatch};
@@ -20,7 +20,7 @@ use crate::api::insights::{AnalyticsOut, InsightOut, InsightsOut, NoteBody, Note
 pub(super) struct Area;
 
 /// Which of a team's insights are wanted. What is empty is not said, but for the limit.
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct InsightsPage {
     /// Of this team.
@@ -48,7 +48,7 @@ fn limit() -> Object {
 }
 
 /// What is counted.
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Counted {
     /// Of this team's members.
