@@ -27,7 +27,7 @@ pub(super) struct MatchBody {
     #[schema(pattern = "^match\\.found$")]
     event_type: Option<String>,
     /// Not of the form of a recorded session's.
-    #[schema(schema_with = shapes::id)]
+    #[schema(schema_with = shapes::unrecorded)]
     session_id: String,
     /// Who may come.
     #[schema(schema_with = shapes::users)]

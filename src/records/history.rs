@@ -263,7 +263,8 @@ impl Records {
                 return Ok(Some(found));
             }
             if self.untold(&[id]).await?.is_empty() || is_left_behind(id, now) {
-                return Ok(None);
+                // It may have been marked between the two.
+                return self.message(session, id).await;
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -268,6 +268,7 @@ def test_a_role_is_lost_in_mid_sentence(place, people, attend):
     host = attend(place.north, people.session, people.host)
     writer = attend(place.south, people.session, people.editor)
     commands = [unique("line") for _ in range(200)]
+    assert writer.ask("chat_message", id=commands[0], content=commands[0])["type"] == "ack"
     for number, command in enumerate(commands):
         writer.send("chat_message", id=command, content=command)
         if number == 100:

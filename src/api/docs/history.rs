@@ -4,7 +4,7 @@
 
 use utoipa::OpenApi;
 
-use super::shapes::{self, Page};
+use super::shapes;
 use crate::api::history::{CommentsOut, EventsOut, MessagesOut, PresenceOut, StatsOut};
 
 #[derive(OpenApi)]
@@ -75,6 +75,12 @@ struct KindQuery {
     /// As the review door's frames are called; what no frame is called never happened.
     #[param(rename = "type", schema_with = shapes::file, required = false)]
     kind: String,
+    /// Entries of the page; 50 where it is not said.
+    #[param(schema_with = shapes::limit, required = false)]
+    limit: u32,
+    /// `next_cursor` of the page before; empty for the first.
+    #[param(schema_with = shapes::place, required = false)]
+    cursor: String,
 }
 
 /// Chat, the newest first; a thread the oldest first.
@@ -104,7 +110,7 @@ fn comments() {}
 fn presence() {}
 
 /// Everything durable that happened, the oldest first.
-#[utoipa::path(get, path = "/api/sessions/{session_id}/events", params(SpanQuery, KindQuery, Page),
+#[utoipa::path(get, path = "/api/sessions/{session_id}/events", params(SpanQuery, KindQuery),
     responses((status = 200, body = EventsOut)),
     extensions(("x-problems" = json!(["forbidden", "not_found"]))))]
 fn events() {}

@@ -60,6 +60,17 @@ pub fn message() -> Object {
     text(0, 36, id).build()
 }
 
+/// Behind an event, or empty.
+pub fn place() -> Object {
+    text(0, 32, r"^$|^[0-9]{1,9}-[0-9]{1,15}$").build()
+}
+
+/// Of a session that no recorded one is.
+pub fn unrecorded() -> Object {
+    let pattern = r"^(?!r-[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$)[A-Za-z0-9._:@|-]*[A-Za-z0-9_:@|-][A-Za-z0-9._:@|-]*$";
+    text(1, 128, pattern).build()
+}
+
 pub fn file() -> Object {
     text(0, 1_024, r"^[^\x00]*$").build()
 }

@@ -73,6 +73,10 @@ class Child:
 
     def signal(self, number):
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            # It stands still a moment later: until then it may answer.
+            stat = Path(f"/proc/{self.process.pid}/stat")
+            eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it stands still", every=0.001)
 
     def terminate(self, within=15.0):
         """Ends it the polite way and returns its exit code."""
