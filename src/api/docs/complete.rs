@@ -15,6 +15,9 @@ const NAMES: &[(&str, &str)] = &[
     ("insight_id", "The insight."),
 ];
 
+/// What a query must say where it may say it; the macro for queries has no word for that.
+const NEEDED: &[&str] = &["team_id"];
+
 const PROBLEM: &str = "application/problem+json";
 /// Where an operation names the codes of its refusals.
 const CODES: &str = "x-problems";
@@ -115,6 +118,12 @@ fn set_parameters(path: &str, operation: &mut Map<String, Value>) -> bool {
     let Some(parameters) = parameters.as_array_mut() else {
         return false;
     };
+    for parameter in parameters.iter_mut() {
+        let is_needed = NEEDED.iter().any(|name| parameter["name"] == *name);
+        if is_needed && parameter["in"] == "query" {
+            parameter["required"] = true.into();
+        }
+    }
     parameters.extend(own);
     let any = !parameters.is_empty();
     if !any {

@@ -24,7 +24,7 @@ pub(super) struct Area;
 #[into_params(parameter_in = Query)]
 struct InsightsPage {
     /// Of this team.
-    #[param(schema_with = shapes::id, required = true)]
+    #[param(schema_with = shapes::id)]
     team_id: String,
     /// About this session.
     #[param(schema_with = shapes::cursor, required = false)]
@@ -52,7 +52,7 @@ fn limit() -> Object {
 #[into_params(parameter_in = Query)]
 struct Counted {
     /// Of this team's members.
-    #[param(schema_with = shapes::id, required = true)]
+    #[param(schema_with = shapes::id)]
     team_id: String,
     /// From then on, at most 366 days before `to`; 30 where it is not said.
     #[param(schema_with = shapes::time, required = false)]
