@@ -1,26 +1,26 @@
 //! What people do in a session and what comes of it. Knows no socket, no JSON shape and no Redis command.
 //!
 //! A [`Command`] is what a socket asks; [`decide`] turns it into an [`Effect`], or into a [`Reject`] that
-//! says why not. An [`Event`] is what happened; it travels between nodes as MessagePack, named.
+//! says why not. An [`Event`] is what happened.
 
 pub mod accounts;
 pub mod chat;
 pub mod comments;
 pub mod courier;
 pub mod documents;
+mod event;
 pub mod presence;
+mod reject;
 pub mod roles;
 pub mod sessions;
 pub mod teams;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use crate::ids::{EventId, SocketId, UserId};
-
+pub use self::event::Event;
 pub use self::presence::{Cursor, Member, Viewport};
-use self::roles::Role;
+pub use self::reject::{Code, Reject};
+use crate::ids::{EventId, SocketId, UserId};
 
 /// What a socket asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,277 +118,6 @@ impl Command {
             Command::Authenticate { .. } => "auth",
             Command::Direct(_) => "collab_event",
         }
-    }
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Event {
-    Joined {
-        user: UserId,
-        name: Arc<str>,
-        /// Where roles are given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        role: Option<String>,
-    },
-    Left {
-        user: UserId,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        name: Option<Arc<str>>,
-    },
-    TextChanged {
-        user: UserId,
-        /// Missing in the log, which leaves large texts to the state.
-        code: Option<Arc<str>>,
-    },
-    CursorMoved {
-        user: UserId,
-        cursor: Cursor,
-        /// `None`: the main file.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        file: Option<String>,
-        code: Option<String>,
-    },
-    ViewportChanged {
-        user: UserId,
-        viewport: Viewport,
-    },
-    StatusChanged {
-        user: UserId,
-        status: String,
-    },
-    LanguageChanged {
-        user: UserId,
-        language: String,
-    },
-    ChatPosted(chat::Line),
-    CommentPosted(comments::Comment),
-    MessageEdited {
-        user: UserId,
-        message: EventId,
-        text: Arc<str>,
-        mentions: Vec<UserId>,
-        at: crate::clock::Millis,
-    },
-    MessageDeleted {
-        user: UserId,
-        message: EventId,
-    },
-    Reacted {
-        user: UserId,
-        message: EventId,
-        emoji: String,
-        added: bool,
-        /// All who reacted so, after it.
-        users: Vec<UserId>,
-    },
-    CommentResolved {
-        user: UserId,
-        comment: EventId,
-        resolved: bool,
-    },
-    /// What the session is called, and so on; `None`: as it was.
-    SessionChanged {
-        user: UserId,
-        title: Option<String>,
-        description: Option<String>,
-        default_role: Option<String>,
-    },
-    /// Somebody has another role; `None`: was sent away.
-    ParticipantChanged {
-        user: UserId,
-        role: Option<String>,
-    },
-    Ended,
-    /// With a user's first courier socket, and with the last.
-    CameOnline {
-        user: UserId,
-        name: Arc<str>,
-    },
-    WentOffline {
-        user: UserId,
-    },
-    Directed(courier::Directed),
-    /// For the nodes themselves: nobody believes this token any more.
-    TokenRevoked {
-        token: String,
-    },
-}
-
-impl Event {
-    /// A latest-wins event is superseded by the next one of the same key; `None`: durable.
-    pub fn latest_key(&self) -> Option<(&'static str, &UserId)> {
-        match self {
-            Event::CursorMoved { user, .. } => Some(("cursor", user)),
-            Event::ViewportChanged { user, .. } => Some(("viewport", user)),
-            Event::StatusChanged { user, .. } => Some(("status", user)),
-            _ => None,
-        }
-    }
-
-    /// The message it is about.
-    pub fn message(&self) -> Option<EventId> {
-        match self {
-            Event::ChatPosted(line) => Some(line.id),
-            Event::CommentPosted(comment) => Some(comment.line.id),
-            Event::MessageEdited { message, .. }
-            | Event::MessageDeleted { message, .. }
-            | Event::Reacted { message, .. } => Some(*message),
-            Event::CommentResolved { comment, .. } => Some(*comment),
-            _ => None,
-        }
-    }
-
-    /// Takes the words of messages out of it.
-    pub fn blank(&mut self) {
-        match self {
-            Event::ChatPosted(line) => line.blank(),
-            Event::CommentPosted(comment) => {
-                comment.line.blank();
-                comment.snippet = None;
-            }
-            Event::MessageEdited { text, mentions, .. } => {
-                *text = "".into();
-                mentions.clear();
-            }
-            _ => {}
-        }
-    }
-
-    /// Who did it, if anybody in particular.
-    pub fn user(&self) -> Option<&UserId> {
-        match self {
-            Event::ChatPosted(line) => Some(&line.user),
-            Event::CommentPosted(comment) => Some(&comment.line.user),
-            Event::Joined { user, .. }
-            | Event::Left { user, .. }
-            | Event::TextChanged { user, .. }
-            | Event::CursorMoved { user, .. }
-            | Event::ViewportChanged { user, .. }
-            | Event::StatusChanged { user, .. }
-            | Event::LanguageChanged { user, .. }
-            | Event::MessageEdited { user, .. }
-            | Event::MessageDeleted { user, .. }
-            | Event::Reacted { user, .. }
-            | Event::CommentResolved { user, .. }
-            | Event::SessionChanged { user, .. }
-            | Event::ParticipantChanged { user, .. }
-            | Event::CameOnline { user, .. }
-            | Event::WentOffline { user } => Some(user),
-            Event::Ended | Event::Directed(_) | Event::TokenRevoked { .. } => None,
-        }
-    }
-
-    /// Who is to be shown out.
-    pub fn shows_out(&self) -> Option<&UserId> {
-        match self {
-            Event::ParticipantChanged { user, role } => match role.as_deref() {
-                None => Some(user),
-                Some(role) => (role == Role::Banned.word()).then_some(user),
-            },
-            _ => None,
-        }
-    }
-
-    /// A text supersedes every older text, whoever wrote it.
-    pub fn is_text(&self) -> bool {
-        matches!(self, Event::TextChanged { .. })
-    }
-}
-
-/// Why a command was not carried out. `code` is one of the documented error codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
-    pub code: Code,
-    pub message: String,
-    pub field: Option<&'static str>,
-    pub retry_in_ms: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    BadFrame,
-    UnknownType,
-    BadField,
-    Forbidden,
-    NotFound,
-    Conflict,
-    RateLimited,
-    BackplaneUnavailable,
-    RecordsUnavailable,
-    TooMany,
-}
-
-impl Code {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::BadFrame => "bad_frame",
-            Code::UnknownType => "unknown_type",
-            Code::BadField => "bad_field",
-            Code::Forbidden => "forbidden",
-            Code::NotFound => "not_found",
-            Code::Conflict => "conflict",
-            Code::RateLimited => "rate_limited",
-            Code::BackplaneUnavailable => "backplane_unavailable",
-            Code::RecordsUnavailable => "records_unavailable",
-            Code::TooMany => "too_many",
-        }
-    }
-}
-
-impl Reject {
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            field: None,
-            retry_in_ms: None,
-        }
-    }
-
-    pub fn field(field: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            field: Some(field),
-            ..Self::new(Code::BadField, message)
-        }
-    }
-
-    pub fn unavailable() -> Self {
-        Self {
-            retry_in_ms: Some(1_000),
-            ..Self::new(
-                Code::BackplaneUnavailable,
-                "the node cannot reach its cluster now; this may not have been saved; try again with the same id",
-            )
-        }
-    }
-
-    /// Nothing is written down at this moment.
-    pub fn no_records() -> Self {
-        Self {
-            retry_in_ms: Some(1_000),
-            ..Self::new(
-                Code::RecordsUnavailable,
-                "the database cannot be reached now; this was not done; try again with the same id",
-            )
-        }
-    }
-
-    /// Too fast: the frame was not executed.
-    pub fn too_fast(what: &str, retry_in_ms: u64) -> Self {
-        let message = format!("{what}; this was not done; send it again in a while");
-        Self {
-            retry_in_ms: Some(retry_in_ms),
-            ..Self::new(Code::RateLimited, message)
-        }
-    }
-
-    /// Whether the sender made a mistake, rather than having come at a bad time.
-    pub fn is_bad_frame(&self) -> bool {
-        matches!(
-            self.code,
-            Code::BadFrame | Code::UnknownType | Code::BadField
-        )
     }
 }
 
