@@ -1,0 +1,184 @@
+//! What happened in a room. It travels between nodes as MessagePack, with names, so that fields may be added.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::roles::Role;
+use super::{Cursor, Viewport, chat, comments, courier};
+use crate::ids::{EventId, UserId};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    Joined {
+        user: UserId,
+        name: Arc<str>,
+        /// Where roles are given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+    },
+    Left {
+        user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Arc<str>>,
+    },
+    TextChanged {
+        user: UserId,
+        /// Missing in the log, which leaves large texts to the state.
+        code: Option<Arc<str>>,
+    },
+    CursorMoved {
+        user: UserId,
+        cursor: Cursor,
+        /// `None`: the main file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        code: Option<String>,
+    },
+    ViewportChanged {
+        user: UserId,
+        viewport: Viewport,
+    },
+    StatusChanged {
+        user: UserId,
+        status: String,
+    },
+    LanguageChanged {
+        user: UserId,
+        language: String,
+    },
+    ChatPosted(chat::Line),
+    CommentPosted(comments::Comment),
+    MessageEdited {
+        user: UserId,
+        message: EventId,
+        text: Arc<str>,
+        mentions: Vec<UserId>,
+        at: crate::clock::Millis,
+    },
+    MessageDeleted {
+        user: UserId,
+        message: EventId,
+    },
+    Reacted {
+        user: UserId,
+        message: EventId,
+        emoji: String,
+        added: bool,
+        /// All who reacted so, after it.
+        users: Vec<UserId>,
+    },
+    CommentResolved {
+        user: UserId,
+        comment: EventId,
+        resolved: bool,
+    },
+    /// What the session is called, and so on; `None`: as it was.
+    SessionChanged {
+        user: UserId,
+        title: Option<String>,
+        description: Option<String>,
+        default_role: Option<String>,
+    },
+    /// Somebody has another role; `None`: was sent away.
+    ParticipantChanged {
+        user: UserId,
+        role: Option<String>,
+    },
+    Ended,
+    /// With a user's first courier socket, and with the last.
+    CameOnline {
+        user: UserId,
+        name: Arc<str>,
+    },
+    WentOffline {
+        user: UserId,
+    },
+    Directed(courier::Directed),
+    /// For the nodes themselves: nobody believes this token any more.
+    TokenRevoked {
+        token: String,
+    },
+}
+
+impl Event {
+    /// A latest-wins event is superseded by the next one of the same key; `None`: durable.
+    pub fn latest_key(&self) -> Option<(&'static str, &UserId)> {
+        match self {
+            Event::CursorMoved { user, .. } => Some(("cursor", user)),
+            Event::ViewportChanged { user, .. } => Some(("viewport", user)),
+            Event::StatusChanged { user, .. } => Some(("status", user)),
+            _ => None,
+        }
+    }
+
+    /// The message it is about.
+    pub fn message(&self) -> Option<EventId> {
+        match self {
+            Event::ChatPosted(line) => Some(line.id),
+            Event::CommentPosted(comment) => Some(comment.line.id),
+            Event::MessageEdited { message, .. }
+            | Event::MessageDeleted { message, .. }
+            | Event::Reacted { message, .. } => Some(*message),
+            Event::CommentResolved { comment, .. } => Some(*comment),
+            _ => None,
+        }
+    }
+
+    /// Takes the words of messages out of it.
+    pub fn blank(&mut self) {
+        match self {
+            Event::ChatPosted(line) => line.blank(),
+            Event::CommentPosted(comment) => {
+                comment.line.blank();
+                comment.snippet = None;
+            }
+            Event::MessageEdited { text, mentions, .. } => {
+                *text = "".into();
+                mentions.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Who did it, if anybody in particular.
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Event::ChatPosted(line) => Some(&line.user),
+            Event::CommentPosted(comment) => Some(&comment.line.user),
+            Event::Joined { user, .. }
+            | Event::Left { user, .. }
+            | Event::TextChanged { user, .. }
+            | Event::CursorMoved { user, .. }
+            | Event::ViewportChanged { user, .. }
+            | Event::StatusChanged { user, .. }
+            | Event::LanguageChanged { user, .. }
+            | Event::MessageEdited { user, .. }
+            | Event::MessageDeleted { user, .. }
+            | Event::Reacted { user, .. }
+            | Event::CommentResolved { user, .. }
+            | Event::SessionChanged { user, .. }
+            | Event::ParticipantChanged { user, .. }
+            | Event::CameOnline { user, .. }
+            | Event::WentOffline { user } => Some(user),
+            Event::Ended | Event::Directed(_) | Event::TokenRevoked { .. } => None,
+        }
+    }
+
+    /// Who is to be shown out.
+    pub fn shows_out(&self) -> Option<&UserId> {
+        match self {
+            Event::ParticipantChanged { user, role } => match role.as_deref() {
+                None => Some(user),
+                Some(role) => (role == Role::Banned.word()).then_some(user),
+            },
+            _ => None,
+        }
+    }
+
+    /// A text supersedes every older text, whoever wrote it.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Event::TextChanged { .. })
+    }
+}
