@@ -42,7 +42,7 @@ pub fn conversation(frames: &str) {
                 assert!(ack.is_none_or(|ack| ack <= MOST));
                 let is_rooms = matches!(
                     command,
-                    Command::Enter | Command::Exit | Command::ChangeText { .. }
+                    Command::Enter { .. } | Command::Exit | Command::ChangeText { .. }
                 );
                 assert_eq!(room.is_some(), is_rooms, "{frame:?}");
             }

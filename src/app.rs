@@ -173,6 +173,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_lobby(attendance));
         self.tasks.spawn(node.clone().attend_tokens());
         self.tasks.spawn(node.clone().keep_marks());
+        self.tasks.spawn(node.clone().attend_runs());
         self.tasks.spawn(node.clone().keep_texts());
         self.tasks.spawn(node.clone().attend_presence());
         self.tasks.spawn(node.clone().forget_old());

@@ -4,6 +4,7 @@
 //! the code never sees an unchecked id. Ids are cheap to clone.
 
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,6 +104,16 @@ checked_id!(
 );
 
 checked_id!(
+    /// People and agents who work on one thing.
+    WorkspaceId,
+    "workspace_id"
+);
+checked_id!(
+    /// A program that does work for people, and says how far it is.
+    AgentId,
+    "agent_id"
+);
+checked_id!(
     /// People who keep notes together.
     TeamId,
     "team_id"
@@ -134,6 +145,26 @@ impl InsightId {
 }
 
 impl Default for InsightId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AgentId {
+    /// As who it is a member of its room while it runs.
+    pub fn as_user(&self) -> UserId {
+        UserId(self.0.clone())
+    }
+}
+
+impl WorkspaceId {
+    /// Ordered by their making, too.
+    pub fn new() -> Self {
+        Self(format!("w-{}", Uuid::now_v7()).into())
+    }
+}
+
+impl Default for WorkspaceId {
     fn default() -> Self {
         Self::new()
     }
@@ -235,6 +266,21 @@ impl SocketId {
         }
     }
 
+    /// Stands for a user who belongs to a room without a socket: always the same, and of no node, so that nobody
+    /// takes it out who buries one.
+    pub fn standing_for(user: &UserId) -> Self {
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        Self {
+            node: 0,
+            counter: hasher.hash_one(user),
+        }
+    }
+
+    /// Whether it stands for a user without a socket.
+    pub fn is_nobodys(self) -> bool {
+        self.node == 0
+    }
+
     pub fn to_bytes(self) -> [u8; 16] {
         self.bits().to_be_bytes()
     }
@@ -296,6 +342,8 @@ impl<'de> Deserialize<'de> for SocketId {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Room {
     Session(SessionId),
+    Workspace(WorkspaceId),
+    Agent(AgentId),
     /// A user's courier sockets, and what is kept for the user meanwhile.
     User(UserId),
     /// Everybody's courier sockets.
@@ -315,6 +363,8 @@ impl Room {
         let (kind, id) = name.split_once(':')?;
         match kind {
             "session" => SessionId::parse(id).ok().map(Room::Session),
+            "workspace" => WorkspaceId::parse(id).ok().map(Room::Workspace),
+            "agent" => AgentId::parse(id).ok().map(Room::Agent),
             "user" => UserId::parse(id).ok().map(Room::User),
             _ => None,
         }
@@ -335,6 +385,8 @@ impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Room::Session(id) => write!(f, "session:{id}"),
+            Room::Workspace(id) => write!(f, "workspace:{id}"),
+            Room::Agent(id) => write!(f, "agent:{id}"),
             Room::User(id) => write!(f, "user:{id}"),
             Room::Couriers => f.write_str(COURIERS),
             Room::Lobby => f.write_str(LOBBY),
@@ -451,6 +503,8 @@ mod tests {
         for room in [
             Room::Session(SessionId::parse("a:b").unwrap()),
             Room::User(UserId::parse("lobby").unwrap()),
+            Room::Workspace(WorkspaceId::parse("w").unwrap()),
+            Room::Agent(AgentId::parse("session:a").unwrap()),
             Room::Couriers,
             Room::Lobby,
         ] {

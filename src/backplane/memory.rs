@@ -5,6 +5,7 @@
 
 mod cluster;
 mod courier;
+mod index;
 mod mirror;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -21,8 +22,8 @@ use tokio::task::JoinHandle;
 
 use super::{
     Access, BANNED, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry,
-    Envelope, Error, Exit, Fields, HOST, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
-    Snapshot, role_of,
+    Envelope, Error, Exit, Fields, HOST, KEPT_UNTIL, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE,
+    Replay, Snapshot, role_of,
 };
 use super::{History, LAST};
 use crate::clock::{Clock, Millis};
@@ -41,6 +42,7 @@ pub struct Memory {
     revoked: cluster::Revoked,
     secret: Mutex<Option<String>>,
     counted: Mutex<cluster::Counted>,
+    index: Mutex<index::Shelves>,
 }
 
 type Rooms = Arc<DashMap<Room, Stored>>;
@@ -65,6 +67,7 @@ struct Stored {
     expires: Option<Millis>,
     /// Not expired before, once everybody is gone.
     kept_until: Option<Millis>,
+    hooks: index::Hooks,
     /// Of a user's room.
     post: Box<courier::Post>,
     /// The users of [`Room::Couriers`], and the record of each one's first socket.
@@ -89,6 +92,7 @@ impl Memory {
             revoked: cluster::Revoked::default(),
             secret: Mutex::default(),
             counted: Mutex::default(),
+            index: Mutex::default(),
         }
     }
 
@@ -165,6 +169,7 @@ impl Memory {
     fn grace(&self, room: &Room) -> Duration {
         match room {
             Room::User(_) => self.keep.inbox.ttl,
+            Room::Agent(_) => self.keep.agent_ttl,
             _ => self.keep.session_grace,
         }
     }
@@ -231,6 +236,13 @@ impl Stored {
         role_of(user, self.field(HOST), own, self.field(DEFAULT_ROLE))
     }
 
+    fn meets(&self, (field, value): &(&'static str, String)) -> Result<(), Error> {
+        match self.field(field).unwrap_or_default() == value {
+            true => Ok(()),
+            false => Err(Error::Unmet),
+        }
+    }
+
     fn open(&self) -> Result<(), Error> {
         match (self.epoch, self.field("ended")) {
             (None, _) => Err(Error::Missing),
@@ -243,10 +255,10 @@ impl Stored {
         self.epoch = Some(Epoch::random());
         for (name, value) in fields {
             // A recorded room goes on where its records end.
-            if name == "version" {
-                self.version = value.parse().unwrap_or_default();
-            } else {
-                self.set(name, value);
+            match name {
+                "version" => self.version = value.parse().unwrap_or_default(),
+                KEPT_UNTIL => self.kept_until = value.parse().ok(),
+                _ => self.set(name, value),
             }
         }
     }
@@ -348,6 +360,9 @@ impl Backplane for Memory {
             {
                 return Err(Error::Forbidden);
             }
+            if let Some(when) = &change.when {
+                stored.meets(when)?;
+            }
             let changes_text = change.text.is_some();
             if let Some((text, base)) = change.text {
                 if base.is_some_and(|base| base != stored.version) {
@@ -372,6 +387,7 @@ impl Backplane for Memory {
                 stored.remember(history, self.keep.chat_history);
             }
             let version = stored.version;
+            let hooked = change.hook.then(|| change.draft.clone());
             let position = self.append(
                 room,
                 stored,
@@ -379,6 +395,10 @@ impl Backplane for Memory {
                 change.logged,
                 changes_text.then_some(version),
             )?;
+            if let Some(draft) = hooked {
+                let envelope = draft.into_envelope(room.clone(), Some(position), None);
+                stored.hooks.push(envelope, self.keep.hooks_length);
+            }
             let committed = Committed {
                 position,
                 version,
@@ -405,6 +425,27 @@ impl Backplane for Memory {
                 *known = record;
             }
             if let Some(draft) = draft.filter(|_| stored.listened) {
+                self.ear
+                    .heard(draft.into_envelope(room.clone(), None, None));
+            }
+            Ok(())
+        })
+    }
+
+    async fn report(
+        &self,
+        room: &Room,
+        draft: Draft,
+        fields: Fields,
+        when: (&'static str, String),
+    ) -> Result<(), Error> {
+        self.with(room, |stored| {
+            stored.open()?;
+            stored.meets(&when)?;
+            for (name, value) in fields {
+                stored.set(name, value);
+            }
+            if stored.listened {
                 self.ear
                     .heard(draft.into_envelope(room.clone(), None, None));
             }
@@ -681,6 +722,8 @@ mod tests {
                 bytes: 1_000,
                 ttl: HOUR,
             },
+            agent_ttl: HOUR,
+            hooks_length: 10,
         };
         let memory = Memory::new(keep, clock.clone(), Arc::new(Deaf));
         let room = Room::Session(SessionId::parse("s").unwrap());

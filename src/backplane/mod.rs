@@ -15,6 +15,7 @@
 mod cluster;
 mod courier;
 mod envelope;
+mod index;
 pub mod memory;
 mod mirror;
 pub mod redis;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 pub use cluster::{Beat, Cluster, Counters, Held, NodeReport};
 pub use courier::{CONTACTS, Card, Courier, Inbox, Letter, Receipt, Registry};
 pub use envelope::{BadEnvelope, Draft, Envelope, NEWEST as ENVELOPE_VERSION};
+pub use index::{Index, Queue, Shelf};
 pub use mirror::Mirror;
 
 use crate::ids::{Epoch, Position, Room, SocketId, UserId};
@@ -73,6 +75,10 @@ pub struct Change {
     pub role: Option<(UserId, String)>,
     /// Who does it, and the roles of which the room must give that user one. [`Error::Forbidden`] otherwise.
     pub by: Option<(UserId, &'static [&'static str])>,
+    /// A field that must have this value, a missing one none at all. [`Error::Unmet`] otherwise.
+    pub when: Option<(&'static str, String)>,
+    /// Whether the envelope also goes to the room's [hooks](Index).
+    pub hook: bool,
 }
 
 /// What becomes of the room's chat history.
@@ -103,6 +109,8 @@ pub const HOST: &str = "host";
 pub const DEFAULT_ROLE: &str = "default_role";
 /// In front of a user's id.
 pub const ROLE: &str = "role:";
+/// The field that says until when a room is kept that nobody is in, in milliseconds since 1970.
+pub const KEPT_UNTIL: &str = "kept_until";
 /// With this role nobody enters.
 pub const BANNED: &str = "banned";
 
@@ -206,6 +214,8 @@ pub enum Error {
     Forbidden,
     #[error("all places of the user are taken")]
     Full,
+    #[error("the room is not in the state that this was for")]
+    Unmet,
     #[error("the text is at version {version}, not at the one the change was made from")]
     Stale { version: u64 },
 }
@@ -240,6 +250,10 @@ pub struct Keep {
     pub session_ttl: Duration,
     pub ended_ttl: Duration,
     pub inbox: InboxKeep,
+    /// How long an agent outlives its last run.
+    pub agent_ttl: Duration,
+    /// Envelopes that wait in the hooks of a room.
+    pub hooks_length: u64,
 }
 
 /// How much is kept for users who are away.
@@ -255,7 +269,7 @@ pub struct InboxKeep {
 }
 
 #[async_trait]
-pub trait Backplane: Cluster + Courier + Mirror {
+pub trait Backplane: Cluster + Courier + Index + Mirror {
     /// State, log and publication in one step. [`Error::Unavailable`] leaves open whether it was
     /// done: repeat with `once` set.
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error>;
@@ -269,12 +283,22 @@ pub trait Backplane: Cluster + Courier + Mirror {
         member: Option<(SocketId, Bytes)>,
     ) -> Result<(), Error>;
 
+    /// Publishes without a seq and without a log, and puts these fields into the state, if the field `when` has that
+    /// value: [`Error::Unmet`] otherwise, [`Error::Missing`] without such a room. May be lost.
+    async fn report(
+        &self,
+        room: &Room,
+        draft: Draft,
+        fields: Fields,
+        when: (&'static str, String),
+    ) -> Result<(), Error>;
+
     /// Makes the socket a member; a repeat changes nothing. Commits `joined` with a user's first one. Who is
     /// [`BANNED`] there gets [`Error::Forbidden`].
     async fn enter(&self, room: &Room, entry: Entry) -> Result<(), Error>;
 
     /// Undoes `enter` for each of these sockets; idempotent. Commits `left` with a user's last socket.
-    /// When nobody is left the room begins to expire. At most [`EXITS`] at once.
+    /// When nobody is left the room begins to expire, not before the time in its field [`KEPT_UNTIL`]. At most [`EXITS`] at once.
     async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error>;
 
     /// Makes a room nobody is in yet, with these roles of users and this chat history, the oldest line first; it expires

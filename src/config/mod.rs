@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one list: name, default, what is right, what it is for. The README's table, `--help`,
 //! `check-config` and every error sentence come from it.
 
+mod agents;
 mod courier;
 mod identity;
 mod parse;
@@ -87,6 +88,8 @@ impl Reader<'_> {
             session_ttl: self.seconds("SESSION_TTL"),
             ended_ttl: self.seconds("ENDED_TTL"),
             inbox: self.inbox(),
+            agent_ttl: self.seconds("AGENT_TTL"),
+            hooks_length: self.whole("HOOKS_LENGTH"),
         };
         let node = node::Config {
             name: self.node_name(),
@@ -111,6 +114,9 @@ impl Reader<'_> {
             reap_pause: self.seconds("REAP_PAUSE"),
             places_per_user: self.whole("MAX_CONNECTIONS_PER_USER"),
             rooms_per_socket: self.size("MAX_ROOMS_PER_SOCKET"),
+            agents: self.agents(),
+            workspaces: self.workspaces(),
+            hooks: false,
             presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
             postage: self.postage(),
             accounts: self.accounts(),

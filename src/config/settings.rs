@@ -406,6 +406,42 @@ pub const SETTINGS: &[Setting] = &[
         "Rooms a socket may be in that enters them by itself; more get `too_many`",
     ),
     setting(
+        "MAX_AGENT_SUBSCRIPTIONS",
+        "1000",
+        Whole("agents", 1, 100_000),
+        "Agents a user follows, and a socket listens to; more get `too_many`",
+    ),
+    setting(
+        "MAX_WORKSPACE_MEMBERS",
+        "1000",
+        Whole("users", 1, 1_000),
+        "Users who belong to a workspace, there or not; whom REST adds beyond that gets `too_many`",
+    ),
+    setting(
+        "AGENT_LOST_AFTER",
+        "30",
+        Seconds(1.0, 3_600.0),
+        "An agent's run whose socket has been gone for this long has failed, as `lost`",
+    ),
+    setting(
+        "AGENT_SILENCE",
+        "3600",
+        Seconds(1.0, 86_400.0),
+        "The same of a run that is told of over REST, from its last word on",
+    ),
+    setting(
+        "AGENT_TTL",
+        "2592000",
+        Seconds(1.0, 31_536_000.0),
+        "How long an agent is remembered after its last run",
+    ),
+    setting(
+        "HOOKS_LENGTH",
+        "10000",
+        Whole("events", 1, 1_000_000),
+        "Events of a workspace, or of an agent without one, that wait for the IDE bridge; the oldest beyond that are lost",
+    ),
+    setting(
         "MAX_RECIPIENTS",
         "1000",
         Whole("users", 1, 10_000),

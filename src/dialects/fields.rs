@@ -1,9 +1,10 @@
 //! Fields of JSON frames, read one by one, so that an error can name the one that is wrong.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::domain::Reject;
+use crate::domain::{Code, Reject};
 use crate::ids::MAX_COMMAND_ID;
 
 /// The id a client gave its command.
@@ -16,6 +17,18 @@ pub fn command_id(raw: Option<&RawValue>) -> Result<Option<String>, Reject> {
         )),
         id => Ok(id),
     }
+}
+
+/// A frame that is one JSON object.
+pub fn object<'a, T: Deserialize<'a>>(text: &'a str, right: &'static str) -> Result<T, Reject> {
+    // A list would be taken for a struct's fields in order.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Reject::new(Code::BadFrame, right));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let sentence = format!("{right}; this is not: {error}");
+        Reject::new(Code::BadFrame, sentence)
+    })
 }
 
 /// A `null` is a missing field.

@@ -9,13 +9,14 @@ mod fields;
 mod pairing;
 pub mod review;
 pub mod socketio;
+pub mod workspace;
 
 use self::socketio::Words;
 use crate::clock::Millis;
 use crate::domain::courier::{Directed, Tally};
 use crate::domain::sessions::View;
 use crate::domain::{Code, Command, Event, Reject};
-use crate::ids::{Position, UserId};
+use crate::ids::{Epoch, Position, Room, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -24,15 +25,20 @@ pub enum Dialect {
     /// The events of Socket.IO in plain frames.
     Raw,
     Review,
+    Workspace,
 }
 
 /// An event on its way to sockets.
 #[derive(Debug)]
 pub struct Delivery<'a> {
+    /// Where it is heard.
+    pub room: &'a Room,
     pub event: &'a Event,
     pub at: Millis,
     /// Durable events only.
     pub seq: Option<u64>,
+    /// In which life of its order, where that is known.
+    pub epoch: Option<Epoch>,
     /// The text's version after the event, when it changed the text.
     pub version: Option<u64>,
 }
@@ -81,6 +87,8 @@ pub enum Reply<'a> {
     Connected { user: &'a UserId, active: u64 },
     /// What became of a directed event.
     Routed { event: &'a Directed, tally: Tally },
+    /// It is out of that room.
+    Gone { room: &'a Room, id: Option<&'a str> },
     /// There is no such namespace.
     NoNamespace { namespace: &'a str },
     /// The new token is believed, until then.
@@ -105,13 +113,14 @@ pub struct Labels {
 
 impl Dialect {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
     /// In the order of their tongues.
     pub const ALL: [Self; Self::COUNT] = [
         Dialect::Pairing,
         Dialect::SocketIo,
         Dialect::Raw,
         Dialect::Review,
+        Dialect::Workspace,
     ];
 
     /// For metrics: the door's name.
@@ -121,6 +130,7 @@ impl Dialect {
             Dialect::SocketIo => "socketio",
             Dialect::Raw => "raw",
             Dialect::Review => "review",
+            Dialect::Workspace => "workspace",
         }
     }
 
@@ -131,6 +141,7 @@ impl Dialect {
             Dialect::SocketIo => 1,
             Dialect::Raw => 2,
             Dialect::Review => 3,
+            Dialect::Workspace => 4,
         }
     }
 
@@ -142,8 +153,9 @@ impl Dialect {
         match self {
             Dialect::Pairing => pairing::decode(frame),
             Dialect::Review => review::decode(frame),
-            // A packet means something in its conversation alone: see [`socketio::Talk`].
-            Dialect::SocketIo | Dialect::Raw => Err(Refused {
+            // A packet means something in its conversation alone: see [`socketio::Talk`]; and others are read as their
+            // door allows.
+            Dialect::SocketIo | Dialect::Raw | Dialect::Workspace => Err(Refused {
                 reject: Reject::new(Code::BadFrame, "packets belong to a conversation"),
                 id: None,
             }),
@@ -163,6 +175,7 @@ impl Dialect {
             },
             Dialect::SocketIo => socketio::labels(frame).unwrap_or_default(),
             Dialect::Raw => socketio::raw::labels(frame),
+            Dialect::Workspace => workspace::labels(frame),
         }
     }
 
@@ -173,6 +186,7 @@ impl Dialect {
             Dialect::Review => review::encode(delivery, out),
             Dialect::SocketIo => socketio::encode(delivery, Words::packets(out)),
             Dialect::Raw => socketio::encode(delivery, Words::raw(out)),
+            Dialect::Workspace => workspace::encode(delivery, out),
         }
     }
 
@@ -182,6 +196,7 @@ impl Dialect {
             Dialect::Review => review::reply(reply, now, out),
             Dialect::SocketIo => socketio::reply(reply, now, Words::packets(out)),
             Dialect::Raw => socketio::reply(reply, now, Words::raw(out)),
+            Dialect::Workspace => workspace::reply(reply, now, out),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::fields::{command_id, missing, optional, required, wrong_type};
+use super::fields::{command_id, missing, object, optional, required, wrong_type};
 use super::{Delivery, Incoming, Refused, Reply};
 use crate::clock::{Millis, rfc3339};
 use crate::domain::sessions::View;
@@ -62,19 +62,7 @@ pub fn id_of(text: &str) -> Option<String> {
 }
 
 fn parse(text: &str) -> Result<Frame<'_>, Reject> {
-    // A list would be taken for a struct's fields in order.
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(Reject::new(
-            Code::BadFrame,
-            "a frame is one JSON object with a type",
-        ));
-    }
-    serde_json::from_str(text).map_err(|error| {
-        Reject::new(
-            Code::BadFrame,
-            format!("a frame is one JSON object; this one is not: {error}"),
-        )
-    })
+    object(text, "a frame is one JSON object with a type")
 }
 
 fn command(frame: &Frame<'_>) -> Result<Command, Reject> {
@@ -328,6 +316,11 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         | Event::CommentResolved { .. }
         | Event::SessionChanged { .. }
         | Event::ParticipantChanged { .. }
+        | Event::WorkspaceChanged(_)
+        | Event::AgentStarted(_)
+        | Event::AgentProgressed(_)
+        | Event::AgentCompleted(_)
+        | Event::Followed { .. }
         | Event::TokenRevoked { .. } => return false,
     };
     write(&frame, out);
@@ -373,6 +366,7 @@ pub fn reply(reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
         },
         // Answers to packets and couriers, of which there are none here.
         Reply::Done { .. }
+        | Reply::Gone { .. }
         | Reply::NoNamespace { .. }
         | Reply::Connected { .. }
         | Reply::Routed { .. } => return,

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fields::{command_id, missing, optional, required, wrong_type};
+use super::fields::{command_id, missing, object, optional, required, wrong_type};
 use super::{Incoming, Refused};
 use crate::domain::sessions::Wish;
 use crate::domain::{Code, Command, Cursor, Reject, Viewport, chat, comments, presence};
@@ -102,15 +102,7 @@ pub fn id_of(text: &str) -> Option<String> {
 }
 
 fn parse(text: &str) -> Result<Frame<'_>, Reject> {
-    // A list would be taken for a struct's fields in order.
-    if !text.trim_ascii_start().starts_with('{') {
-        let sentence = "a frame is one JSON object with a type";
-        return Err(Reject::new(Code::BadFrame, sentence));
-    }
-    serde_json::from_str(text).map_err(|error| {
-        let sentence = format!("a frame is one JSON object; this one is not: {error}");
-        Reject::new(Code::BadFrame, sentence)
-    })
+    object(text, "a frame is one JSON object with a type")
 }
 
 fn command(frame: &Frame<'_>) -> Result<Command, Reject> {

@@ -142,6 +142,7 @@ mod tests {
             user: user("ann"),
             name: "Ann".into(),
             recorded: false,
+            voice: crate::domain::Voice::None,
         }
     }
 

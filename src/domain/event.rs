@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::roles::Role;
-use super::{Cursor, Viewport, chat, comments, courier};
-use crate::ids::{EventId, UserId};
+use super::{Cursor, Viewport, agents, chat, comments, courier, workspaces};
+use crate::ids::{AgentId, EventId, UserId};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +96,16 @@ pub enum Event {
         user: UserId,
     },
     Directed(courier::Directed),
+    WorkspaceChanged(workspaces::Changed),
+    AgentStarted(agents::Started),
+    AgentProgressed(agents::Progressed),
+    AgentCompleted(agents::Completed),
+    /// For the nodes themselves: a user follows an agent from now on, or no more, on all sockets.
+    Followed {
+        user: UserId,
+        agent: AgentId,
+        on: bool,
+    },
     /// For the nodes themselves: nobody believes this token any more.
     TokenRevoked {
         token: String,
@@ -104,11 +114,12 @@ pub enum Event {
 
 impl Event {
     /// A latest-wins event is superseded by the next one of the same key; `None`: durable.
-    pub fn latest_key(&self) -> Option<(&'static str, &UserId)> {
+    pub fn latest_key(&self) -> Option<(&'static str, &str)> {
         match self {
-            Event::CursorMoved { user, .. } => Some(("cursor", user)),
-            Event::ViewportChanged { user, .. } => Some(("viewport", user)),
-            Event::StatusChanged { user, .. } => Some(("status", user)),
+            Event::CursorMoved { user, .. } => Some(("cursor", user.as_str())),
+            Event::ViewportChanged { user, .. } => Some(("viewport", user.as_str())),
+            Event::StatusChanged { user, .. } => Some(("status", user.as_str())),
+            Event::AgentProgressed(progress) => Some(("progress", progress.agent.as_str())),
             _ => None,
         }
     }
@@ -162,7 +173,24 @@ impl Event {
             | Event::ParticipantChanged { user, .. }
             | Event::CameOnline { user, .. }
             | Event::WentOffline { user } => Some(user),
-            Event::Ended | Event::Directed(_) | Event::TokenRevoked { .. } => None,
+            Event::WorkspaceChanged(changed) => changed.user.as_ref(),
+            Event::AgentStarted(started) => Some(&started.user),
+            Event::Ended
+            | Event::Directed(_)
+            | Event::AgentProgressed(_)
+            | Event::AgentCompleted(_)
+            | Event::Followed { .. }
+            | Event::TokenRevoked { .. } => None,
+        }
+    }
+
+    /// The agent whose work it is.
+    pub fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Event::AgentStarted(started) => Some(&started.agent),
+            Event::AgentProgressed(progress) => Some(&progress.agent),
+            Event::AgentCompleted(completed) => Some(&completed.agent),
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! says why not. An [`Event`] is what happened.
 
 pub mod accounts;
+pub mod agents;
 pub mod chat;
 pub mod comments;
 pub mod courier;
@@ -14,13 +15,14 @@ mod reject;
 pub mod roles;
 pub mod sessions;
 pub mod teams;
+pub mod workspaces;
 
 use std::sync::Arc;
 
 pub use self::event::Event;
 pub use self::presence::{Cursor, Member, Viewport};
 pub use self::reject::{Code, Reject};
-use crate::ids::{EventId, SocketId, UserId};
+use crate::ids::{AgentId, EventId, Position, SocketId, UserId};
 
 /// What a socket asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +66,10 @@ pub enum Command {
     },
     ChangeSession(sessions::Wish),
     Ping,
-    /// Into a room of its choice, for who did not come through a session's door.
-    Enter,
+    /// Into a room of its choice, for who did not come through a session's door; back into it, from where it was.
+    Enter {
+        since: Option<Position>,
+    },
     Exit,
     /// A new token for the socket it comes on.
     Authenticate {
@@ -73,11 +77,19 @@ pub enum Command {
     },
     /// To certain users, wherever they are.
     Direct(courier::Parcel),
+    /// Something in a workspace is another now.
+    ChangeWorkspace {
+        kind: String,
+        /// A JSON object, without the kind.
+        body: String,
+    },
+    /// An agent tells of its run.
+    Report(agents::Word),
 }
 
 impl Command {
     /// Every [`Command::kind`].
-    pub const KINDS: [&'static str; 17] = [
+    pub const KINDS: [&'static str; 21] = [
         "code_change",
         "cursor_move",
         "viewport",
@@ -95,6 +107,10 @@ impl Command {
         "leave",
         "auth",
         "collab_event",
+        "workspace_update",
+        "agent_execution_start",
+        "agent_execution_update",
+        "agent_execution_complete",
     ];
 
     /// For counters.
@@ -113,10 +129,14 @@ impl Command {
             Command::Resolve { .. } => "resolve",
             Command::ChangeSession(_) => "session_update",
             Command::Ping => "ping",
-            Command::Enter => "join",
+            Command::Enter { .. } => "join",
             Command::Exit => "leave",
             Command::Authenticate { .. } => "auth",
             Command::Direct(_) => "collab_event",
+            Command::ChangeWorkspace { .. } => "workspace_update",
+            Command::Report(agents::Word::Start(_)) => "agent_execution_start",
+            Command::Report(agents::Word::Update(_)) => "agent_execution_update",
+            Command::Report(agents::Word::Complete(_)) => "agent_execution_complete",
         }
     }
 }
@@ -129,6 +149,27 @@ pub struct Actor {
     pub name: Arc<str>,
     /// Whether what is said there goes into the records, which take no NUL.
     pub recorded: bool,
+    /// For which agents it may speak.
+    pub voice: Voice,
+}
+
+/// For which agents somebody may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    All,
+    /// The one that has its own id.
+    Own,
+    None,
+}
+
+impl Actor {
+    pub fn speaks_for(&self, agent: &AgentId) -> bool {
+        match self.voice {
+            Voice::All => true,
+            Voice::Own => self.user.as_str() == agent.as_str(),
+            Voice::None => false,
+        }
+    }
 }
 
 /// What is to be done.
@@ -141,9 +182,13 @@ pub enum Effect {
     /// Goes into the records first, and is told then.
     Record(Deed),
     Pong,
-    Enter,
+    Enter {
+        since: Option<Position>,
+    },
     Exit,
     Route(courier::Directed),
+    /// Of an agent's run, whose state says what comes of it.
+    Report(agents::Word),
     /// The socket's token is to be checked, and to take the old one's place.
     Renew(String),
 }
@@ -213,7 +258,7 @@ pub fn decide(
 ) -> Result<Effect, Reject> {
     match command {
         Command::Ping => Ok(Effect::Pong),
-        Command::Enter => Ok(Effect::Enter),
+        Command::Enter { since } => Ok(Effect::Enter { since }),
         Command::Exit => Ok(Effect::Exit),
         Command::Authenticate { token } => Ok(Effect::Renew(token)),
         Command::ChangeText { code, base } => {
@@ -228,6 +273,13 @@ pub fn decide(
             sessions::change_language(language, actor).map(Effect::Commit)
         }
         Command::Direct(parcel) => courier::direct(parcel, actor, limits).map(Effect::Route),
+        Command::ChangeWorkspace { kind, body } => {
+            workspaces::change(kind, body, actor).map(Effect::Commit)
+        }
+        Command::Report(word) => {
+            word.check(actor)?;
+            Ok(Effect::Report(word))
+        }
         Command::Say(saying) => chat::say(saying, actor, limits, now),
         Command::Comment(saying) => comments::comment(saying, actor, limits, now),
         Command::React {

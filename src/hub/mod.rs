@@ -31,11 +31,15 @@ pub struct Delivery<'a> {
     pub except: Option<SocketId>,
     /// Only these users hear it.
     pub only: Option<&'a [UserId]>,
+    /// These hear it in another room; sorted.
+    pub elsewhere: &'a [SocketId],
 }
 
 impl Delivery<'_> {
     fn is_for(&self, socket: &Socket) -> bool {
-        self.except != Some(socket.id) && self.only.is_none_or(|users| users.contains(&socket.user))
+        self.except != Some(socket.id)
+            && self.only.is_none_or(|users| users.contains(&socket.user))
+            && self.elsewhere.binary_search(&socket.id).is_err()
     }
 }
 
@@ -168,6 +172,17 @@ impl Hub {
             Some(hall) => hall.sockets().cloned().collect(),
             None => Vec::new(),
         }
+    }
+
+    /// Who sits in the room, sorted.
+    pub fn ids_in(&self, room: &Room) -> Vec<SocketId> {
+        let hall = self.rooms.get(room);
+        let mut ids: Vec<SocketId> = hall
+            .iter()
+            .flat_map(|hall| hall.sockets().map(|socket| socket.id))
+            .collect();
+        ids.sort_unstable();
+        ids
     }
 
     pub fn sockets(&self) -> Vec<Arc<Socket>> {

@@ -45,6 +45,7 @@ struct Held {
     lane: Lane,
     except: Option<SocketId>,
     only: Option<Vec<UserId>>,
+    elsewhere: Vec<SocketId>,
     frames: [Option<Bytes>; TONGUES],
     bytes: usize,
 }
@@ -257,6 +258,7 @@ impl Backlog {
             lane: delivery.lane,
             except: delivery.except,
             only: delivery.only.map(<[UserId]>::to_vec),
+            elsewhere: delivery.elsewhere.to_vec(),
             frames,
             bytes,
         });
@@ -289,6 +291,7 @@ impl Held {
             lane: self.lane,
             except: self.except,
             only: self.only.as_deref(),
+            elsewhere: &self.elsewhere,
         };
         let newer = self.seq.is_none_or(|seq| seq > at.seq);
         let frame = self.frames[usize::from(socket.tongue) % TONGUES].as_ref()?;
@@ -353,6 +356,7 @@ mod tests {
             lane: Lane::Ordered,
             except: None,
             only,
+            elsewhere: &[],
         };
         let mut encode = |_| Some(Bytes::from_static(word.as_bytes()));
         hall.deliver(&delivery, &mut encode, &mut Vec::new());

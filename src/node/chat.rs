@@ -480,6 +480,8 @@ impl Talk<'_> {
             once: once.map(|id| (self.user.clone(), id)),
             role: None,
             by: asker.by(),
+            when: None,
+            hook: false,
         };
         let committed = asker.node.backplane.commit(&asker.room, change).await;
         match &committed {
@@ -605,6 +607,8 @@ impl Node {
             once: None,
             role: None,
             by: None,
+            when: None,
+            hook: false,
         };
         let room = Room::Session(session.clone());
         match self.backplane.commit(&room, change).await {

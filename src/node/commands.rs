@@ -13,7 +13,7 @@ use crate::backplane::{Audience, Change, Committed, Error, History, Link};
 use crate::dialects::{Incoming, Labels, Refused, Reply};
 use crate::domain::roles::Action;
 use crate::domain::sessions::View;
-use crate::domain::{Actor, Code, Command, Effect, Event, Reject, Write, decide, documents};
+use crate::domain::{Actor, Code, Command, Effect, Event, Reject, Voice, Write, decide, documents};
 use crate::hub::Lane;
 use crate::ids::{Room, SessionId, UserId};
 use crate::telemetry::metrics::metrics;
@@ -84,6 +84,10 @@ impl Node {
             user: participant.socket.user.clone(),
             name: participant.socket.name.clone(),
             recorded: is_recorded(participant.room.as_ref()),
+            voice: participant
+                .visit
+                .as_ref()
+                .map_or(Voice::None, |visit| visit.voice),
         };
         match decide(command, &actor, &self.config.limits, self.clock().now()) {
             Err(reject) => self.refuse(participant, reject, id.as_deref()),
@@ -99,7 +103,16 @@ impl Node {
                 }))
             }
             // Rooms are entered in conversation only.
-            Ok(Effect::Enter | Effect::Exit) => Handled::Done,
+            Ok(Effect::Enter { .. } | Effect::Exit) => Handled::Done,
+            Ok(Effect::Report(word)) => {
+                let asker = Asker {
+                    node: self.clone(),
+                    room: Room::Agent(word.agent().clone()),
+                    participant: participant.twin(None),
+                    id,
+                };
+                Handled::Later(Box::pin(asker.report(word)))
+            }
             Ok(Effect::Route(event)) => {
                 if let Err(reject) = self.may_route(participant, &event) {
                     return self.refuse(participant, reject, id.as_deref());
@@ -244,6 +257,15 @@ impl Participant {
     }
 }
 
+/// What people call it.
+pub(super) fn named(room: &Room) -> &'static str {
+    match room {
+        Room::Workspace(_) => "workspace",
+        Room::Agent(_) => "agent",
+        _ => "session",
+    }
+}
+
 fn is_recorded(room: Option<&Room>) -> bool {
     let session = room.and_then(Room::session);
     session.is_some_and(SessionId::is_recorded)
@@ -257,7 +279,7 @@ impl Asker {
         let wants_version = base.is_some();
         let node = &self.node;
         let answer = if node.link() == Link::Up {
-            node.backplane.commit(&self.room, change).await
+            node.commit(&self.room, change).await
         } else {
             Err(Error::Unavailable("not connected".to_owned()))
         };
@@ -287,7 +309,8 @@ impl Asker {
             Error::Ended => {
                 // If word of it was missed, the comparison closes the room's sockets.
                 node.relay.compare(&self.room);
-                let sentence = "the session has ended; nothing was changed";
+                let what = named(&self.room);
+                let sentence = format!("the {what} has ended; nothing was changed");
                 Reject::new(Code::NotFound, sentence)
             }
             Error::Forbidden => {
@@ -295,7 +318,7 @@ impl Asker {
                     "your role in this session does not allow this; right is host or editor";
                 Reject::new(Code::Forbidden, sentence)
             }
-            Error::Missing | Error::Full | Error::Stale { .. } => {
+            Error::Missing | Error::Full | Error::Unmet | Error::Stale { .. } => {
                 // A store that lost its data: the room is made again and everyone starts afresh.
                 node.relay.compare(&self.room);
                 Reject::unavailable()
@@ -345,6 +368,8 @@ impl Asker {
             once: once.map(|id| (self.participant.socket.user.clone(), id)),
             role: None,
             by: self.by(),
+            when: None,
+            hook: node.hooks(&self.room),
         }
     }
 

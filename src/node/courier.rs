@@ -159,7 +159,7 @@ impl Node {
             }
         }
         for room in rooms.iter().rev() {
-            if let Err(error) = self.greet(participant, room, None).await {
+            if let Err(error) = self.greet(participant, room, None, None).await {
                 visit.take_room(room);
                 return Err(error);
             }

@@ -225,9 +225,12 @@ pub fn frame(told: &Told, out: &mut Vec<u8>) {
         return;
     };
     let delivery = Delivery {
+        // Whose lines these are is said by where they are read.
+        room: &Room::Lobby,
         event: &event,
         at: told.event.at,
         seq: Some(told.event.seq),
+        epoch: None,
         version: told.event.version,
     };
     if Dialect::Review.encode(&delivery, out) {

@@ -141,7 +141,9 @@ impl Node {
                 tokio::select! {
                     Some(envelope) = heard.recv() => self.take_notice(&envelope),
                     () = line.missed.notified() => {
-                        if !self.check_tokens().await {
+                        let (tokens, followers) =
+                            tokio::join!(self.check_tokens(), self.check_followers());
+                        if !tokens || !followers {
                             tokio::time::sleep(AGAIN).await;
                             line.compare();
                         }
@@ -166,9 +168,10 @@ impl Node {
         }
     }
 
-    fn take_notice(&self, envelope: &Envelope) {
+    fn take_notice(self: &Arc<Self>, envelope: &Envelope) {
         match rmp_serde::from_slice(&envelope.event) {
             Ok(Event::TokenRevoked { token }) => self.close_token(&token),
+            Ok(Event::Followed { user, agent, on }) => self.followed(&user, agent, on),
             Ok(other) => tracing::warn!(?other, "not a thing to be said to every node"),
             Err(error) => {
                 metrics().dropped("unreadable", 1);

@@ -6,12 +6,14 @@
 
 pub mod accounts;
 mod admission;
+pub mod agents;
 mod beat;
 mod chat;
 mod commands;
 mod courier;
 mod denied;
 pub mod drain;
+mod follows;
 pub mod history;
 mod identity;
 pub mod insights;
@@ -27,6 +29,7 @@ pub mod relay;
 pub mod retention;
 mod rooms;
 mod roster;
+mod runs;
 mod saver;
 mod sessions;
 mod snapshots;
@@ -35,6 +38,7 @@ mod tally;
 pub mod teams;
 mod totals;
 mod visit;
+pub mod workspaces;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,6 +60,7 @@ use self::courier::Couriers;
 pub use self::courier::{Online, OnlinePage, Profile};
 pub use self::denied::Denied;
 use self::drain::Stage;
+use self::follows::Followers;
 pub use self::identity::Identities;
 use self::life::Life;
 use self::listening::Listening;
@@ -64,6 +69,7 @@ use self::presence::{Presence, Seat};
 use self::reaper::Rising;
 use self::relay::Relay;
 use self::roster::Roster;
+use self::runs::Runs;
 use self::saver::Unsaved;
 use self::tally::Tally;
 use self::totals::Totals;
@@ -101,6 +107,10 @@ pub struct Config {
     /// Sockets of one user, on all nodes.
     pub places_per_user: u64,
     pub rooms_per_socket: usize,
+    pub agents: agents::Config,
+    pub workspaces: workspaces::Config,
+    /// Whether services behind this one are told of what happens in workspaces.
+    pub hooks: bool,
     /// With more couriers than this only those are told of one who know each other.
     pub presence_limit: u64,
     /// What a user may send to others.
@@ -150,6 +160,8 @@ pub struct Node {
     /// Recorded sessions whose text is not in the records yet.
     unsaved: Unsaved,
     passes: Passes,
+    runs: Runs,
+    followers: Followers,
     /// By which nodes know each other, once it was read.
     secret: Mutex<Option<Arc<str>>>,
     places: Places,
@@ -229,6 +241,8 @@ impl Node {
             accounts: Accounts::new(config.accounts),
             config,
             passes: Passes::default(),
+            runs: Runs::default(),
+            followers: Followers::default(),
             secret: Mutex::default(),
             places: Places::default(),
             farewells: TaskTracker::new(),

@@ -44,11 +44,7 @@ impl Node {
                 lives.cancel();
             }
         }
-        let may = self
-            .reap_from
-            .lock()
-            .is_some_and(|from| Instant::now() >= from);
-        if !may || self.is_draining() {
+        if !self.may_bury() {
             return;
         }
         for dead in dead.iter().copied() {
@@ -218,9 +214,12 @@ impl Node {
         let mut walk = stream::iter(rooms.into_iter().enumerate())
             .map(|(at, room)| async move {
                 let walked = match &room {
-                    Room::Session(_) | Room::Couriers => self.take_out_of(gone, &room).await,
+                    Room::Session(_) | Room::Workspace(_) | Room::Couriers => {
+                        self.take_out_of(gone, &room).await
+                    }
                     Room::User(user) => self.take_out_of_user(gone, &room, user).await,
-                    Room::Lobby => Ok(0),
+                    // Who listens to an agent is no member.
+                    Room::Agent(_) | Room::Lobby => Ok(0),
                 };
                 (at, room, walked)
             })
@@ -273,6 +272,12 @@ impl Node {
                 return Ok(count);
             }
         }
+    }
+
+    /// Whether it can be said by now who is gone.
+    pub(super) fn may_bury(&self) -> bool {
+        let from = *self.reap_from.lock();
+        from.is_some_and(|from| Instant::now() >= from) && !self.is_draining()
     }
 
     /// A beat failed, so those of others may have, too: nobody is dead for having been silent meanwhile. Leases

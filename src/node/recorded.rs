@@ -462,6 +462,8 @@ impl Roster {
             once: None,
             role,
             by: None,
+            when: None,
+            hook: false,
         };
         let room = Room::Session(session.clone());
         match backplane.commit(&room, change).await {

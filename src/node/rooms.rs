@@ -71,7 +71,7 @@ impl Node {
         text: Option<String>,
     ) -> Result<(), NotAdmitted> {
         self.step_in(participant, room, text).await?;
-        self.greet(participant, room, since).await
+        self.greet(participant, room, since, None).await
     }
 
     /// Makes it a member, who hears nothing yet.
@@ -87,9 +87,10 @@ impl Node {
             // Registered first, looked second: whoever closes all sockets has seen this one, or we see that.
             self.may_stay(socket)?;
             // Sessions alone may be for those only whom a match named, and recorded ones are made of their records.
-            let create = match room.session() {
-                Some(session) => self.config.autocreate && !session.is_recorded(),
-                None => true,
+            let create = match room {
+                Room::Session(session) => self.config.autocreate && !session.is_recorded(),
+                Room::Workspace(_) => self.config.autocreate,
+                _ => true,
             };
             let mut create = create.then(|| self.roster.first_fields(room)).flatten();
             if let (Some(text), Some(fields)) = (text, &mut create) {
@@ -121,10 +122,11 @@ impl Node {
         participant: &Participant,
         room: &Room,
         since: Option<Position>,
+        ask: Option<String>,
     ) -> Result<(), NotAdmitted> {
         let socket = &participant.socket;
         let greeted = async {
-            self.relay.open(room, socket.clone(), since).await?;
+            self.relay.open(room, socket.clone(), since, ask).await?;
             // Seated first, looked second: whoever was banned in between is shown out, or seen here. What cannot be
             // asked now is asked when it does something.
             if room.session().is_some_and(SessionId::is_recorded)
@@ -167,12 +169,21 @@ impl Node {
         }
         self.roster.presence.end(socket.id);
         self.roster.couriers.forget(socket.id);
+        self.followers.remove(&socket.user, socket.id);
+        self.let_runs_go(socket.id);
         self.hub.unregister(&socket);
     }
 
     /// Takes a socket out of a room.
     pub(super) fn depart(self: &Arc<Self>, socket: &Socket, room: &Room, departure: Departure) {
         self.hub.leave(room, socket);
+        if matches!(room, Room::Agent(_)) {
+            // Who listens to an agent is no member.
+            let (node, room) = (self.clone(), room.clone());
+            self.farewells
+                .spawn(async move { node.stop_hearing(&room).await });
+            return;
+        }
         // Whoever has no socket has an inbox, from that moment on.
         let inbox = matches!(room, Room::User(_));
         if departure == Departure::HandedOver && !inbox {

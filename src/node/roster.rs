@@ -9,11 +9,11 @@ use super::courier::Couriers;
 use super::life::Life;
 use super::presence::{Presence, Seat};
 use super::tally::Tally;
-use super::{Denied, NOT_ADMITTED, NotAdmitted, SENT_AWAY, pack};
+use super::{Denied, NOT_ADMITTED, NotAdmitted, SENT_AWAY, pack, relay};
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
 use crate::domain::presence::ACTIVE;
-use crate::domain::{Event, Member, sessions};
+use crate::domain::{Event, Member, sessions, workspaces};
 use crate::hub::{Hub, Socket};
 use crate::ids::{EventId, Room, SocketId, UserId};
 use crate::records::Records;
@@ -36,6 +36,7 @@ impl Roster {
     pub fn first_fields(&self, room: &Room) -> Option<Fields> {
         match room {
             Room::Session(session) => Some(sessions::first_fields(session, self.clock.now())),
+            Room::Workspace(id) => Some(workspaces::first_fields(id, self.clock.now())),
             _ => Some(Fields::new()),
         }
     }
@@ -51,9 +52,9 @@ impl Roster {
     ) -> Entry {
         let (user, name) = (socket.user.clone(), socket.name.clone());
         let joined = match room {
-            Room::Session(_) => Some(Event::Joined { user, name, role }),
+            Room::Session(_) | Room::Workspace(_) => Some(Event::Joined { user, name, role }),
             Room::Couriers => Some(Event::CameOnline { user, name }),
-            Room::User(_) | Room::Lobby => None,
+            Room::Agent(_) | Room::User(_) | Room::Lobby => None,
         };
         let draft = |event| self.draft(&event, Some(socket.id), Audience::Except(socket.id));
         Entry {
@@ -84,12 +85,12 @@ impl Roster {
     pub fn exit(&self, room: &Room, socket: SocketId, user: &UserId, name: &Arc<str>) -> Exit {
         let gone = user.clone();
         let left = match room {
-            Room::Session(_) => Some(Event::Left {
+            Room::Session(_) | Room::Workspace(_) => Some(Event::Left {
                 user: gone,
                 name: Some(name.clone()),
             }),
             Room::Couriers => Some(Event::WentOffline { user: gone }),
-            Room::User(_) | Room::Lobby => None,
+            Room::Agent(_) | Room::User(_) | Room::Lobby => None,
         };
         Exit {
             socket,
@@ -160,6 +161,13 @@ impl Roster {
         room: &Room,
         kept: Option<Fields>,
     ) -> Result<(), Error> {
+        if let Room::Agent(agent) = room {
+            // Who listens to an agent is no member; but there must be something to listen to.
+            return match backplane.position(room).await? {
+                Some(_) => Ok(()),
+                None => relay::make_agent_room(backplane, room, agent).await,
+            };
+        }
         let recorded = room.session().filter(|session| session.is_recorded());
         let create = &match recorded {
             None => kept.or_else(|| self.first_fields(room)),
@@ -180,7 +188,9 @@ impl Roster {
                 let mut entry = self.entry(room, &socket, create.clone(), role);
                 // Where it had been taken out, it has itself heard that its user left.
                 match (room, &mut entry.joined) {
-                    (Room::Session(_), Some(joined)) => joined.audience = Audience::All,
+                    (Room::Session(_) | Room::Workspace(_), Some(joined)) => {
+                        joined.audience = Audience::All
+                    }
                     (Room::Couriers, Some(came)) => {
                         self.few(backplane, &socket.user).await?.limit(came);
                     }

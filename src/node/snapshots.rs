@@ -7,9 +7,9 @@ use crate::clock::Millis;
 use crate::dialects::{Delivery, Dialect, Reply};
 use crate::domain::chat::Line;
 use crate::domain::sessions::{self, View};
-use crate::domain::{Event, Member, presence};
+use crate::domain::{Event, Member, agents, presence, workspaces};
 use crate::hub::frame;
-use crate::ids::{SessionId, UserId};
+use crate::ids::{AgentId, Room, SessionId, UserId, WorkspaceId};
 
 pub fn view(session: &SessionId, snapshot: Snapshot) -> View {
     let position = snapshot.position();
@@ -43,6 +43,21 @@ pub fn view(session: &SessionId, snapshot: Snapshot) -> View {
     }
 }
 
+pub fn workspace(id: &WorkspaceId, snapshot: &Snapshot) -> workspaces::View {
+    let records = snapshot.members.iter();
+    let members = records.filter_map(|record| rmp_serde::from_slice::<Member>(record).ok());
+    workspaces::View {
+        workspace: workspaces::workspace(id, &snapshot.fields),
+        people: workspaces::people(members),
+        user_count: snapshot.users,
+        position: snapshot.position(),
+    }
+}
+
+pub fn agent(id: &AgentId, snapshot: &Snapshot) -> agents::State {
+    agents::state(id, &snapshot.fields)
+}
+
 /// The greeting as a whole frame, the same for everyone who waits for it.
 /// `None`: the dialect has nothing to say of it.
 pub fn greeting(dialect: Dialect, view: &View, now: Millis) -> Option<Bytes> {
@@ -63,9 +78,11 @@ pub fn text(dialect: Dialect, view: &View, asker: &UserId, now: Millis) -> Bytes
         code: Some(view.code.as_str().into()),
     };
     let delivery = Delivery {
+        room: &Room::Session(view.session.clone()),
         event: &event,
         at: now,
         seq: None,
+        epoch: None,
         version: Some(view.version),
     };
     frame::text_with(512, |out| {

@@ -58,7 +58,7 @@ impl Seen {
             Room::Session(session) => drop(self.sessions.insert(session)),
             // For the places of its sockets.
             Room::User(user) => drop(self.users.insert(user)),
-            Room::Couriers | Room::Lobby => {}
+            Room::Workspace(_) | Room::Agent(_) | Room::Couriers | Room::Lobby => {}
         }
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Departure, Handled, Node, NotAdmitted, Participant};
-use crate::auth::Identity;
+use super::{Departure, Handled, Node, NotAdmitted, Participant, is_trusted, relay};
+use crate::auth::{Identity, Role};
 use crate::backplane::{Error, Link};
 use crate::dialects::socketio::{Said, Talk, raw};
+use crate::dialects::workspace::{self, Greeting, Scope};
 use crate::dialects::{Dialect, Reply};
-use crate::domain::{Code, Command, Reject};
-use crate::hub::Socket;
-use crate::ids::{Room, SessionId};
+use crate::domain::{Code, Command, Reject, Voice};
+use crate::hub::{Lane, Socket};
+use crate::ids::{AgentId, Position, Room, SessionId};
 
 /// What such a socket has beside the others.
 pub(super) struct Visit {
@@ -19,6 +20,10 @@ pub(super) struct Visit {
     talk: Option<Mutex<Talk>>,
     rooms: Mutex<Vec<Room>>,
     identity: Option<Identity>,
+    /// What its door speaks of.
+    pub(super) scope: Scope,
+    /// For which agents it may speak.
+    pub(super) voice: Voice,
 }
 
 /// Close codes of a conversation that cannot go on, and of one that its client ends.
@@ -34,10 +39,22 @@ impl Visit {
         self.rooms.lock().push(room);
     }
 
-    /// Sessions among them.
-    fn sessions(&self) -> usize {
+    /// The same, unless it is there already: false then.
+    pub(super) fn keep_new(&self, room: &Room) -> bool {
+        let mut rooms = self.rooms.lock();
+        let is_new = !rooms.contains(room);
+        if is_new {
+            rooms.push(room.clone());
+        }
+        is_new
+    }
+
+    /// Those of the same kind among them.
+    fn like(&self, room: &Room) -> usize {
+        let kind = std::mem::discriminant(room);
         let rooms = self.rooms.lock();
-        rooms.iter().filter(|room| room.session().is_some()).count()
+        let alike = |known: &&Room| std::mem::discriminant(*known) == kind;
+        rooms.iter().filter(alike).count()
     }
 
     /// A packet that is not carried out: under which number its sender waits for an answer.
@@ -61,6 +78,7 @@ impl Node {
     pub fn welcome(
         self: &Arc<Self>,
         dialect: Dialect,
+        scope: Scope,
         socket: Arc<Socket>,
         identity: Option<Identity>,
     ) -> Result<Participant, NotAdmitted> {
@@ -68,7 +86,9 @@ impl Node {
         let visit = Visit {
             talk: (dialect == Dialect::SocketIo).then(|| Mutex::new(Talk::begun())),
             rooms: Mutex::default(),
+            voice: self.voice(identity.as_ref()),
             identity,
+            scope,
         };
         let participant = Participant {
             socket,
@@ -79,6 +99,16 @@ impl Node {
         };
         let may = self.may_stay(&participant.socket);
         self.settle(participant, may)
+    }
+
+    /// For which agents somebody may speak. On an open node everybody is believed.
+    pub fn voice(&self, identity: Option<&Identity>) -> Voice {
+        match identity {
+            _ if !self.wants_tokens() => Voice::All,
+            Some(identity) if is_trusted(identity) => Voice::All,
+            Some(identity) if identity.role == Some(Role::Agent) => Voice::Own,
+            _ => Voice::None,
+        }
     }
 
     /// Carries out a packet.
@@ -92,6 +122,9 @@ impl Node {
             let talk = visit.talk.as_ref().map(Mutex::lock);
             match (packet, talk) {
                 (Packet::Text(text), Some(mut talk)) => talk.take(text),
+                (Packet::Text(text), None) if participant.dialect == Dialect::Workspace => {
+                    workspace::read(text, visit.scope)
+                }
                 (Packet::Text(text), None) => raw::read(text),
                 (Packet::Binary, Some(mut talk)) => talk.binary(),
                 (Packet::Binary, None) => return None,
@@ -145,29 +178,39 @@ impl Node {
         participant: &mut Participant,
         visit: &Arc<Visit>,
         command: Command,
-        session: Option<SessionId>,
+        room: Option<Room>,
         id: Option<String>,
     ) -> Handled {
-        let Some(session) = session else {
+        let Some(room) = room else {
             return self.carry_out(participant, command, id);
         };
-        let room = Room::Session(session.clone());
         match command {
-            Command::Enter => {
+            Command::Enter { since } => {
                 let (node, visit) = (self.clone(), visit.clone());
-                let participant = participant.twin(Some(room));
+                let participant = participant.twin(Some(room.clone()));
                 Handled::Later(Box::pin(async move {
-                    node.enter_by_itself(&participant, &visit, session, id)
-                        .await;
+                    match room.session() {
+                        Some(session) => {
+                            node.enter_by_itself(&participant, &visit, session.clone(), id)
+                                .await;
+                        }
+                        None => {
+                            node.go_inside(&participant, &visit, &room, since, id).await;
+                        }
+                    }
                 }))
             }
             Command::Exit => {
-                if !visit.take_room(&room) {
-                    return Handled::Done;
-                }
-                let (node, socket) = (self.clone(), participant.socket.clone());
+                let (node, participant) = (self.clone(), participant.twin(None));
+                let was_in = visit.take_room(&room);
                 Handled::Later(Box::pin(async move {
-                    node.walk_out(&socket, &room).await;
+                    if was_in {
+                        node.walk_out(&participant.socket, &room).await;
+                    }
+                    if participant.dialect == Dialect::Workspace {
+                        let (room, id) = (&room, id.as_deref());
+                        node.say(&participant, &Reply::Gone { room, id });
+                    }
                 }))
             }
             _ if visit.is_in(&room) => {
@@ -185,6 +228,9 @@ impl Node {
     /// Out of a room before anything else is done: a leaving that came after the next entry would undo that.
     async fn walk_out(self: &Arc<Self>, socket: &Socket, room: &Room) {
         self.hub.leave(room, socket);
+        if matches!(room, Room::Agent(_)) {
+            return self.depart(socket, room, Departure::Clean);
+        }
         let exit = self
             .roster
             .exit(room, socket.id, &socket.user, &socket.name);
@@ -231,7 +277,7 @@ impl Node {
             }
             return;
         }
-        if visit.sessions() >= most {
+        if visit.like(room) >= most {
             let sentence = format!("a socket is in at most {most} rooms; leave one first");
             return refuse(Reject::new(Code::TooMany, sentence));
         }
@@ -259,6 +305,89 @@ impl Node {
         } else {
             tracing::info!(target: "audit", parent: &participant.span(), "joined");
         }
+    }
+
+    /// Brings a socket into a workspace, or has it listen to an agent.
+    async fn go_inside(
+        self: &Arc<Self>,
+        participant: &Participant,
+        visit: &Visit,
+        room: &Room,
+        since: Option<Position>,
+        id: Option<String>,
+    ) {
+        if visit.is_in(room)
+            && !self.hub.is_seated(room, &participant.socket)
+            && visit.take_room(room)
+        {
+            // It was deleted meanwhile; another of its name may have been made.
+            self.walk_out(&participant.socket, room).await;
+        }
+        let (most, what) = match room {
+            Room::Agent(_) => (self.config.agents.followed as usize, "agents"),
+            _ => (self.config.rooms_per_socket, "workspaces"),
+        };
+        let again = visit.is_in(room);
+        if !again && visit.like(room) >= most {
+            let sentence = format!("a socket is in at most {most} {what}; leave one first");
+            let reject = Reject::new(Code::TooMany, sentence);
+            self.refuse(participant, reject, id.as_deref());
+            return;
+        }
+        let went = match room {
+            // Who asks again has lost sight of it.
+            _ if again => self.look_again(participant, room, id.as_deref()).await,
+            Room::Agent(agent) => match self.knows_agent(agent).await {
+                Ok(()) => {
+                    visit.keep(room.clone());
+                    self.listen_in(participant, visit, room, since, id.clone())
+                        .await
+                }
+                Err(error) => Err(error),
+            },
+            _ => {
+                self.enter_workspace(participant, visit, room, since, id.clone())
+                    .await
+            }
+        };
+        if let Err(error) = went {
+            if !again && visit.take_room(room) {
+                self.hub.leave(room, &participant.socket);
+            }
+            tracing::info!(target: "audit", parent: &participant.span(), reason = %error, "refused");
+            let reject = match refusal(error) {
+                reject if reject.code == Code::NotFound => {
+                    let what = super::commands::named(room);
+                    Reject::new(Code::NotFound, format!("there is no such {what}"))
+                }
+                other => other,
+            };
+            self.refuse(participant, reject, id.as_deref());
+        }
+    }
+
+    /// Whether there may be such an agent.
+    async fn knows_agent(&self, _: &AgentId) -> Result<(), NotAdmitted> {
+        Ok(())
+    }
+
+    /// What a room is now, for a socket that is in it.
+    async fn look_again(
+        &self,
+        participant: &Participant,
+        room: &Room,
+        id: Option<&str>,
+    ) -> Result<(), NotAdmitted> {
+        let (inner, at) = relay::look(&self.backplane, room).await?;
+        let greeting = Greeting {
+            position: Some(at),
+            id,
+            resumed: None,
+        };
+        participant
+            .socket
+            .send(Lane::Ordered, inner.frame(greeting));
+        Ok(())
     }
 
     /// Says, once a packet was carried out or refused, that it was dealt with.

@@ -244,6 +244,17 @@ impl Metrics {
         histogram!("collab_http_request_duration_seconds", "route" => route).record(took);
     }
 
+    pub fn run_started(&self) {
+        counter!("collab_agent_runs_started_total").increment(1);
+    }
+
+    /// `status` is one of three.
+    pub fn run_ended(&self, status: &str, lost: bool, took_ms: u64) {
+        let status = if lost { "lost" } else { status };
+        counter!("collab_agent_runs_ended_total", "status" => status.to_owned()).increment(1);
+        histogram!("collab_agent_run_duration_seconds").record(took_ms as f64 / 1_000.0);
+    }
+
     /// What is counted by looking, every few seconds.
     pub fn observe(&self, seen: &Observation) {
         gauge!("collab_rooms").set(seen.rooms as f64);

@@ -7,6 +7,7 @@ use hyper::Request;
 use super::refusal::Refusal;
 use crate::auth::Identity;
 use crate::dialects::Dialect;
+use crate::dialects::workspace::Scope;
 use crate::http;
 use crate::ids::{self, Position, SessionId, UserId};
 use crate::node::Node;
@@ -19,6 +20,8 @@ pub enum Door {
     /// The courier without Socket.IO, at a path that also has a page.
     Raw,
     Review,
+    /// Workspaces and agents, or one of the two.
+    Workspace(Scope),
 }
 
 /// Who wants in, and where.
@@ -40,7 +43,15 @@ struct Said {
 }
 
 impl Door {
-    pub const ALL: [Door; 4] = [Door::Pairing, Door::SocketIo, Door::Raw, Door::Review];
+    pub const ALL: [Door; 7] = [
+        Door::Pairing,
+        Door::SocketIo,
+        Door::Raw,
+        Door::Review,
+        Door::Workspace(Scope::All),
+        Door::Workspace(Scope::Agents),
+        Door::Workspace(Scope::Workspaces),
+    ];
 
     /// Its path, in the route table's terms.
     pub fn path(self) -> &'static str {
@@ -49,6 +60,9 @@ impl Door {
             Door::SocketIo => "/socket.io/",
             Door::Raw => "/",
             Door::Review => "/ws/session/{session_id}",
+            Door::Workspace(Scope::All) => "/ws",
+            Door::Workspace(Scope::Agents) => "/ws/agents",
+            Door::Workspace(Scope::Workspaces) => "/ws/workspaces",
         }
     }
 
@@ -58,6 +72,7 @@ impl Door {
             Door::SocketIo => Dialect::SocketIo,
             Door::Raw => Dialect::Raw,
             Door::Review => Dialect::Review,
+            Door::Workspace(_) => Dialect::Workspace,
         }
     }
 

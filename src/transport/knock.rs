@@ -25,6 +25,7 @@ use crate::backplane::Card;
 use crate::dialects::Dialect;
 use crate::dialects::socketio::packet::{MAIN, write};
 use crate::dialects::socketio::{Said, Talk};
+use crate::dialects::workspace::Scope;
 use crate::http;
 use crate::hub::{Lane, Socket, Writer, frame};
 use crate::ids::{self, UserId};
@@ -56,6 +57,14 @@ pub(super) struct Guest {
     identity: Option<Identity>,
     admission: Admission,
     courier: Option<Courier>,
+    scope: Scope,
+}
+
+impl Guest {
+    /// At a door that speaks of this alone.
+    pub fn speaking(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
 }
 
 /// What a courier has beside the others.
@@ -176,7 +185,11 @@ impl Transport {
             }
         };
         let named = named || identity.is_some();
-        let is_courier = dialect == Dialect::Raw || caller.presents_itself && named;
+        let is_courier = match dialect {
+            Dialect::Raw => true,
+            Dialect::SocketIo => caller.presents_itself && named,
+            _ => false,
+        };
         let card = match (is_courier, &caller.name, &caller.backend_url) {
             (true, None, _) | (true, _, None) => self.card(&user).await?,
             _ => Card::default(),
@@ -201,6 +214,7 @@ impl Transport {
             identity,
             admission,
             courier: is_courier.then_some(Courier { backend_url }),
+            scope: Scope::All,
         })
     }
 
@@ -240,6 +254,7 @@ impl Transport {
             identity,
             admission,
             courier,
+            scope,
         } = guest;
         let (id, bounds) = (admission.socket, self.config.outbox);
         let speech = close::speech(dialect);
@@ -253,12 +268,17 @@ impl Transport {
             let connected = frame::text_with(64, |out| write::connected(&sid, out));
             socket.send(Lane::Ordered, connected);
         }
-        let participant = self.node.welcome(dialect, socket, identity).ok()?;
+        let participant = self.node.welcome(dialect, scope, socket, identity).ok()?;
         metrics().opened(dialect.door());
         tracing::info!(target: "audit", parent: &participant.span(), "came in");
-        if let Some(Courier { backend_url }) = courier
-            && let Err(error) = self.node.open_courier(&participant, backend_url).await
-        {
+        let opened = match courier {
+            Some(Courier { backend_url }) => {
+                self.node.open_courier(&participant, backend_url).await
+            }
+            None if dialect == Dialect::Workspace => self.node.open_workspaces(&participant).await,
+            None => Ok(()),
+        };
+        if let Err(error) = opened {
             // It is a socket by now, and goes as one.
             let refusal = Refusal::from(error);
             let reason = refusal.reason();

@@ -28,15 +28,16 @@ use super::refusal::{self, Refusal};
 use super::wire::{Stream, Wire};
 use crate::backplane::Link;
 use crate::dialects::Dialect;
+use crate::dialects::workspace::Scope;
 use crate::http::Answer;
 use crate::hub::{Socket, frame};
 use crate::node::{Admission, NotAdmitted};
 use crate::telemetry::metrics::metrics;
 
-/// Somebody who may come in: through a session's door, or as a courier.
+/// Somebody who may come in: through a session's door, or through another.
 enum Arrival {
     Session(Box<Admitted>),
-    Courier(Box<Guest>, OwnedSemaphorePermit),
+    Guest(Box<Guest>, OwnedSemaphorePermit),
 }
 
 struct Admitted {
@@ -68,7 +69,8 @@ impl Transport {
         };
         let client = self.client(&request);
         let admitted = match door {
-            Door::Raw => self.admit_courier(&request).await,
+            Door::Raw => self.admit_guest(Dialect::Raw, Scope::All, &request).await,
+            Door::Workspace(scope) => self.admit_guest(Dialect::Workspace, scope, &request).await,
             _ => self.admit(door, session, &request).await,
         };
         if let Err(refusal) = &admitted {
@@ -101,7 +103,7 @@ impl Transport {
                 Ok(Arrival::Session(admitted)) => {
                     transport.seat(*admitted, stream, early, started).await;
                 }
-                Ok(Arrival::Courier(guest, permit)) => {
+                Ok(Arrival::Guest(guest, permit)) => {
                     let line = Line::new(stream, &early, transport.config.max_frame_bytes);
                     transport.seat_guest(*guest, line, permit, started).await;
                 }
@@ -178,10 +180,16 @@ impl Transport {
         })))
     }
 
-    async fn admit_courier<B>(&self, request: &Request<B>) -> Result<Arrival, Refusal> {
+    /// Who comes through no session's door.
+    async fn admit_guest<B>(
+        &self,
+        dialect: Dialect,
+        scope: Scope,
+        request: &Request<B>,
+    ) -> Result<Arrival, Refusal> {
         let permit = self.may_knock(request)?;
-        let guest = self.let_in(Dialect::Raw, Caller::of(request), None).await?;
-        Ok(Arrival::Courier(Box::new(guest), permit))
+        let guest = self.let_in(dialect, Caller::of(request), None).await?;
+        Ok(Arrival::Guest(Box::new(guest.speaking(scope)), permit))
     }
 
     /// Joins the session and goes on as a socket's task.

@@ -54,6 +54,8 @@ fn keep() -> Keep {
             bytes: 10_000,
             ttl: Duration::from_secs(60),
         },
+        agent_ttl: Duration::from_secs(60),
+        hooks_length: 50,
     }
 }
 
@@ -210,6 +212,8 @@ fn change(event: &str) -> Change {
         once: None,
         role: None,
         by: None,
+        when: None,
+        hook: false,
     }
 }
 

@@ -66,8 +66,8 @@ impl Redis {
         gone.await
     }
 
-    async fn srem(&self, key: String, member: Value) -> Result<(), Error> {
-        let key = Key::from(key);
+    pub(super) async fn srem(&self, key: impl Into<Key>, member: Value) -> Result<(), Error> {
+        let key = key.into();
         let gone = self.shards.ask(&key, |shard| {
             let (key, member) = (key.clone(), member.clone());
             async move { shard.commands.srem(key, member).await }

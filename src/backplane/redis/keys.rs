@@ -3,6 +3,7 @@
 use fred::bytes_utils::Str;
 use fred::types::Key;
 
+use crate::backplane::{Queue, Shelf};
 use crate::ids::{Room, SessionId, UserId};
 
 /// Keys of one room: `session:abc`, `{session:abc}:log`, … with the prefix inside the tag.
@@ -56,6 +57,21 @@ impl Keys {
         self.part("contacts")
     }
 
+    /// What the services behind us have not been told.
+    pub fn hooks(&self) -> Key {
+        self.part("hooks")
+    }
+
+    /// Held by the one node that tells them.
+    pub fn hooks_claim(&self) -> Key {
+        self.part("hooks:claim")
+    }
+
+    /// The agents that a user follows.
+    pub fn subs(&self) -> Key {
+        self.part("subs")
+    }
+
     pub fn channel(&self) -> Key {
         self.part("events")
     }
@@ -64,6 +80,22 @@ impl Keys {
     pub fn once(&self, user: &UserId, command: &str) -> Key {
         self.part(&format!("idem:{user}/{command}"))
     }
+}
+
+pub fn shelf(prefix: &str, shelf: Shelf) -> Key {
+    let name = match shelf {
+        Shelf::Workspaces => "workspaces",
+        Shelf::Agents => "agents",
+    };
+    Key::from(format!("{prefix}{name}"))
+}
+
+pub fn queue(prefix: &str, queue: Queue) -> Key {
+    let name = match queue {
+        Queue::Runs => "agents:deadlines",
+        Queue::Hooks => "hooks",
+    };
+    Key::from(format!("{prefix}{name}"))
 }
 
 pub fn node(prefix: &str, node: &str) -> String {

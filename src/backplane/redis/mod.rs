@@ -12,6 +12,7 @@ mod cluster;
 mod connect;
 mod courier;
 mod durable;
+mod index;
 mod keys;
 mod lease;
 mod listener;
@@ -130,6 +131,7 @@ impl Redis {
     fn grace(&self, room: &Room) -> Duration {
         match room {
             Room::User(_) => self.keep.inbox.ttl,
+            Room::Agent(_) => self.keep.agent_ttl,
             _ => self.keep.session_grace,
         }
     }
@@ -201,6 +203,7 @@ fn told(parts: Vec<Value>) -> Result<Vec<Value>, Error> {
         Some("missing") => Err(Error::Missing),
         Some("ended") => Err(Error::Ended),
         Some("forbidden") => Err(Error::Forbidden),
+        Some("unmet") => Err(Error::Unmet),
         _ => Ok(parts),
     }
 }
@@ -219,6 +222,7 @@ fn committed(answer: &str) -> Result<Committed, Error> {
         Some("missing") => Err(Error::Missing),
         Some("ended") => Err(Error::Ended),
         Some("forbidden") => Err(Error::Forbidden),
+        Some("unmet") => Err(Error::Unmet),
         Some("stale") => Err(Error::Stale { version: number()? }),
         Some("failed") => Err(Error::Unavailable(answer.to_owned())),
         _ => Ok(Committed {
@@ -294,6 +298,11 @@ fn list(value: Value) -> Vec<Bytes> {
     }
 }
 
+/// A field and the value it must have.
+fn condition((field, value): (&str, String)) -> Value {
+    text(format!("{field} {value}"))
+}
+
 fn flat(args: &mut Vec<Value>, fields: Fields) {
     for (name, value) in fields {
         args.push(Value::from_static_str(name));
@@ -318,6 +327,9 @@ impl Backplane for Redis {
         if let Some((user, command)) = &change.once {
             named.push(keys.once(user, command));
         }
+        if change.hook {
+            named.push(keys.hooks());
+        }
         let (base, code) = match change.text {
             None => (Value::from_static_str("-"), none()),
             Some((code, base)) => (base.map_or_else(none, int), text(code)),
@@ -336,7 +348,20 @@ impl Backplane for Redis {
             Some((user, role)) if role.is_empty() => (text(format!("{ROLE}{user}")), None),
             given => (none(), given),
         };
-        let mut args = vec![bin(rest), logged, line, base, code, by, taken, replaced];
+        let when = change.when.map_or_else(none, condition);
+        let hook = if change.hook { int(1) } else { none() };
+        let mut args = vec![
+            bin(rest),
+            logged,
+            line,
+            base,
+            code,
+            by,
+            taken,
+            replaced,
+            when,
+            hook,
+        ];
         flat(&mut args, change.fields);
         flat_roles(&mut args, given);
         committed(&self.shards.commit(named, args).await?)
@@ -360,6 +385,23 @@ impl Backplane for Redis {
         let args = vec![envelope, socket, record];
         let named = vec![keys.members(), keys.channel()];
         self.ask(&self.scripts.announce, named, args).await?;
+        Ok(())
+    }
+
+    async fn report(
+        &self,
+        room: &Room,
+        draft: Draft,
+        fields: Fields,
+        when: (&'static str, String),
+    ) -> Result<(), Error> {
+        self.lease.check()?;
+        let keys = self.keys(room);
+        let envelope = draft.unsequenced(self.version(), &room.to_string());
+        let mut args = vec![bin(envelope), condition(when)];
+        flat(&mut args, fields);
+        let named = vec![keys.state(), keys.channel()];
+        self.ask(&self.scripts.report, named, args).await?;
         Ok(())
     }
 

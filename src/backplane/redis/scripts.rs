@@ -23,6 +23,7 @@ pub struct Script {
 pub struct Scripts {
     pub commit: Script,
     pub announce: Script,
+    pub report: Script,
     pub enter: Script,
     pub leave: Script,
     pub keep: Script,
@@ -48,6 +49,14 @@ pub struct Scripts {
     pub contacts: Script,
     pub couriers: Script,
     pub register: Script,
+    pub list: Script,
+    pub listed: Script,
+    pub expect: Script,
+    pub due: Script,
+    pub follow: Script,
+    pub follows: Script,
+    pub hooks: Script,
+    pub unhook: Script,
 }
 
 impl Scripts {
@@ -58,6 +67,7 @@ impl Scripts {
         Self {
             commit: frequent("commit", include_str!("lua/commit.lua")),
             announce: frequent("announce", include_str!("lua/announce.lua")),
+            report: frequent("report", include_str!("lua/report.lua")),
             enter: script("enter", include_str!("lua/enter.lua")),
             leave: script("leave", include_str!("lua/leave.lua")),
             keep: script("keep", include_str!("lua/keep.lua")),
@@ -83,6 +93,14 @@ impl Scripts {
             contacts: script("contacts", include_str!("lua/contacts.lua")),
             couriers: script("couriers", include_str!("lua/couriers.lua")),
             register: script("register", include_str!("lua/register.lua")),
+            list: script("list", include_str!("lua/list.lua")),
+            listed: script("listed", include_str!("lua/listed.lua")),
+            expect: script("expect", include_str!("lua/expect.lua")),
+            due: script("due", include_str!("lua/due.lua")),
+            follow: script("follow", include_str!("lua/follow.lua")),
+            follows: script("follows", include_str!("lua/follows.lua")),
+            hooks: script("hooks", include_str!("lua/hooks.lua")),
+            unhook: script("unhook", include_str!("lua/unhook.lua")),
         }
     }
 }
@@ -90,7 +108,7 @@ impl Scripts {
 /// The limits as the first line of every script.
 fn constants(keep: &Keep) -> String {
     let names = "LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL, \
-                 INBOX_LENGTH, INBOX_BYTES, INBOX_TTL";
+                 INBOX_LENGTH, INBOX_BYTES, INBOX_TTL, HOOKS_LENGTH";
     let values = [
         keep.log_length,
         millis(keep.log_ttl),
@@ -102,6 +120,7 @@ fn constants(keep: &Keep) -> String {
         keep.inbox.length,
         keep.inbox.bytes,
         millis(keep.inbox.ttl),
+        keep.hooks_length,
     ];
     let values = values.map(|value| value.to_string()).join(", ");
     format!("local {names} = {values}\n")

@@ -109,10 +109,13 @@ fn every_event_in_its_documented_shape() {
         .chain(passing.iter().map(|event| (event, None)))
     {
         let mut out = Vec::new();
+        let room = crate::ids::Room::Session(SessionId::parse("s").unwrap());
         let delivery = Delivery {
+            room: &room,
             event,
             at: 1_762_943_400_007,
             seq,
+            epoch: None,
             version: event.is_text().then_some(3),
         };
         assert!(Dialect::Pairing.encode(&delivery, &mut out));

@@ -186,6 +186,11 @@ pub fn kind(event: &Event) -> Option<&'static str> {
         Event::CameOnline { .. }
         | Event::WentOffline { .. }
         | Event::Directed(_)
+        | Event::WorkspaceChanged(_)
+        | Event::AgentStarted(_)
+        | Event::AgentProgressed(_)
+        | Event::AgentCompleted(_)
+        | Event::Followed { .. }
         | Event::TokenRevoked { .. } => return None,
     })
 }
@@ -447,6 +452,7 @@ pub fn reply(reply: &Reply<'_>, now: Millis, out: &mut Vec<u8>) {
         // Everyone is greeted alone here: see [`super::Welcome`]. The others answer packets and couriers.
         Reply::Greeting(_)
         | Reply::Done { .. }
+        | Reply::Gone { .. }
         | Reply::NoNamespace { .. }
         | Reply::Connected { .. }
         | Reply::Routed { .. } => return,

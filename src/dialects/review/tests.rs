@@ -186,10 +186,13 @@ fn every_event_in_its_documented_shape() {
     ];
     let said = events.iter().map(|event| {
         let mut out = Vec::new();
+        let room = crate::ids::Room::Session(SessionId::parse("s").unwrap());
         let delivery = Delivery {
+            room: &room,
             event,
             at: AT,
             seq: event.latest_key().is_none().then_some(7),
+            epoch: None,
             version: event.is_text().then_some(3),
         };
         assert!(Dialect::Review.encode(&delivery, &mut out));

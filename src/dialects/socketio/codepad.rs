@@ -37,7 +37,7 @@ pub fn command(event: &str, body: Option<&RawValue>) -> Result<(Command, Session
     let room = SessionId::parse(&room)
         .map_err(|error| Reject::field("room", error.named("room").to_string()))?;
     let command = match event {
-        "join" => Command::Enter,
+        "join" => Command::Enter { since: None },
         "leave" => Command::Exit,
         _ => Command::ChangeText {
             code: required("code", body.code, "a string")?,

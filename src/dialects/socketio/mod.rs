@@ -87,7 +87,7 @@ pub fn reply(reply: &Reply<'_>, now: Millis, mut words: Words<'_>) {
             words.event("auth_ok", &body);
         }
         // Its clients have no word for these: an acknowledgement answers the packet that asked for it.
-        Reply::Resumed { .. } | Reply::TextAck { .. } | Reply::Ack { .. } => {}
+        Reply::Resumed { .. } | Reply::TextAck { .. } | Reply::Ack { .. } | Reply::Gone { .. } => {}
     }
 }
 

@@ -8,7 +8,7 @@ use super::events::{self, Asked, Senseless};
 use super::packet::{Bad, Engine, Kind, MAIN, Packet};
 use crate::dialects::Labels;
 use crate::domain::{Code, Command, Reject};
-use crate::ids::SessionId;
+use crate::ids::Room;
 
 #[derive(Debug, Default)]
 pub struct Talk {
@@ -30,7 +30,7 @@ pub enum Said {
     Leave,
     Command {
         command: Command,
-        room: Option<SessionId>,
+        room: Option<Room>,
         /// The sender's own id for it.
         id: Option<String>,
         /// It wants to know what became of it, under this number.
@@ -51,7 +51,7 @@ impl Said {
         match read {
             Ok(Asked { command, room, id }) => Said::Command {
                 command,
-                room,
+                room: room.map(Room::Session),
                 id,
                 ack,
             },

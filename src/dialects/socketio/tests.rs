@@ -130,10 +130,13 @@ fn every_event_in_its_documented_shape() {
     ];
     let shown = events.map(|event| {
         told(|words| {
+            let room = crate::ids::Room::Session(crate::ids::SessionId::parse("s").unwrap());
             let delivery = Delivery {
+                room: &room,
                 event: &event,
                 at: 0,
                 seq: Some(3),
+                epoch: None,
                 version: None,
             };
             assert!(encode(&delivery, words));

@@ -42,7 +42,10 @@ impl Worker {
             if self.hold_back(envelope, &event) {
                 return;
             }
+        } else if self.hold_progress(envelope, &event) {
+            return;
         } else if at.is_some() {
+            self.tell_progress_before(&envelope.room, &event);
             self.tell_text_before(&envelope.room);
         }
         self.hand_over(envelope, &event, at);
@@ -99,7 +102,9 @@ impl Worker {
     pub(super) fn end_room(&self, room: &Room) {
         for socket in self.hub.sockets_in(room) {
             match Dialect::of_tongue(socket.tongue) {
-                Some(Dialect::SocketIo | Dialect::Raw) => self.hub.leave(room, &socket),
+                Some(Dialect::SocketIo | Dialect::Raw | Dialect::Workspace) => {
+                    self.hub.leave(room, &socket);
+                }
                 _ => socket.close(ENDED, "the session has ended"),
             }
         }
@@ -110,7 +115,7 @@ impl Worker {
     fn show_out(&mut self, room: &Room, user: &UserId) {
         let sockets = self.hub.sockets_in(room).into_iter();
         for socket in sockets.filter(|socket| socket.user == *user) {
-            let Some(dialect @ (Dialect::SocketIo | Dialect::Raw)) =
+            let Some(dialect @ (Dialect::SocketIo | Dialect::Raw | Dialect::Workspace)) =
                 Dialect::of_tongue(socket.tongue)
             else {
                 socket.close(NOT_ADMITTED, SENT_AWAY);
@@ -134,6 +139,13 @@ impl Worker {
         }
     }
 
+    /// What was read before, and had to wait.
+    pub(super) fn hand_over_again(&mut self, envelope: &Envelope) {
+        if let Ok(event) = rmp_serde::from_slice(&envelope.event) {
+            self.hand_over(envelope, &event, envelope.position);
+        }
+    }
+
     fn hand_over(&mut self, envelope: &Envelope, event: &Event, at: Option<Position>) {
         let only = match &envelope.audience {
             Audience::Users(users) => Some(users.as_slice()),
@@ -143,16 +155,24 @@ impl Worker {
             Audience::Except(socket) => Some(socket),
             _ => None,
         };
+        // Who listens to an agent hears of its work there.
+        let elsewhere = match (&envelope.room, event.agent()) {
+            (Room::Workspace(_), Some(agent)) => self.hub.ids_in(&Room::Agent(agent.clone())),
+            _ => Vec::new(),
+        };
         let delivery = hub::Delivery {
             position: at,
             lane: lane(&envelope.room, event, at),
             except,
             only,
+            elsewhere: &elsewhere,
         };
         let said = dialects::Delivery {
+            room: &envelope.room,
             event,
             at: envelope.at,
             seq: at.map(|at| at.seq),
+            epoch: at.map(|at| at.epoch),
             version: envelope.version,
         };
         let mut lengths = [0; Dialect::COUNT];
@@ -259,9 +279,7 @@ impl Worker {
             return;
         };
         local.large.next = Some(Instant::now() + PACE);
-        if let Ok(event) = rmp_serde::from_slice(&pending.event) {
-            self.hand_over(&pending, &event, pending.position);
-        }
+        self.hand_over_again(&pending);
     }
 
     pub(super) fn release_text(&mut self, room: &Room) {
@@ -293,7 +311,7 @@ fn lane(room: &Room, event: &Event, at: Option<Position>) -> Lane {
         return hash(("text", ""));
     }
     match (event.latest_key(), room, at) {
-        (Some((kind, user)), ..) => hash((kind, user.as_str())),
+        (Some(key), ..) => hash(key),
         (None, Room::User(_), Some(at)) => Lane::Telling(at.seq),
         _ => Lane::Ordered,
     }

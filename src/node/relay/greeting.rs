@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::deliver::encode;
+use super::inside::Inside;
 use super::letters::Letters;
 use super::resume::Missed;
 use crate::backplane::{Envelope, Fields, Inbox};
@@ -33,6 +34,7 @@ pub(super) enum Told {
         hall: Option<Box<Hall>>,
     },
     Inbox(Greetings),
+    Inside(Box<Inside>),
     /// So many users.
     Couriers(u64),
 }
@@ -115,9 +117,11 @@ impl Told {
         &self,
         socket: &Socket,
         since: Option<Position>,
+        ask: Option<&str>,
         afresh: bool,
     ) -> Vec<(Lane, Bytes)> {
         match self {
+            Told::Inside(inside) => inside.first(socket, since, ask, afresh),
             Told::Session { missed, .. } => {
                 let missed = missed.iter().find(|missed| missed.is_for(socket.tongue));
                 let resumed = since
@@ -155,6 +159,7 @@ impl Told {
             Told::Session { greetings, .. } | Told::Inbox(greetings) => {
                 greetings.of_tongue(socket.tongue)
             }
+            Told::Inside(inside) => Some(inside.again()),
             // Who is there can be asked for.
             Told::Couriers(_) => None,
         }
@@ -171,9 +176,11 @@ fn written(dialect: Dialect, letter: &Envelope) -> Option<Bytes> {
         }
     };
     let delivery = Delivery {
+        room: &letter.room,
         event: &event,
         at: letter.at,
         seq: letter.position.map(|at| at.seq),
+        epoch: letter.position.map(|at| at.epoch),
         version: None,
     };
     encode(dialect, &delivery)

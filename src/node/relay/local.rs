@@ -1,5 +1,6 @@
 //! What a worker knows of a room, and notes of what it delivered.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::Waiter;
 use super::track::Track;
 use crate::backplane::{Envelope, Fields};
 use crate::clock::Millis;
-use crate::ids::{Epoch, Position};
+use crate::ids::{AgentId, Epoch, Position};
 
 /// A room on this worker.
 #[derive(Default)]
@@ -21,7 +22,8 @@ pub(super) struct Local {
     pub(super) snapshotting: bool,
     /// The members were entered again before the snapshot that is under way.
     pub(super) entered: bool,
-    pub(super) large: LargeText,
+    /// Large texts.
+    pub(super) large: Paced,
     /// The order that gave a seq twice, and is to be ended before the next snapshot.
     pub(super) ending: Option<Epoch>,
     /// What was known when the snapshot that is under way was asked for.
@@ -33,11 +35,13 @@ pub(super) struct Local {
     pub(super) mirror: Option<Arc<str>>,
     /// What a session for certain users is made of again, should the backplane lose it.
     pub(super) kept: Option<Fields>,
+    /// How far agents at work here were told of.
+    pub(super) progress: HashMap<AgentId, Paced>,
 }
 
-/// Large texts are passed on at a pace; of those in between only the newest.
+/// What is passed on at a pace; of those in between only the newest.
 #[derive(Default)]
-pub(super) struct LargeText {
+pub(super) struct Paced {
     pub(super) next: Option<Instant>,
     pub(super) pending: Option<Box<Envelope>>,
 }

@@ -5,9 +5,11 @@
 
 mod deliver;
 mod greeting;
+mod inside;
 mod letters;
 mod local;
 mod look;
+mod progress;
 mod repair;
 mod resume;
 mod track;
@@ -23,12 +25,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use self::greeting::Taken;
+pub(super) use self::inside::{look, make_agent_room};
 use self::worker::Worker;
 use super::lobby;
 use super::roster::Roster;
 use crate::backplane::{Ear, Envelope, Error, Replay, SharedBackplane};
 use crate::hub::{Hub, Socket};
-use crate::ids::{Position, Room};
+use crate::ids::{AgentId, Position, Room};
 use crate::telemetry::metrics::metrics;
 
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ enum Note {
     Looked(Room, Position, Result<Option<Position>, Error>),
     /// A large text was held back long enough.
     Release(Room),
+    /// The same of an agent's progress.
+    ReleaseProgress(Room, AgentId),
     /// The text is to be copied for readers of code rooms.
     Mirror(Room),
     /// Nothing is left to do.
@@ -69,6 +74,8 @@ struct Waiter {
     socket: Arc<Socket>,
     /// Where it was, when it comes back.
     since: Option<Position>,
+    /// The id of the command by which it came.
+    ask: Option<String>,
     done: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -213,6 +220,7 @@ impl Relay {
         room: &Room,
         socket: Arc<Socket>,
         since: Option<Position>,
+        ask: Option<String>,
     ) -> Result<(), Error> {
         let (done, opened) = oneshot::channel();
         let note = Note::Open(
@@ -220,6 +228,7 @@ impl Relay {
             Waiter {
                 socket,
                 since,
+                ask,
                 done,
             },
         );

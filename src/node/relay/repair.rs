@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::greeting::{Taken, Told};
+use super::inside::{self, Inner, Inside};
 use super::letters::{self, Letters};
 use super::resume::{Missed, Returning};
 use super::worker::Worker;
@@ -146,9 +147,10 @@ impl Worker {
             let Waiter {
                 socket,
                 since,
+                ask,
                 done,
             } = waiter;
-            let first = told.first(&socket, since, restarted);
+            let first = told.first(&socket, since, ask.as_deref(), restarted);
             let (frames, bytes) = self.hub.open(room, &socket, at, &first, &mut self.touched);
             let door = &self.doors[usize::from(socket.tongue) % Dialect::COUNT];
             door.sent(frames);
@@ -365,7 +367,8 @@ impl Remote {
                 let missed = Missed::read(
                     &self.backplane,
                     room,
-                    &view,
+                    view.position,
+                    Some(&view),
                     returning,
                     self.log_length,
                     now,
@@ -380,6 +383,24 @@ impl Remote {
                 };
                 let speaks = |tongue| self.hub.speaks(room, tongue);
                 let told = Told::session(view, missed, letters, now, speaks);
+                Ok(Taken { at, kept, told })
+            }
+            Room::Workspace(_) | Room::Agent(_) => {
+                let (inner, at) = inside::look(&self.backplane, room).await?;
+                let kept = match &inner {
+                    Inner::Workspace(view) => view.kept(),
+                    Inner::Agent(_) => None,
+                };
+                let (log, length) = (&self.backplane, self.log_length);
+                let missed = Missed::read(log, room, Some(at), None, returning, length, now);
+                let inside = Inside {
+                    room: room.clone(),
+                    at,
+                    inner,
+                    // Without the log everyone gets the whole.
+                    missed: missed.await.unwrap_or_default(),
+                };
+                let told = Told::Inside(Box::new(inside));
                 Ok(Taken { at, kept, told })
             }
             Room::User(_) => {

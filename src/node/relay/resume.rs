@@ -33,7 +33,7 @@ pub(super) struct Returning {
 }
 
 /// Dialects in which somebody says where it was.
-const RESUMING: [Dialect; 2] = [Dialect::Pairing, Dialect::Review];
+const RESUMING: [Dialect; 3] = [Dialect::Pairing, Dialect::Review, Dialect::Workspace];
 
 impl Returning {
     pub(super) fn of(waiting: &[Waiter]) -> Self {
@@ -91,17 +91,21 @@ pub(super) struct Missed {
 }
 
 impl Missed {
+    /// `view` is the session, whose text is told behind the events, and then that this is all. Other rooms say that in
+    /// their own way.
+    ///
     /// Reads once, and encodes once in each dialect, for all who come back. Nothing when none of them was where this order
     /// was.
     pub(super) async fn read(
         backplane: &SharedBackplane,
         room: &Room,
-        view: &View,
+        at: Option<Position>,
+        view: Option<&View>,
         returning: &Returning,
         log_length: u64,
         now: Millis,
     ) -> Result<Vec<Self>, Error> {
-        let Some(at) = view.position else {
+        let Some(at) = at else {
             return Ok(Vec::new());
         };
         let Some(since) = returning.oldest(at, log_length) else {
@@ -196,7 +200,7 @@ impl Log {
     fn encoded(
         mut self,
         dialect: Dialect,
-        view: &View,
+        view: Option<&View>,
         at: Position,
         now: Millis,
         most: usize,
@@ -204,7 +208,7 @@ impl Log {
         let frames = self.frames(dialect, most);
         let last_text = self.events.iter().rfind(|event| event.version.is_some());
         let length: usize = frames.iter().map(|told| told.frame.len()).sum();
-        let mut told = Vec::with_capacity(length + view.code.len() + 512);
+        let mut told = Vec::with_capacity(length + view.map_or(0, |view| view.code.len() + 512));
         let (mut starts, mut private) = (Vec::new(), Vec::new());
         for Told { seq, only, frame } in frames.into_iter().rev() {
             if let Some(users) = only {
@@ -218,8 +222,8 @@ impl Log {
             .and_then(|event| event.position)
             .map_or(0, |at| at.seq);
         let begin = told.len();
-        if let Some(writer) = last_text.map(|event| writer(event, view)) {
-            match writer {
+        if let (Some(event), Some(view)) = (last_text, view) {
+            match writer(event, view) {
                 Some(writer) => {
                     told.extend_from_slice(&snapshots::text(dialect, view, &writer, now))
                 }
@@ -228,9 +232,11 @@ impl Log {
             }
         }
         let text = begin..told.len();
-        told.extend_from_slice(&frame::text_with(128, |out| {
-            dialect.reply(&Reply::Resumed { position: at }, now, out);
-        }));
+        if view.is_some() {
+            told.extend_from_slice(&frame::text_with(128, |out| {
+                dialect.reply(&Reply::Resumed { position: at }, now, out);
+            }));
+        }
         Missed {
             dialect,
             from: self.from,
@@ -300,9 +306,11 @@ fn frame_of(
         }
     }
     let delivery = Delivery {
+        room: &envelope.room,
         event: &event,
         at: envelope.at,
         seq: Some(at.seq),
+        epoch: Some(at.epoch),
         version: None,
     };
     let mut known = true;
@@ -393,7 +401,7 @@ mod tests {
             events: Vec::new(),
         };
         log.take(events, NOW);
-        log.encoded(Dialect::Pairing, &view, NOW, 0, most)
+        log.encoded(Dialect::Pairing, Some(&view), NOW, 0, most)
     }
 
     /// What somebody is told, in short: seqs, `text`, `resumed`.

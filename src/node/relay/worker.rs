@@ -122,13 +122,14 @@ impl Worker {
                     match &room {
                         Room::User(user) => self.hub.marks.end(user),
                         Room::Couriers => self.roster.couriers.are_unknown(),
-                        Room::Session(_) | Room::Lobby => {}
+                        Room::Session(_) | Room::Workspace(_) | Room::Agent(_) | Room::Lobby => {}
                     }
                 }
             }
             Note::Snapshot(room, result) => self.snapshotted(&room, result),
             Note::Filled(room, result) => self.filled(&room, result),
             Note::Release(room) => self.release_text(&room),
+            Note::ReleaseProgress(room, agent) => self.release_progress(&room, &agent),
             Note::Mirror(room) => self.mirror(&room),
             Note::Done => {}
             Note::Looked(room, asked, found) => self.looked(&room, asked, found),

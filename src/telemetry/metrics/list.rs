@@ -117,6 +117,27 @@ pub const LIST: &[Metric] = &[
         "Bytes waiting in outboxes",
     ),
     row(
+        "collab_agent_runs_started_total",
+        Counter,
+        None,
+        "",
+        "Runs of agents started",
+    ),
+    row(
+        "collab_agent_runs_ended_total",
+        Counter,
+        None,
+        "status",
+        "Runs of agents that are over: completed, failed, cancelled, or lost",
+    ),
+    row(
+        "collab_agent_run_duration_seconds",
+        Histogram,
+        Some(Unit::Seconds),
+        "",
+        "From the start of a run to its end",
+    ),
+    row(
         "collab_outbox_conflated_total",
         Counter,
         None,

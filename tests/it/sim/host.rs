@@ -238,6 +238,13 @@ fn config(slot: usize, plan: &Plan) -> Config {
         reap_pause: LEASE,
         places_per_user: PLACES,
         rooms_per_socket: 1,
+        agents: collabd::node::agents::Config {
+            followed: 100,
+            lost_after: Duration::from_secs(30),
+            silence: Duration::from_secs(3_600),
+        },
+        workspaces: collabd::node::workspaces::Config { members: 100 },
+        hooks: false,
         presence_limit: 1_000,
         postage: Postage {
             bytes: NonZeroU32::MAX,

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use collabd::backplane::memory::Memory;
 use collabd::backplane::{
     Access, Backplane, Beat, Card, Change, Cluster, Committed, Counters, Courier, Created, Draft,
-    Entry, Envelope, Error, Exit, Fields, Held, Inbox, Letter, Link, Mirror, NodeReport, Receipt,
-    Registry as Couriers, Replay, Snapshot,
+    Entry, Envelope, Error, Exit, Fields, Held, Inbox, Index, Letter, Link, Mirror, NodeReport,
+    Queue, Receipt, Registry as Couriers, Replay, Shelf, Snapshot,
 };
-use collabd::ids::{Epoch, NodeId, Position, Room, SessionId, SocketId, UserId};
+use collabd::ids::{AgentId, Epoch, NodeId, Position, Room, SessionId, SocketId, UserId};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -298,6 +298,17 @@ impl Backplane for Station {
         self.ask(self.place.store.enter(room, entry)).await
     }
 
+    async fn report(
+        &self,
+        room: &Room,
+        draft: Draft,
+        fields: Fields,
+        when: (&'static str, String),
+    ) -> Result<(), Error> {
+        self.ask(self.place.store.report(room, draft, fields, when))
+            .await
+    }
+
     async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error> {
         self.ask(self.place.store.leave(room, exits)).await
     }
@@ -390,6 +401,73 @@ impl Backplane for Station {
 
     async fn close(&self) {
         self.cable.deafen();
+    }
+}
+
+#[async_trait]
+impl Index for Station {
+    async fn list(&self, shelf: Shelf, id: &str) -> Result<(), Error> {
+        self.ask(self.place.store.list(shelf, id)).await
+    }
+
+    async fn unlist(&self, shelf: Shelf, id: &str) -> Result<(), Error> {
+        self.ask(self.place.store.unlist(shelf, id)).await
+    }
+
+    async fn listed(
+        &self,
+        shelf: Shelf,
+        after: Option<&str>,
+        most: u64,
+    ) -> Result<Vec<String>, Error> {
+        self.ask(self.place.store.listed(shelf, after, most)).await
+    }
+
+    async fn expect(
+        &self,
+        queue: Queue,
+        what: Vec<String>,
+        within: Duration,
+        sooner_stays: bool,
+    ) -> Result<(), Error> {
+        self.ask(self.place.store.expect(queue, what, within, sooner_stays))
+            .await
+    }
+
+    async fn due(&self, queue: Queue, most: u64) -> Result<Vec<String>, Error> {
+        self.ask(self.place.store.due(queue, most)).await
+    }
+
+    async fn settle(&self, queue: Queue, what: &str) -> Result<(), Error> {
+        self.ask(self.place.store.settle(queue, what)).await
+    }
+
+    async fn follow(&self, user: &UserId, agent: &AgentId, most: u64) -> Result<(), Error> {
+        self.ask(self.place.store.follow(user, agent, most)).await
+    }
+
+    async fn unfollow(&self, user: &UserId, agent: &AgentId) -> Result<(), Error> {
+        self.ask(self.place.store.unfollow(user, agent)).await
+    }
+
+    async fn follows(&self, user: &UserId) -> Result<Vec<AgentId>, Error> {
+        self.ask(self.place.store.follows(user)).await
+    }
+
+    async fn claim_hooks(&self, room: &Room, by: &str, time: Duration) -> Result<bool, Error> {
+        self.ask(self.place.store.claim_hooks(room, by, time)).await
+    }
+
+    async fn hooks(
+        &self,
+        room: &Room,
+        most: u64,
+    ) -> Result<Vec<(String, Option<Envelope>)>, Error> {
+        self.ask(self.place.store.hooks(room, most)).await
+    }
+
+    async fn unhook(&self, room: &Room, place: &str) -> Result<(), Error> {
+        self.ask(self.place.store.unhook(room, place)).await
     }
 }
 

@@ -129,6 +129,8 @@ impl World {
                 bytes: 1 << 22,
                 ttl: HOUR,
             },
+            agent_ttl: Duration::from_secs(60),
+            hooks_length: 50,
         };
         let place = Arc::new(Place {
             store: Memory::new(keep, clock.clone(), wire.clone()),

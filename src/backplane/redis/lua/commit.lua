@@ -1,15 +1,16 @@
 -- Durable events: for each, state, log and publication in one step. Several may come in one call; each is
 -- judged alone.
--- KEYS, for each: state, log, channel, chat, idempotency; the last two only when they are needed
+-- KEYS, for each: state, log, channel, chat, idempotency; the last two only when they are needed; and hooks with 10
 -- ARGV, for each: number of its keys, number of its arguments, then these:
 --       1 envelope front, 2 the same for the log ('' when equal), 3 chat line ('' for none),
 --       4 '-' when no text changes, else the version it was made from ('' when not said), 5 the text,
 --       6 '' when anybody may, else a user and roles: 'USER ,ROLE,ROLE,', 7 a field that goes ('' for none),
 --       8 '' when the chat line is one more, else bytes of the one that it replaces, or that goes,
---       9… field, value pairs
+--       9 '' or a field and the value it must have, 'FIELD VALUE', 10 '1' when it goes to the hooks, too,
+--       11… field, value pairs
 -- Returns one text, which costs Redis far less than a list, with a line for each:
---       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'forbidden' | 'stale <version>' |
---       'failed <why>'
+--       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'forbidden' | 'unmet' |
+--       'stale <version>' | 'failed <why>'
 
 -- Whether the room gives the user one of the roles.
 local function may(state, by)
@@ -35,7 +36,8 @@ end
 
 -- One event: its keys are `keys` from KEYS[k] on, its arguments ARGV[a] to ARGV[last].
 local function commit(k, keys, a, last)
-  local state, once = KEYS[k], keys == 5 and KEYS[k + 4]
+  local state, hooks = KEYS[k], ARGV[a + 9] == '1' and KEYS[k + keys - 1]
+  local once = keys == (hooks and 6 or 5) and KEYS[k + 4]
   local room = redis.call('HMGET', state, 'epoch', 'seq', 'version')
   local epoch = room[1]
   -- An ended room has lost its epoch.
@@ -51,15 +53,16 @@ local function commit(k, keys, a, last)
     end
   end
   if ARGV[a + 5] ~= '' and not may(state, ARGV[a + 5]) then return 'forbidden' end
+  if ARGV[a + 8] ~= '' and not holds(state, ARGV[a + 8]) then return 'unmet' end
   local seq, version, changed = text(room[2] + 1), room[3], nil
   local line, base = ARGV[a + 2], ARGV[a + 3]
   if base == '-' then
-    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 8, last))
+    redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 10, last))
   else
     if base ~= '' and base ~= version then return 'stale ' .. version end
     version = text(version + 1)
     changed = version
-    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 8, last))
+    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 10, last))
   end
   if ARGV[a + 6] ~= '' then redis.call('HDEL', state, ARGV[a + 6]) end
   if ARGV[a + 7] ~= '' then
@@ -68,6 +71,7 @@ local function commit(k, keys, a, last)
     redis.call('LTRIM', KEYS[k + 3], -CHAT_LENGTH, -1)
   end
   append(KEYS[k + 1], KEYS[k + 2], seq, epoch, changed, ARGV[a], ARGV[a + 1])
+  if hooks then redis.call('XADD', hooks, 'MAXLEN', '~', HOOKS_LENGTH, '*', 'e', ARGV[a] .. tail(seq, epoch, nil)) end
   local answer = seq .. ' ' .. epoch .. ' ' .. version
   if once then redis.call('SET', once, answer, 'PX', IDEMPOTENCY_TTL) end
   return 'ok ' .. answer .. ' 0'

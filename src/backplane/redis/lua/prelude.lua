@@ -1,7 +1,7 @@
 -- Shared by every script: put in front of each, so that it is part of its hash. Before it the node puts its
 -- limits as constants, which spares every call their arguments:
 --   LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL (times in ms),
---   INBOX_LENGTH, INBOX_BYTES, INBOX_TTL
+--   INBOX_LENGTH, INBOX_BYTES, INBOX_TTL, HOOKS_LENGTH
 
 -- A whole number as text. Numbers handed to redis.call are printed as fractions, which costs several times
 -- as much.
@@ -19,6 +19,12 @@ end
 local function packed(text)
   if #text < 32 then return string.char(160 + #text) .. text end
   return string.char(217, #text) .. text
+end
+
+-- Whether a field has its value, 'FIELD VALUE'; a missing field has none.
+local function holds(state, condition)
+  local field, value = string.match(condition, '^(%S+) (.*)$')
+  return (redis.call('HGET', state, field) or '') == value
 end
 
 -- How an envelope ends: seq, epoch and the text version are known only here. They are texts, because packing

@@ -1,0 +1,132 @@
+//! Lists, things that are due, what users follow, and hooks, on Redis. By the server's clock.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::types::Value;
+
+use super::{Redis, bytes, int, keys, millis, none, text};
+use crate::backplane::index::FOLLOWED;
+use crate::backplane::{Envelope, Error, Index, Queue, Shelf};
+use crate::ids::{AgentId, Room, UserId};
+
+impl Redis {
+    async fn put(&self, shelf: Shelf, id: &str, comes: bool) -> Result<(), Error> {
+        self.lease.check()?;
+        let args = vec![text(id), int(u64::from(comes))];
+        let named = vec![keys::shelf(self.prefix(), shelf)];
+        self.ask(&self.scripts.list, named, args).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Index for Redis {
+    async fn list(&self, shelf: Shelf, id: &str) -> Result<(), Error> {
+        self.put(shelf, id, true).await
+    }
+
+    async fn unlist(&self, shelf: Shelf, id: &str) -> Result<(), Error> {
+        self.put(shelf, id, false).await
+    }
+
+    async fn listed(
+        &self,
+        shelf: Shelf,
+        after: Option<&str>,
+        most: u64,
+    ) -> Result<Vec<String>, Error> {
+        let args = vec![after.map_or_else(none, text), int(most)];
+        let named = vec![keys::shelf(self.prefix(), shelf)];
+        Ok(texts(self.run(&self.scripts.listed, named, args).await?))
+    }
+
+    async fn expect(
+        &self,
+        queue: Queue,
+        what: Vec<String>,
+        within: Duration,
+        sooner_stays: bool,
+    ) -> Result<(), Error> {
+        self.lease.check()?;
+        let mut args = vec![millis(within), int(u64::from(sooner_stays))];
+        args.extend(what.into_iter().map(text));
+        let named = vec![keys::queue(self.prefix(), queue)];
+        self.ask(&self.scripts.expect, named, args).await?;
+        Ok(())
+    }
+
+    async fn due(&self, queue: Queue, most: u64) -> Result<Vec<String>, Error> {
+        let named = vec![keys::queue(self.prefix(), queue)];
+        Ok(texts(
+            self.run(&self.scripts.due, named, vec![int(most)]).await?,
+        ))
+    }
+
+    async fn settle(&self, queue: Queue, what: &str) -> Result<(), Error> {
+        let named = vec![keys::queue(self.prefix(), queue)];
+        let args = vec![text(what), int(0)];
+        self.ask(&self.scripts.list, named, args).await?;
+        Ok(())
+    }
+
+    async fn follow(&self, user: &UserId, agent: &AgentId, most: u64) -> Result<(), Error> {
+        self.lease.check()?;
+        let named = vec![self.keys(&Room::User(user.clone())).subs()];
+        let args = vec![text(agent.as_str()), int(most), millis(FOLLOWED)];
+        let answer = self.ask(&self.scripts.follow, named, args).await?;
+        match answer.first().and_then(Value::as_str).as_deref() {
+            Some("full") => Err(Error::Full),
+            _ => Ok(()),
+        }
+    }
+
+    async fn unfollow(&self, user: &UserId, agent: &AgentId) -> Result<(), Error> {
+        let key = self.keys(&Room::User(user.clone())).subs();
+        self.srem(key, text(agent.as_str())).await
+    }
+
+    async fn follows(&self, user: &UserId) -> Result<Vec<AgentId>, Error> {
+        let named = vec![self.keys(&Room::User(user.clone())).subs()];
+        let args = vec![millis(FOLLOWED)];
+        let agents = texts(self.run(&self.scripts.follows, named, args).await?);
+        let known = agents.iter().filter_map(|agent| AgentId::parse(agent).ok());
+        Ok(known.collect())
+    }
+
+    async fn claim_hooks(&self, room: &Room, by: &str, time: Duration) -> Result<bool, Error> {
+        let named = vec![self.keys(room).hooks_claim()];
+        let args = vec![text(by), millis(time)];
+        let answer = self.ask(&self.scripts.claim, named, args).await?;
+        Ok(answer.first().and_then(Value::as_str).as_deref() == Some("yes"))
+    }
+
+    async fn hooks(
+        &self,
+        room: &Room,
+        most: u64,
+    ) -> Result<Vec<(String, Option<Envelope>)>, Error> {
+        let named = vec![self.keys(room).hooks()];
+        let parts = self.run(&self.scripts.hooks, named, vec![int(most)]);
+        let mut parts = parts.await?.into_iter().map(bytes);
+        let mut hooks = Vec::new();
+        while let (Some(place), Some(envelope)) = (parts.next(), parts.next()) {
+            let place = String::from_utf8_lossy(&place).into_owned();
+            hooks.push((place, Envelope::decode(&envelope).ok()));
+        }
+        Ok(hooks)
+    }
+
+    async fn unhook(&self, room: &Room, place: &str) -> Result<(), Error> {
+        let named = vec![self.keys(room).hooks()];
+        self.ask(&self.scripts.unhook, named, vec![text(place)])
+            .await?;
+        Ok(())
+    }
+}
+
+fn texts(parts: Vec<Value>) -> Vec<String> {
+    let utf8 = |part: Bytes| String::from_utf8(part.to_vec()).ok();
+    parts.into_iter().map(bytes).filter_map(utf8).collect()
+}

@@ -1,0 +1,218 @@
+//! Runs of agents that this node's sockets tell of, and the end of those that nobody tells of any more.
+//!
+//! A run rests on a deadline that its node moves on, not on anybody's farewell. Whichever node finds one overdue ends it;
+//! that two find it does no harm, for the end is committed under a condition and what follows is done once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Node;
+use crate::backplane::{Envelope, Error, Link, Queue, Replay};
+use crate::domain::Event;
+use crate::domain::agents::{Complete, Completed, FAILED, LOST, Run, Started};
+use crate::ids::{AgentId, EventId, Position, Room, SocketId};
+
+/// Between two words to the others that runs go on.
+pub(super) const REFRESH: Duration = Duration::from_secs(10);
+/// How often it is seen which are overdue, and how many at once.
+const LOOK: Duration = Duration::from_secs(1);
+const AT_ONCE: u64 = 100;
+
+/// Runs that are told of here.
+#[derive(Default)]
+pub(super) struct Runs(Mutex<HashMap<AgentId, Told>>);
+
+struct Told {
+    run: Run,
+    /// Which tells of it; `None`: REST.
+    by: Option<SocketId>,
+}
+
+impl Runs {
+    pub fn of(&self, agent: &AgentId) -> Option<Run> {
+        self.0.lock().get(agent).map(|told| told.run.clone())
+    }
+
+    /// True when another socket told of it before, or none.
+    pub fn take(&self, run: &Run, by: Option<SocketId>) -> bool {
+        let mut runs = self.0.lock();
+        if let Some(told) = runs.get_mut(&run.agent)
+            && told.run.id == run.id
+        {
+            return std::mem::replace(&mut told.by, by) != by;
+        }
+        let told = Told {
+            run: run.clone(),
+            by,
+        };
+        runs.insert(run.agent.clone(), told);
+        true
+    }
+
+    pub fn forget(&self, agent: &AgentId, run: EventId) {
+        let mut runs = self.0.lock();
+        if runs.get(agent).is_some_and(|told| told.run.id == run) {
+            runs.remove(agent);
+        }
+    }
+
+    /// Those of a socket that goes.
+    fn let_go(&self, socket: SocketId) -> Vec<String> {
+        let mut runs = self.0.lock();
+        let gone = runs.extract_if(|_, told| told.by == Some(socket));
+        gone.map(|(agent, told)| key(&agent, told.run.id)).collect()
+    }
+
+    fn of_sockets(&self) -> Vec<String> {
+        let runs = self.0.lock();
+        let told = runs.iter().filter(|(_, told)| told.by.is_some());
+        told.map(|(agent, told)| key(agent, told.run.id)).collect()
+    }
+}
+
+pub(super) fn key(agent: &AgentId, run: EventId) -> String {
+    format!("{agent} {run}")
+}
+
+impl Node {
+    /// Keeps up the runs of this node's sockets, and ends those that nobody keeps up, until the node stops.
+    pub async fn attend_runs(self: Arc<Self>) {
+        let mut every = tokio::time::interval(LOOK);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refreshed = Instant::now();
+        while self
+            .stopping
+            .run_until_cancelled(every.tick())
+            .await
+            .is_some()
+        {
+            if self.link() != Link::Up {
+                continue;
+            }
+            if refreshed.elapsed() >= REFRESH {
+                refreshed = Instant::now();
+                let patience = self.config.agents.lost_after + REFRESH;
+                self.expect_all(self.runs.of_sockets(), patience).await;
+            }
+            // After the backplane was away nobody could say that runs go on.
+            if self.may_bury()
+                && let Err(error) = self.end_lost().await
+            {
+                tracing::debug!(%error, "lost runs are looked for again");
+            }
+        }
+    }
+
+    /// Whose socket goes is given the time to come back.
+    pub(super) fn let_runs_go(self: &Arc<Self>, socket: SocketId) {
+        let runs = self.runs.let_go(socket);
+        if runs.is_empty() {
+            return;
+        }
+        let node = self.clone();
+        self.farewells.spawn(async move {
+            let patience = node.config.agents.lost_after;
+            node.expect_all(runs, patience).await;
+        });
+    }
+
+    async fn expect_all(&self, runs: Vec<String>, within: Duration) {
+        for some in runs.chunks(AT_ONCE as usize) {
+            let expected = self
+                .backplane
+                .expect(Queue::Runs, some.to_vec(), within, false);
+            if let Err(error) = expected.await {
+                tracing::debug!(%error, "others do not hear that runs go on");
+            }
+        }
+    }
+
+    async fn end_lost(&self) -> Result<(), Error> {
+        for due in self.backplane.due(Queue::Runs, AT_ONCE).await? {
+            let parsed = due
+                .split_once(' ')
+                .and_then(|(agent, run)| Some((AgentId::parse(agent).ok()?, EventId::parse(run)?)));
+            match parsed {
+                Some((agent, run)) => self.end_lost_run(&agent, run).await?,
+                None => self.backplane.settle(Queue::Runs, &due).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_lost_run(&self, agent: &AgentId, run: EventId) -> Result<(), Error> {
+        let (state, at) = self.agent_at(agent).await?;
+        if let Some(under_way) = state.run.as_ref().filter(|known| known.id == run) {
+            let complete = Complete {
+                agent: agent.clone(),
+                status: FAILED.to_owned(),
+                result: None,
+                took: None,
+            };
+            let ended = self.end_run(&state, under_way, &complete, Some(LOST), None, None);
+            return match ended.await {
+                Ok(_) => {
+                    tracing::warn!(%agent, %run, "a run is lost: nobody has heard of it");
+                    Ok(())
+                }
+                // Somebody was quicker.
+                Err(Error::Unmet) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        // It is over, or never began; what its end entails may have been left undone.
+        let ended = match at {
+            Some(at) => self.end_of(agent, run, at).await?,
+            None => None,
+        };
+        match ended {
+            Some((run, ended)) => self.finish_run(&run, &ended).await,
+            None => self.settle_run(agent, run).await,
+        }
+        Ok(())
+    }
+
+    /// Start and end of a run, if the log still has both.
+    async fn end_of(
+        &self,
+        agent: &AgentId,
+        run: EventId,
+        at: Position,
+    ) -> Result<Option<(Run, Completed)>, Error> {
+        let room = Room::Agent(agent.clone());
+        let since = Position { seq: 0, ..at };
+        let Replay::Events(events) = self.backplane.recent(&room, since).await? else {
+            return Ok(None);
+        };
+        let (mut began, mut ended) = (None, None);
+        for envelope in &events {
+            match event(envelope) {
+                Some(Event::AgentStarted(start)) if start.run == run => {
+                    began = Some(started(start, envelope.at));
+                }
+                Some(Event::AgentCompleted(end)) if end.run == run => ended = Some(end),
+                _ => {}
+            }
+        }
+        Ok(began.zip(ended))
+    }
+}
+
+fn event(envelope: &Envelope) -> Option<Event> {
+    rmp_serde::from_slice(&envelope.event).ok()
+}
+
+fn started(start: Started, at: crate::clock::Millis) -> Run {
+    Run {
+        id: start.run,
+        agent: start.agent,
+        task: start.task.to_string(),
+        user: start.user,
+        workspace: start.workspace,
+        started_at: at,
+    }
+}
