@@ -261,6 +261,8 @@ impl Routes {
                 let user = decoded(found.params.get("user_id"));
                 let team = decoded(found.params.get("team_id"));
                 let insight = decoded(found.params.get("insight_id"));
+                let workspace = decoded(found.params.get("workspace_id"));
+                let agent = decoded(found.params.get("agent_id"));
                 match found.value {
                     // One path has a page, and a door.
                     Target::Rest(rest)
@@ -281,6 +283,8 @@ impl Routes {
                             user: &user,
                             team: &team,
                             insight: &insight,
+                            workspace: &workspace,
+                            agent: &agent,
                             from,
                         };
                         let answer = match self.pace(rest, request.method(), from) {

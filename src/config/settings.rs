@@ -300,8 +300,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RECORDS_RETENTION",
         "",
-        Text("events=DAYS,messages=DAYS, or either, or nothing"),
-        "Days after which events and messages of recorded sessions are deleted; what is not named is kept for ever",
+        Text("some of events=DAYS,messages=DAYS,runs=DAYS, or nothing"),
+        "Days after which events and messages of recorded sessions, and runs of agents, are deleted; what is not named is kept for ever",
     ),
     setting(
         "REACTIONS_PER_MESSAGE",
