@@ -3,7 +3,8 @@ CREATE TABLE workspaces (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
     description TEXT NOT NULL,
-    created_by TEXT NOT NULL,
+    -- Where somebody said who.
+    created_by TEXT,
     created_at BIGINT NOT NULL
 );
 

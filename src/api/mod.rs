@@ -33,7 +33,7 @@ use self::access::noted;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem, empty, html, part};
 use crate::ids::SessionId;
-use crate::node::Node;
+use crate::node::{FOR_SESSIONS, Node};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -488,7 +488,10 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let caller = self.caller(&request).await;
+        let caller = self.caller(&request).await.and_then(|caller| match caller {
+            Some(identity) if identity.sessions.is_some() => Err(access::forbidden(FOR_SESSIONS)),
+            caller => Ok(caller),
+        });
         let caller = caller.map_err(|problem| noted(place.path, &None, problem))?;
         let (method, uri) = (request.method().clone(), request.uri().clone());
         // Read where it is wanted alone; a GET has none.

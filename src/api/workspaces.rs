@@ -68,7 +68,7 @@ pub(super) struct WorkspaceOut<'a> {
     id: &'a str,
     name: &'a str,
     description: &'a str,
-    /// Null: nobody made it, somebody just entered.
+    /// Null: nobody said so.
     created_by: Option<&'a str>,
     #[schema(format = DateTime)]
     created_at: String,
@@ -160,22 +160,22 @@ impl Api {
             user_id,
             username,
         } = object(body, "workspace with name and description")?;
-        let by = match (caller, user_id) {
-            (Some(identity), _) => identity.user.clone(),
-            (None, Some(user)) => id("user_id", &user, UserId::parse)?,
-            (None, None) => id("user_id", "anonymous", UserId::parse)?,
+        let said = user_id.map(|user| id("user_id", &user, UserId::parse));
+        let by = match caller {
+            Some(identity) => Some(identity.user.clone()),
+            None => said.transpose()?,
         };
         let known = caller.as_ref().and_then(|identity| identity.name.clone());
-        let shown = match (known, username) {
-            (Some(name), _) => name,
-            (None, Some(name)) => username_of(&name)?,
-            (None, None) => by.as_str().into(),
-        };
+        let said = username.map(|name| username_of(&name)).transpose()?;
+        let by = by.as_ref().map(|user| {
+            let name = known.or(said).unwrap_or_else(|| user.as_str().into());
+            (user, name)
+        });
         let wish = Wish {
             name: Some(name),
             description,
         };
-        let made = self.node.make_workspace(&by, shown, &wish).await;
+        let made = self.node.make_workspace(by, &wish).await;
         let made = made.map_err(denied)?;
         Ok(answer(StatusCode::CREATED, &WorkspaceOut::of(&made)))
     }

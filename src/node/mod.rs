@@ -73,6 +73,7 @@ use self::runs::Runs;
 use self::saver::Unsaved;
 use self::tally::Tally;
 use self::totals::Totals;
+pub use self::visit::FOR_SESSIONS;
 use self::visit::Visit;
 use crate::backplane::{Link, SharedBackplane};
 use crate::clock::Clock;

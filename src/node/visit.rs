@@ -26,6 +26,9 @@ pub(super) struct Visit {
     pub(super) voice: Voice,
 }
 
+/// What such a token does not open.
+pub const FOR_SESSIONS: &str = "the token is for certain sessions alone";
+
 /// Close codes of a conversation that cannot go on, and of one that its client ends.
 const BROKEN: u16 = 4400;
 const NORMAL: u16 = 1000;
@@ -55,6 +58,11 @@ impl Visit {
         let rooms = self.rooms.lock();
         let alike = |known: &&Room| std::mem::discriminant(*known) == kind;
         rooms.iter().filter(alike).count()
+    }
+
+    fn is_for_sessions(&self) -> bool {
+        let identity = self.identity.as_ref();
+        identity.is_some_and(|identity| identity.sessions.is_some())
     }
 
     /// A packet that is not carried out: under which number its sender waits for an answer.
@@ -337,9 +345,13 @@ impl Node {
         let went = match room {
             // Who asks again has lost sight of it.
             _ if again => self.look_again(participant, room, id.as_deref()).await,
+            _ if visit.is_for_sessions() => Err(NotAdmitted::Forbidden(FOR_SESSIONS)),
             Room::Agent(agent) => match self.knows_agent(agent).await {
+                // Its user has begun to follow it meanwhile.
+                Ok(()) if !visit.keep_new(room) => {
+                    self.look_again(participant, room, id.as_deref()).await
+                }
                 Ok(()) => {
-                    visit.keep(room.clone());
                     self.listen_in(participant, visit, room, since, id.clone())
                         .await
                 }

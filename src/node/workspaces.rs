@@ -73,10 +73,10 @@ impl Node {
         self.greet(participant, room, since, ask).await
     }
 
+    /// It stays until it is deleted. Who makes it belongs to it.
     pub async fn make_workspace(
         &self,
-        by: &UserId,
-        name: Arc<str>,
+        by: Option<(&UserId, Arc<str>)>,
         wish: &Wish,
     ) -> Result<Workspace, Denied> {
         wish.check()?;
@@ -84,15 +84,16 @@ impl Node {
             id: WorkspaceId::new(),
             name: wish.name.clone().unwrap_or_default(),
             description: wish.description.clone().unwrap_or_default(),
-            created_by: Some(by.clone()),
+            created_by: by.as_ref().map(|(user, _)| (*user).clone()),
             created_at: self.clock().now(),
             made: true,
         };
+        let first = by.as_ref().map(|(user, name)| fellow(user, name));
         match self.records() {
             Some(records) => {
                 records
-                    .add_workspace(&row(&workspace, by), &fellow(by, &name))
-                    .await?
+                    .add_workspace(&row(&workspace), first.as_ref())
+                    .await?;
             }
             None => {
                 let id = workspace.id.as_str();
@@ -100,12 +101,15 @@ impl Node {
             }
         }
         let room = Room::Workspace(workspace.id.clone());
-        let entry = Entry {
-            create: Some(workspace.fields()),
-            ..self.membership(&room, by, name)
-        };
-        self.backplane.enter(&room, entry).await?;
-        tracing::info!(target: "audit", workspace = %workspace.id, user = %by, "workspace made");
+        self.backplane
+            .create(&room, workspace.fields(), Vec::new(), Vec::new())
+            .await?;
+        if let Some((user, name)) = by {
+            let entry = self.membership(user, name);
+            self.backplane.enter(&room, entry).await?;
+        }
+        let by = workspace.created_by.as_ref().map(tracing::field::display);
+        tracing::info!(target: "audit", workspace = %workspace.id, user = by, "workspace made");
         Ok(workspace)
     }
 
@@ -218,7 +222,7 @@ impl Node {
             let fellow = fellow(user, &name);
             records.put_fellow(id, &fellow).await.map_err(gone)?;
         }
-        let entry = self.membership(&room, user, name);
+        let entry = self.membership(user, name);
         self.backplane.enter(&room, entry).await.map_err(missing)
     }
 
@@ -243,7 +247,7 @@ impl Node {
             .map_err(missing)
     }
 
-    fn membership(&self, room: &Room, user: &UserId, name: Arc<str>) -> Entry {
+    fn membership(&self, user: &UserId, name: Arc<str>) -> Entry {
         let joined = Event::Joined {
             user: user.clone(),
             name: name.clone(),
@@ -254,7 +258,7 @@ impl Node {
             user: user.clone(),
             member: pack(&standing(user, name, self.clock().now())),
             joined: Some(self.roster.draft(&joined, None, Audience::All)),
-            create: room.session().map(|_| Vec::new()),
+            create: None,
         }
     }
 
@@ -330,19 +334,19 @@ impl From<records::Workspace> for Workspace {
             id: row.id,
             name: row.name,
             description: row.description,
-            created_by: Some(row.created_by),
+            created_by: row.created_by,
             created_at: row.created_at,
             made: true,
         }
     }
 }
 
-fn row(made: &Workspace, by: &UserId) -> records::Workspace {
+fn row(made: &Workspace) -> records::Workspace {
     records::Workspace {
         id: made.id.clone(),
         name: made.name.clone(),
         description: made.description.clone(),
-        created_by: by.clone(),
+        created_by: made.created_by.clone(),
         created_at: made.created_at,
     }
 }

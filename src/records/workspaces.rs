@@ -12,7 +12,8 @@ pub struct Workspace {
     pub id: WorkspaceId,
     pub name: String,
     pub description: String,
-    pub created_by: UserId,
+    /// `None`: nobody said who.
+    pub created_by: Option<UserId>,
     pub created_at: Millis,
 }
 
@@ -27,7 +28,11 @@ const COLUMNS: &str = "id, name, description, created_by, created_at";
 
 impl Records {
     /// A workspace, and who is the first to belong to it.
-    pub async fn add_workspace(&self, made: &Workspace, first: &Fellow) -> Result<(), Error> {
+    pub async fn add_workspace(
+        &self,
+        made: &Workspace,
+        first: Option<&Fellow>,
+    ) -> Result<(), Error> {
         let add = sqlx::query(
             "INSERT INTO workspaces (id, name, description, created_by, created_at) \
              VALUES ($1, $2, $3, $4, $5)",
@@ -35,13 +40,15 @@ impl Records {
         .bind(made.id.as_str())
         .bind(made.name.as_str())
         .bind(made.description.as_str())
-        .bind(made.created_by.as_str())
+        .bind(made.created_by.as_ref().map(UserId::as_str))
         .bind(made.created_at);
-        let put = put(&made.id, first);
+        let put = first.map(|first| put(&made.id, first));
         self.run("add_workspace", async {
             let mut step = self.pool.begin().await?;
             add.execute(&mut *step).await?;
-            put.execute(&mut *step).await?;
+            if let Some(put) = put {
+                put.execute(&mut *step).await?;
+            }
             step.commit().await
         })
         .await
@@ -146,11 +153,12 @@ fn put<'q>(
 
 fn read(row: AnyRow) -> Result<Workspace, sqlx::Error> {
     let id: String = row.try_get("id")?;
+    let by: Option<String> = row.try_get("created_by")?;
     Ok(Workspace {
         id: WorkspaceId::parse(&id).map_err(decode)?,
         name: row.try_get("name")?,
         description: row.try_get("description")?,
-        created_by: user(&row, "created_by")?,
+        created_by: by.and_then(|id| UserId::parse(&id).ok()),
         created_at: row.try_get("created_at")?,
     })
 }

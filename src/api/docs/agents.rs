@@ -49,12 +49,12 @@ struct RunPage {
 ///
 /// A page may have fewer than were asked for, and others behind it.
 #[utoipa::path(get, path = "/agents/status", params(Page, Wanted), responses((status = 200, body = AgentsOut)),
-    extensions(("x-problems" = json!(["backplane_unavailable"]))))]
+    extensions(("x-problems" = json!(["forbidden", "backplane_unavailable"]))))]
 fn agents_status() {}
 
 /// Runs of an agent that are over, the youngest first.
 #[utoipa::path(get, path = "/agents/{agent_id}/runs", params(RunPage), responses((status = 200, body = RunsOut)),
-    extensions(("x-problems" = json!(["records_unavailable"]))))]
+    extensions(("x-problems" = json!(["forbidden", "records_unavailable"]))))]
 fn agent_runs() {}
 
 /// Has all of a user's sockets at the workspace door hear the agent, now and later.

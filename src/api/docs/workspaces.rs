@@ -24,17 +24,17 @@ pub(super) struct Area;
 
 /// Workspaces that somebody made, in the order of their making.
 #[utoipa::path(get, path = "/workspaces", params(Page), responses((status = 200, body = WorkspacesOut)),
-    extensions(("x-problems" = json!(["backplane_unavailable"]))))]
+    extensions(("x-problems" = json!(["forbidden", "backplane_unavailable"]))))]
 fn list_workspaces() {}
 
 /// Makes a workspace, which stays until it is deleted.
 #[utoipa::path(post, path = "/workspaces", request_body = WorkspaceBody, responses((status = 201, body = WorkspaceOut)),
-    extensions(("x-problems" = json!(["backplane_unavailable"]))))]
+    extensions(("x-problems" = json!(["forbidden", "backplane_unavailable"]))))]
 fn create_workspace() {}
 
 /// A workspace.
 #[utoipa::path(get, path = "/workspaces/{workspace_id}", responses((status = 200, body = WorkspaceOut)),
-    extensions(("x-problems" = json!(["not_found", "backplane_unavailable"]))))]
+    extensions(("x-problems" = json!(["forbidden", "not_found", "backplane_unavailable"]))))]
 fn workspace() {}
 
 /// Changes what it is called; for who made it.
@@ -68,5 +68,5 @@ fn leave_workspace() {}
 
 /// Who belongs to it, or is in it, in the order of their ids.
 #[utoipa::path(get, path = "/workspaces/{workspace_id}/users", responses((status = 200, body = PeopleOut)),
-    extensions(("x-problems" = json!(["not_found", "backplane_unavailable"]))))]
+    extensions(("x-problems" = json!(["forbidden", "not_found", "backplane_unavailable"]))))]
 fn workspace_users() {}
