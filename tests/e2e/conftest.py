@@ -37,7 +37,8 @@ class Children:
         return self.adopt(Postgres(**options).start())
 
     def rabbit(self, **options):
-        return self.adopt(Rabbit(**options).start())
+        # Adopted first: it may fail to start, and has children of its own.
+        return self.adopt(Rabbit(**options)).start()
 
     def adopt(self, child):
         self.all.append(child)

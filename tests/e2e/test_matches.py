@@ -2,7 +2,6 @@
 
 import json
 import signal
-import threading
 import time
 
 import pytest
@@ -10,6 +9,7 @@ from pika.exceptions import AMQPError
 
 from support.deadline import eventually
 from support.http import assert_problem
+from support.matchmaker import Matchmaker
 from support.peer import door, unique
 from support.people import metric, said
 from support.proxy import Proxy
@@ -91,9 +91,13 @@ def exactly(redis, word, number):
     assert sessions(redis, word) == wanted
 
 
-def drained(rabbit, queue, number=0):
-    """Nothing is ready and nothing unacknowledged, by the broker's own count."""
-    eventually(lambda: rabbit.counts(queue) == (number, 0), "the queue is empty", within=BROKER)
+def drained(rabbit, queue, *nodes):
+    """Nothing is left: what had not been acknowledged would be ready again once those have gone who took it."""
+    eventually(lambda: rabbit.ready(queue) == 0, "nothing is ready", within=BROKER)
+    for node in nodes:
+        assert node.terminate() == 0
+    eventually(lambda: rabbit.consumers(queue) == 0, "nobody consumes")
+    assert rabbit.ready(queue) == 0
 
 
 def audit(node, message):
@@ -121,7 +125,7 @@ def test_a_match_makes_a_session_on_every_node(start, rabbit, redis, queue, sess
     eventually(lambda: total([north, south], "created") == 1, "it is counted")
     noted = [line for node in (north, south) for line in audit(node, "session made of a match")]
     assert [(line["session"], line["users"]) for line in noted] == [(session, 2)]
-    drained(rabbit, queue)
+    drained(rabbit, queue, north, south)
 
 
 def test_only_who_was_matched_may_enter(start, rabbit, redis, queue, session, join):
@@ -151,7 +155,7 @@ def test_an_event_that_comes_again_changes_nothing(start, rabbit, redis, queue, 
     assert total(nodes, "created") == 1
     fields = hash_of(redis, session)
     assert (fields["code"], fields["question_id"]) == ("kept", "two-sum")
-    drained(rabbit, queue)
+    drained(rabbit, queue, *nodes)
 
 
 def test_an_ended_session_is_not_made_anew(start, rabbit, redis, queue, session):
@@ -163,7 +167,7 @@ def test_an_ended_session_is_not_made_anew(start, rabbit, redis, queue, session)
     rabbit.publish(found(session), queue=queue)
     eventually(lambda: events(node, "ended") == 1, "it was seen")
     assert_problem(node.get(f"/api/v1/session/{session}/state"), 410)
-    drained(rabbit, queue)
+    drained(rabbit, queue, node)
 
 
 def test_nodes_share_the_events(start, rabbit, redis, queue, session):
@@ -222,7 +226,7 @@ def test_what_is_no_match_event_goes_to_the_dead(start, rabbit, redis, queue, se
     rabbit.publish(found(session), queue=queue)
     made(redis, session)
     eventually(lambda: events(node, "dead") == len(INVALID), "all are counted")
-    drained(rabbit, queue)
+    drained(rabbit, queue, node)
     taken = {properties.message_id: (properties, body) for properties, body in rabbit.take(dead)}
     assert taken.keys() == INVALID.keys()
     for name, (event, word) in INVALID.items():
@@ -266,12 +270,12 @@ def test_an_event_is_kept_until_its_place_among_the_dead_is_sure(start, rabbit, 
     rabbit.publish(found(session), queue=queue)
     made(redis, session)
     assert rabbit.ready(dead) == full
-    assert rabbit.counts(queue) == (0, 1), "it is not acknowledged"
+    assert (rabbit.ready(queue), metric(node, "collab_match_events_in_flight")) == (0, 1), "it is not acknowledged"
     with rabbit.open() as channel:
         channel.queue_delete(dead)
     eventually(lambda: events(node, "dead") == 1, "the queue is declared again")
     assert [body for _, body in rabbit.take(dead)] == [b"bad"]
-    drained(rabbit, queue)
+    drained(rabbit, queue, node)
 
 
 # Queues and brokers
@@ -367,40 +371,6 @@ def test_a_password_is_not_told(start, rabbit, queue):
 # What breaks meanwhile
 
 
-class Matchmaker:
-    """Publishes events one by one, each until it is confirmed: what it has `sent` the broker has taken over."""
-
-    def __init__(self, rabbit, queue, word, number):
-        self.rabbit, self.queue, self.word, self.number = rabbit, queue, word, number
-        self.sent = 0
-        self.trouble = None
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self):
-        try:
-            while self.sent < self.number:
-                try:
-                    with self.rabbit.open() as channel:
-                        while self.sent < self.number:
-                            publish(channel, found(f"{self.word}-{self.sent}"), self.queue)
-                            self.sent += 1
-                # The broker is away: what was not confirmed is published again.
-                except (AMQPError, OSError):
-                    time.sleep(0.1)
-        except BaseException as trouble:
-            self.trouble = trouble
-            raise
-
-    def after(self, number):
-        eventually(lambda: self.sent >= number or self.trouble, f"{number} are published", within=BROKER)
-        assert not self.trouble, self.trouble
-
-    def join(self):
-        self.thread.join(BROKER)
-        assert not self.trouble and self.sent == self.number, (self.sent, self.trouble)
-
-
 def test_a_broker_restarts_in_mid_stream(start, rabbit, redis, queue, session):
     """Events are lost or doubled when the broker restarts, or the nodes do not come back to it."""
     nodes = start("north", "south")
@@ -411,30 +381,30 @@ def test_a_broker_restarts_in_mid_stream(start, rabbit, redis, queue, session):
     exactly(redis, session, 2_000)
     for node in nodes:
         takes(node)
-    drained(rabbit, queue)
+    drained(rabbit, queue, *nodes)
 
 
 def test_a_broker_is_killed_in_mid_stream(start, rabbit, redis, queue, session):
     """What the broker confirmed before it crashed makes no session."""
-    start("node")
+    node = start("node")
     matchmaker = Matchmaker(rabbit, queue, session, 1_000)
     matchmaker.after(300)
     rabbit.kill()
     rabbit.start()
     matchmaker.join()
     exactly(redis, session, 1_000)
-    drained(rabbit, queue)
+    drained(rabbit, queue, node)
 
 
 def test_a_node_is_killed_in_mid_stream(start, rabbit, redis, queue, session):
     """Events that a dead node had taken are gone with it."""
-    north, _ = start("north", "south")
+    north, south = start("north", "south")
     matchmaker = Matchmaker(rabbit, queue, session, 2_000)
     matchmaker.after(500)
     north.kill()
     matchmaker.join()
     exactly(redis, session, 2_000)
-    drained(rabbit, queue)
+    drained(rabbit, queue, south)
 
 
 def test_redis_is_away_while_events_come(own_children, rabbit, start, queue, session):
@@ -449,7 +419,7 @@ def test_redis_is_away_while_events_come(own_children, rabbit, start, queue, ses
     store.start()
     exactly(store, session, 300)
     assert total(nodes, "dead") == 0 and rabbit.ready(f"{queue}.dead") == 0
-    drained(rabbit, queue)
+    drained(rabbit, queue, *nodes)
 
 
 def test_a_node_without_redis_leaves_the_events_to_others(start, rabbit, redis, queue, session):
@@ -487,7 +457,7 @@ def test_a_node_that_leaves_has_nothing_left(start, rabbit, redis, queue, sessio
     # None came again: all that it took it also acknowledged.
     eventually(lambda: events(south, "created") == 2_000 - taken, "the other made the rest")
     assert events(south, "existing") == 0
-    drained(rabbit, queue)
+    drained(rabbit, queue, south)
 
 
 @pytest.mark.parametrize("away", ["redis", "broker"])
@@ -523,9 +493,9 @@ def test_ten_thousand_matches_are_ten_thousand_sessions(start, rabbit, redis, qu
     exactly(redis, session, 10_000)
     done = time.monotonic()
     print(f"published in {published - began:.1f} s, all sessions {done - published:.1f} s later")
+    assert rabbit.ready(f"{queue}.dead") == 0
     for node in (north, south):
         takes(node)
-    drained(rabbit, queue)
-    assert rabbit.ready(f"{queue}.dead") == 0
     again = total([north, south], "existing")
+    drained(rabbit, queue, north, south)
     print(f"{again:.0f} events came again, in {time.monotonic() - began:.1f} s altogether")

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import subprocess
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -109,12 +108,14 @@ class Rabbit(Child):
         self.stop()
         self.start()
 
+    def parameters(self):
+        login = pika.PlainCredentials(USER, PASSWORD)
+        return pika.ConnectionParameters("127.0.0.1", self.port, credentials=login, heartbeat=0, socket_timeout=5)
+
     @contextmanager
     def open(self):
         """A channel whose publications are confirmed, or raise."""
-        login = pika.PlainCredentials(USER, PASSWORD)
-        parameters = pika.ConnectionParameters("127.0.0.1", self.port, credentials=login, heartbeat=0, socket_timeout=5)
-        connection = pika.BlockingConnection(parameters)
+        connection = pika.BlockingConnection(self.parameters())
         try:
             channel = connection.channel()
             channel.confirm_delivery()
@@ -154,32 +155,15 @@ class Rabbit(Child):
                     return found
                 found.append((properties, body))
 
-    def counts(self, queue=QUEUE):
-        """Messages ready and unacknowledged, as the broker itself counts them."""
-        answer = self._ctl("list_queues", "--quiet", "--formatter", "json", "name", "messages_ready", "messages_unacknowledged")
-        (row,) = [row for row in json.loads(answer) if row["name"] == queue]
-        return row["messages_ready"], row["messages_unacknowledged"]
-
-    def _ctl(self, *arguments):
-        name = self.environment["RABBITMQ_NODENAME"]
-        answer = subprocess.run(
-            [PROGRAM.with_name("rabbitmqctl"), "--node", name, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert answer.returncode == 0, answer
-        return answer.stdout
-
 
 def publish(channel, event, queue=QUEUE, **properties):
+    channel.basic_publish("", queue, *message(event, **properties), mandatory=True)
+
+
+def message(event, **properties):
+    """Body and properties."""
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
-    properties = pika.BasicProperties(**{"delivery_mode": 2, "content_type": "application/json"} | properties)
-    channel.basic_publish("", queue, body, properties, mandatory=True)
+    return body, pika.BasicProperties(**{"delivery_mode": 2, "content_type": "application/json"} | properties)
 
 
 def found(session, users=("ann", "bob"), **fields):
