@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -267,6 +267,11 @@ impl Node {
 
     pub fn link(&self) -> Link {
         *self.backplane.link().borrow()
+    }
+
+    /// The same as it changes.
+    pub fn follow_link(&self) -> watch::Receiver<Link> {
+        self.backplane.link()
     }
 
     pub fn backplane_kind(&self) -> &'static str {
