@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := run
 .PHONY: run check test tools unit e2e soak fuzz
 
-PACKAGES := redis-server chromium openssl npm haproxy postgresql
+PACKAGES := redis-server chromium openssl npm haproxy postgresql rabbitmq-server
 VENV := .venv
 SECONDS := 300
 E2E := $(VENV)/.installed
@@ -49,11 +49,16 @@ fuzz:
 	done
 
 # Servers and the browser, from the distribution's own packages. Asked for only when one is missing: a package has a
-# program of its name, but PostgreSQL's server is off PATH, where its clients may be without it.
+# program of its name, but PostgreSQL's server is off PATH, where its clients may be without it, and RabbitMQ's may be.
+# Where packages start their servers, those listen on their own ports; tests take others.
 tools:
 	@missing=""; \
 	for package in $(PACKAGES); do \
-	  case $$package in postgresql) program='/usr/lib/postgresql/*/bin/postgres' ;; *) program=$$package ;; esac; \
+	  case $$package in \
+	    postgresql) program='/usr/lib/postgresql/*/bin/postgres' ;; \
+	    rabbitmq-server) program=/usr/lib/rabbitmq/bin/rabbitmq-server ;; \
+	    *) program=$$package ;; \
+	  esac; \
 	  command -v $$program >/dev/null || missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ]; then \

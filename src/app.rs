@@ -34,6 +34,7 @@ use crate::dialects::Dialect;
 use crate::http::Answer;
 use crate::hub::Hub;
 use crate::ids::NodeId;
+use crate::intake::Intake;
 use crate::node::{Identities, Node, Parts, lobby, relay};
 use crate::records::Records;
 use crate::telemetry::metrics::metrics;
@@ -46,6 +47,8 @@ pub struct App {
     node: Arc<Node>,
     transport: Arc<Transport>,
     tls: Option<Arc<Tls>>,
+    /// `None`: match events come by REST alone.
+    intake: Option<Intake>,
     listening: CancellationToken,
     background: CancellationToken,
     /// Of the records, which the others still need when they stop.
@@ -71,6 +74,8 @@ pub enum StartError {
     Records(String),
     #[error("cannot speak TLS: {0}")]
     Tls(String),
+    #[error("cannot take match events: {0}")]
+    Intake(#[from] crate::intake::Wrong),
 }
 
 impl App {
@@ -111,10 +116,15 @@ impl App {
         };
         let node = Node::new(id, config.node, clock, parts);
         let transport = Transport::new(node.clone(), config.transport.clone(), tls.clone());
+        let intake = config
+            .intake
+            .map(|intake| Intake::new(intake, node.clone()));
+        let intake = intake.transpose()?;
         let app = Self {
             addresses,
             transport,
             tls,
+            intake,
             listening: CancellationToken::new(),
             background: CancellationToken::new(),
             books: CancellationToken::new(),
@@ -138,6 +148,9 @@ impl App {
                 &config.transport,
                 config.max_body_bytes,
             );
+        }
+        if let Some(intake) = &app.intake {
+            intake.start();
         }
         Ok(app)
     }
@@ -222,11 +235,18 @@ impl App {
     /// Leaves in order: nobody new is sent here, everyone is told to come back elsewhere, then the backplane.
     /// In a hurry nobody waits for balancers to notice, and all sockets are closed at once.
     pub async fn stop(self, hurry: bool) {
+        // First of all: others take the events, while everything that those in flight need is still there.
+        if let Some(intake) = &self.intake {
+            intake.leave();
+        }
         self.node.begin_drain(hurry).await;
         self.node.close_paced(hurry).await;
         // Before the wait: as long as somebody can knock, somebody lingers who was refused.
         self.listening.cancel();
         self.transport.emptied().await;
+        if let Some(intake) = &self.intake {
+            intake.left().await;
+        }
         self.background.cancel();
         self.node.stop().await;
         self.books.cancel();
@@ -261,6 +281,8 @@ impl Routes {
                 let user = decoded(found.params.get("user_id"));
                 let team = decoded(found.params.get("team_id"));
                 let insight = decoded(found.params.get("insight_id"));
+                let workspace = decoded(found.params.get("workspace_id"));
+                let agent = decoded(found.params.get("agent_id"));
                 match found.value {
                     // One path has a page, and a door.
                     Target::Rest(rest)
@@ -281,6 +303,8 @@ impl Routes {
                             user: &user,
                             team: &team,
                             insight: &insight,
+                            workspace: &workspace,
+                            agent: &agent,
                             from,
                         };
                         let answer = match self.pace(rest, request.method(), from) {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 5  main → app → config           wiring
-//! 4  transport   api               sockets, REST
+//! 4  transport   api   intake      sockets, REST, RabbitMQ
 //! 3  node                          carries commands in and events out
 //! 2  dialects → domain             wire ⇄ meaning; meaning
 //! 1  hub   backplane   records   auth   limits   none imports a sibling
@@ -27,6 +27,7 @@ pub mod domain;
 pub mod http;
 pub mod hub;
 pub mod ids;
+pub mod intake;
 pub mod limits;
 pub mod node;
 pub mod records;

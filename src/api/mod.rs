@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod agents;
 mod asked;
 mod body;
 mod courier;
@@ -15,6 +16,7 @@ mod sessions;
 mod stats;
 mod status;
 mod teams;
+mod workspaces;
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -31,7 +33,7 @@ use self::access::noted;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem, empty, html, part};
 use crate::ids::SessionId;
-use crate::node::Node;
+use crate::node::{FOR_SESSIONS, Node};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -63,6 +65,8 @@ pub struct Place<'a> {
     pub user: &'a str,
     pub team: &'a str,
     pub insight: &'a str,
+    pub workspace: &'a str,
+    pub agent: &'a str,
     pub from: IpAddr,
 }
 
@@ -111,6 +115,16 @@ enum Endpoint {
     TeamAnalytics,
     Insights,
     Insight,
+    Workspaces,
+    Workspace,
+    WorkspaceJoin,
+    WorkspaceLeave,
+    WorkspaceUsers,
+    AgentsStatus,
+    AgentRuns,
+    AgentSubscribe,
+    AgentUnsubscribe,
+    AgentEvents,
     Stats,
     OpenApi,
     AsyncApi,
@@ -256,6 +270,50 @@ pub const PATHS: &[Path] = &[
             (Method::DELETE, Endpoint::Insight),
         ],
     ),
+    at(
+        "/workspaces",
+        &[
+            (Method::GET, Endpoint::Workspaces),
+            (Method::POST, Endpoint::Workspaces),
+        ],
+    ),
+    at(
+        "/workspaces/{workspace_id}",
+        &[
+            (Method::GET, Endpoint::Workspace),
+            (Method::PATCH, Endpoint::Workspace),
+            (Method::DELETE, Endpoint::Workspace),
+        ],
+    ),
+    at(
+        "/workspaces/{workspace_id}/join",
+        &[(Method::POST, Endpoint::WorkspaceJoin)],
+    ),
+    at(
+        "/workspaces/{workspace_id}/leave",
+        &[(Method::POST, Endpoint::WorkspaceLeave)],
+    ),
+    at(
+        "/workspaces/{workspace_id}/users",
+        &[(Method::GET, Endpoint::WorkspaceUsers)],
+    ),
+    at("/agents/status", &[(Method::GET, Endpoint::AgentsStatus)]),
+    at(
+        "/agents/{agent_id}/runs",
+        &[(Method::GET, Endpoint::AgentRuns)],
+    ),
+    at(
+        "/agents/{agent_id}/subscribe",
+        &[(Method::POST, Endpoint::AgentSubscribe)],
+    ),
+    at(
+        "/agents/{agent_id}/unsubscribe",
+        &[(Method::POST, Endpoint::AgentUnsubscribe)],
+    ),
+    at(
+        "/agents/{agent_id}/events",
+        &[(Method::POST, Endpoint::AgentEvents)],
+    ),
     at("/ws/stats", &[(Method::GET, Endpoint::Stats)]),
     at("/api/users/online", &[(Method::GET, Endpoint::UsersOnline)]),
     at("/api/register", &[(Method::POST, Endpoint::Register)]),
@@ -355,6 +413,16 @@ impl Api {
                 let served = self.serve_teams(*endpoint, place, request).await;
                 served.map_err(|problem| noted(path, &None, problem))
             }
+            Endpoint::Workspaces
+            | Endpoint::Workspace
+            | Endpoint::WorkspaceJoin
+            | Endpoint::WorkspaceLeave
+            | Endpoint::WorkspaceUsers
+            | Endpoint::AgentsStatus
+            | Endpoint::AgentRuns
+            | Endpoint::AgentSubscribe
+            | Endpoint::AgentUnsubscribe
+            | Endpoint::AgentEvents => self.serve_work(*endpoint, place, request).await,
             Endpoint::Logout => {
                 let served = self.log_out(request).await;
                 served.map_err(|problem| noted(path, &None, problem))
@@ -409,6 +477,46 @@ impl Api {
         answer.map_err(|problem| noted(path, &caller, problem))
     }
 
+    /// What is asked about workspaces and agents.
+    async fn serve_work<B>(
+        &self,
+        endpoint: Endpoint,
+        place: &Place<'_>,
+        request: Request<B>,
+    ) -> Result<Answer, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let caller = self.caller(&request).await.and_then(|caller| match caller {
+            Some(identity) if identity.sessions.is_some() => Err(access::forbidden(FOR_SESSIONS)),
+            caller => Ok(caller),
+        });
+        let caller = caller.map_err(|problem| noted(place.path, &None, problem))?;
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        // Read where it is wanted alone; a GET has none.
+        let body = match method {
+            Method::POST | Method::PATCH => self.body(request).await?,
+            _ => Bytes::new(),
+        };
+        let query = uri.query();
+        let served = match endpoint {
+            Endpoint::AgentsStatus
+            | Endpoint::AgentRuns
+            | Endpoint::AgentSubscribe
+            | Endpoint::AgentUnsubscribe
+            | Endpoint::AgentEvents => {
+                self.serve_agents(endpoint, place, &caller, query, &body)
+                    .await
+            }
+            _ => {
+                self.serve_workspaces(endpoint, place, &caller, &method, query, &body)
+                    .await
+            }
+        };
+        served.map_err(|problem| noted(place.path, &caller, problem))
+    }
+
     async fn log_out<B>(&self, request: Request<B>) -> Result<Answer, Problem>
     where
         B: Body<Data = Bytes>,
@@ -451,9 +559,15 @@ impl Path {
 
     /// Whether what is done there is written down.
     pub fn keeps_records(&self) -> bool {
-        ["/api/auth/", "/api/sessions", "/api/teams", "/api/insights"]
-            .iter()
-            .any(|begin| self.path.starts_with(begin))
+        [
+            "/api/auth/",
+            "/api/sessions",
+            "/api/teams",
+            "/api/insights",
+            "/workspaces",
+        ]
+        .iter()
+        .any(|begin| self.path.starts_with(begin))
     }
 
     fn method_not_allowed(&self) -> Answer {

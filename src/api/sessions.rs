@@ -5,22 +5,21 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{Caller, forbidden, trusted};
-use super::body::{object, refused};
+use super::body::unread;
 use super::denied::denied;
 use super::docs::shapes;
 use super::{Api, no_content, problem};
 use crate::backplane::Created;
+use crate::dialects::matches::match_found;
 use crate::domain::Cursor;
-use crate::domain::sessions::Match;
 use crate::http::{Answer, Problem, json as answer};
 use crate::ids::SessionId;
 use crate::node::is_trusted;
 
-const MATCH_FOUND: &str = "match.found";
-
 /// A match event; what else it may carry is ignored.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Match)]
+#[expect(dead_code, reason = "read by `dialects`, which knows no schemas")]
 pub(super) struct MatchBody {
     /// `match.found`, or none.
     #[serde(default)]
@@ -157,15 +156,7 @@ impl Api {
             caller,
             "only a service or an admin makes a session of a match",
         )?;
-        let body = match_body(body)?;
-        let found = Match::checked(
-            &body.session_id,
-            &body.users,
-            body.question_id,
-            body.difficulty,
-            body.topic,
-        )
-        .map_err(refused)?;
+        let found = match_found(body).map_err(unread)?;
         let (status, said) = match self.node.open(&found).await.map_err(|e| problem(&e))? {
             Created::New => (StatusCode::CREATED, "created"),
             Created::Existing => (StatusCode::OK, "exists"),
@@ -176,21 +167,6 @@ impl Api {
             status: said,
         };
         Ok(answer(status, &opened))
-    }
-}
-
-fn match_body(body: &[u8]) -> Result<MatchBody, Problem> {
-    let found: MatchBody = object(body, "match event")?;
-    match found.event_type.as_deref() {
-        None | Some(MATCH_FOUND) => Ok(found),
-        Some(other) => Err(Problem {
-            field: Some("event_type".into()),
-            ..Problem::new(
-                StatusCode::BAD_REQUEST,
-                "bad_field",
-                format!("event_type is {other:?}; right is {MATCH_FOUND:?}, or none"),
-            )
-        }),
     }
 }
 

@@ -74,6 +74,9 @@ pub trait Index: Send + Sync {
     async fn hooks(&self, room: &Room, most: u64)
     -> Result<Vec<(String, Option<Envelope>)>, Error>;
 
-    /// That one is done with.
-    async fn unhook(&self, room: &Room, place: &str) -> Result<(), Error>;
+    /// One more try at that one failed; how many have by now.
+    async fn tried(&self, room: &Room, place: &str) -> Result<u64, Error>;
+
+    /// That one is done with. One that is given up is laid aside, where people find it.
+    async fn unhook(&self, room: &Room, place: &str, given_up: bool) -> Result<(), Error>;
 }

@@ -529,7 +529,8 @@ impl Backplane for Memory {
                     stored.set(&format!("{ROLE}{user}"), role);
                 }
                 stored.chat = chat.into_iter().map(|line| (0, line)).collect();
-                stored.expires = after(self.clock.now(), self.keep.session_ttl);
+                let expires = after(self.clock.now(), self.keep.session_ttl);
+                stored.expires = expires.max(stored.kept_until);
                 Created::New
             }
         }))

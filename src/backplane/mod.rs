@@ -302,7 +302,7 @@ pub trait Backplane: Cluster + Courier + Index + Mirror {
     async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error>;
 
     /// Makes a room nobody is in yet, with these roles of users and this chat history, the oldest line first; it expires
-    /// when nobody comes.
+    /// when nobody comes, not before the time in its field [`KEPT_UNTIL`].
     async fn create(
         &self,
         room: &Room,

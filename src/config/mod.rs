@@ -6,6 +6,7 @@
 mod agents;
 mod courier;
 mod identity;
+mod intake;
 mod parse;
 mod records;
 mod settings;
@@ -33,6 +34,8 @@ pub struct Config {
     /// `None`: nothing is kept beyond its session.
     pub records: Option<crate::records::Config>,
     pub redis: Option<redis::Config>,
+    /// `None`: match events come by REST alone.
+    pub intake: Option<crate::intake::Config>,
     pub keep: Keep,
     pub node: node::Config,
     pub transport: crate::transport::Config,
@@ -79,6 +82,8 @@ impl Reader<'_> {
             }
         };
         let (log, redis, records) = (self.log(), self.redis(), self.records());
+        let max_body_bytes = self.size("MAX_BODY_BYTES");
+        let intake = self.intake(max_body_bytes);
         let keep = Keep {
             log_length: self.whole("LOG_LENGTH"),
             log_ttl: self.seconds("LOG_TTL"),
@@ -144,7 +149,6 @@ impl Reader<'_> {
             public_url: self.public_url(),
             tls: transport.tls.is_some(),
         };
-        let max_body_bytes = self.size("MAX_BODY_BYTES");
         let worker_threads = or_cores(self.size("WORKER_THREADS"));
         let stop_timeout = self.seconds("STOP_TIMEOUT");
         Some(Config {
@@ -153,6 +157,7 @@ impl Reader<'_> {
             log: log?,
             auth: auth?,
             redis: redis?,
+            intake: intake?,
             records: records?,
             keep,
             node,

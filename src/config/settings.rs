@@ -267,6 +267,41 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         secret: true,
         ..setting(
+            "RABBITMQ_URL",
+            "",
+            Text(
+                "amqp://[user:password@]host[:port][/vhost], with TLS amqps://…; empty: match events come by REST alone",
+            ),
+            "Where match events come from; all nodes that are told share them. `?heartbeat=` says how many seconds between signs of life, 10 unless given",
+        )
+    },
+    setting(
+        "RABBITMQ_CA",
+        "",
+        Text("a path of PEM certificates; empty: the system's"),
+        "What TLS to RabbitMQ trusts",
+    ),
+    setting(
+        "QUEUE_NAME",
+        "collaboration_events",
+        Text("1 to 250 bytes, not beginning with `amq.`"),
+        "Queue of match events, taken as it is, and made durable where it is not there. What is no match event, or has more than MAX_BODY_BYTES, goes to the queue of this name with `.dead` behind it",
+    ),
+    setting(
+        "QUEUE_PREFETCH",
+        "32",
+        Whole("events", 1, 10_000),
+        "Match events in flight on a node",
+    ),
+    setting(
+        "QUEUE_RECONNECT_MAX",
+        "10",
+        Seconds(0.1, 3_600.0),
+        "Longest pause between two tries to reach RabbitMQ",
+    ),
+    Setting {
+        secret: true,
+        ..setting(
             "DATABASE_URL",
             "",
             Text("postgres://[user:password@]host[:port]/database, sqlite:file, or none"),
@@ -300,8 +335,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RECORDS_RETENTION",
         "",
-        Text("events=DAYS,messages=DAYS, or either, or nothing"),
-        "Days after which events and messages of recorded sessions are deleted; what is not named is kept for ever",
+        Text("some of events=DAYS,messages=DAYS,runs=DAYS, or nothing"),
+        "Days after which events and messages of recorded sessions, and runs of agents, are deleted; what is not named is kept for ever",
     ),
     setting(
         "REACTIONS_PER_MESSAGE",

@@ -6,6 +6,8 @@
 //! room.
 
 mod fields;
+pub mod matches;
+pub mod object;
 mod pairing;
 pub mod review;
 pub mod socketio;

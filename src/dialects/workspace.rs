@@ -21,7 +21,7 @@ use crate::domain::{Code, Command, Reject};
 use crate::ids::{AgentId, BadId, Position, Room, UserId, WorkspaceId};
 
 pub use self::frames::{encode, reply};
-pub use self::greetings::{Greeting, agent_out, connected, joined, subscribed};
+pub use self::greetings::{AgentOut, Greeting, agent_out, connected, joined, subscribed};
 
 /// What a door lets its sockets speak of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,17 +5,25 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::commands::Asker;
 use super::relay::make_agent_room;
 use super::workspaces::standing;
-use super::{Node, pack, snapshots};
+use super::{Denied, Node, pack, snapshots};
 use crate::backplane::{
     Audience, Change, Committed, Draft, Entry, Error, Exit, Link, Queue, Shelf,
 };
 use crate::domain::agents::{self, Complete, Completed, RUN, Run, Start, State, Update, Word};
 use crate::domain::{Code, Event, Reject};
 use crate::ids::{AgentId, EventId, Room, SocketId, UserId};
+use crate::records;
 use crate::telemetry::metrics::metrics;
+
+/// Agents read from their list for a page, how often for one in which few are shown, and how many are looked at at once.
+const LISTED: u64 = 200;
+const LOOKS: usize = 10;
+const AT_ONCE: usize = 32;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -312,8 +320,87 @@ impl Node {
     }
 
     /// Writes a run down that is over; false when it has to be tried again.
-    async fn note_run(&self, _: &Run, _: &Completed) -> bool {
-        true
+    async fn note_run(&self, run: &Run, ended: &Completed) -> bool {
+        let Some(records) = self.records() else {
+            return true;
+        };
+        let row = records::Run {
+            id: run.id,
+            agent: run.agent.clone(),
+            user: run.user.clone(),
+            workspace: run.workspace.clone(),
+            task: run.task.clone(),
+            status: ended.status.to_string(),
+            result: ended.result.as_deref().map(str::to_owned),
+            reason: ended.reason.as_deref().map(str::to_owned),
+            started_at: run.started_at,
+            took_ms: ended.took_ms,
+        };
+        let noted = records.note_run(&row).await;
+        noted
+            .inspect_err(|error| {
+                tracing::debug!(agent = %run.agent, %error, "a run waits for the database");
+            })
+            .is_ok()
+    }
+
+    /// An agent as it is now; none that never ran.
+    pub async fn agent(&self, agent: &AgentId) -> Result<State, Denied> {
+        let (state, _) = self.agent_at(agent).await?;
+        match state.is_known() {
+            true => Ok(state),
+            false => Err(Denied::Missing("agent")),
+        }
+    }
+
+    /// A page of agents in the order of their ids, those that are to be shown; and behind which the next one begins.
+    pub async fn agents(
+        &self,
+        after: Option<&AgentId>,
+        most: usize,
+        shown: impl Fn(&State) -> bool,
+    ) -> Result<(Vec<State>, Option<AgentId>), Denied> {
+        let (mut page, mut behind) = (Vec::new(), after.cloned());
+        for _ in 0..LOOKS {
+            let after = behind.as_ref().map(AgentId::as_str);
+            let listed = self.backplane.listed(Shelf::Agents, after, LISTED).await?;
+            let is_last = (listed.len() as u64) < LISTED;
+            let ids: Vec<AgentId> = listed
+                .iter()
+                .filter_map(|id| AgentId::parse(id).ok())
+                .collect();
+            for some in ids.chunks(AT_ONCE) {
+                let states = join_all(some.iter().map(|id| self.agent_at(id))).await;
+                for (id, state) in some.iter().zip(states) {
+                    let (state, at) = state?;
+                    if at.is_none() {
+                        // Its time is over.
+                        self.backplane.unlist(Shelf::Agents, id.as_str()).await?;
+                    }
+                    behind = Some(id.clone());
+                    if state.is_known() && shown(&state) {
+                        page.push(state);
+                    }
+                    if page.len() == most {
+                        return Ok((page, behind));
+                    }
+                }
+            }
+            if is_last {
+                return Ok((page, None));
+            }
+        }
+        Ok((page, behind))
+    }
+
+    /// Those that are over, the youngest first.
+    pub async fn runs_of(
+        &self,
+        agent: &AgentId,
+        after: Option<EventId>,
+        most: u32,
+    ) -> Result<Vec<records::Run>, Denied> {
+        Ok(self.books()?.runs_of(agent, after, most).await?)
     }
 
     /// A run that another node, or another socket, has told of before.

@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,6 +73,7 @@ use self::runs::Runs;
 use self::saver::Unsaved;
 use self::tally::Tally;
 use self::totals::Totals;
+pub use self::visit::FOR_SESSIONS;
 use self::visit::Visit;
 use crate::backplane::{Link, SharedBackplane};
 use crate::clock::Clock;
@@ -266,6 +267,11 @@ impl Node {
 
     pub fn link(&self) -> Link {
         *self.backplane.link().borrow()
+    }
+
+    /// The same as it changes.
+    pub fn follow_link(&self) -> watch::Receiver<Link> {
+        self.backplane.link()
     }
 
     pub fn backplane_kind(&self) -> &'static str {

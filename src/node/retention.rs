@@ -21,6 +21,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Config {
     pub events: Option<Duration>,
     pub messages: Option<Duration>,
+    pub runs: Option<Duration>,
 }
 
 impl Config {
@@ -38,6 +39,7 @@ impl Config {
             match table.trim() {
                 "events" => config.events = kept,
                 "messages" => config.messages = kept,
+                "runs" => config.runs = kept,
                 _ => return None,
             }
         }
@@ -75,7 +77,7 @@ impl Node {
     async fn forget(&self, records: &records::Records) -> Result<(), records::Error> {
         let now = self.clock().now();
         let before = |kept: Duration| now - kept.as_millis() as Millis;
-        let (mut events, mut messages) = (0, 0);
+        let (mut events, mut messages, mut runs) = (0, 0, 0);
         if let Some(kept) = self.config.retention.events {
             loop {
                 let gone = records.prune_events(before(kept), BATCH).await?;
@@ -94,8 +96,17 @@ impl Node {
                 }
             }
         }
-        if events + messages > 0 {
-            tracing::info!(events, messages, "old rows are deleted");
+        if let Some(kept) = self.config.retention.runs {
+            loop {
+                let gone = records.prune_runs(before(kept), BATCH).await?;
+                runs += gone;
+                if gone < u64::from(BATCH) || self.pause().await {
+                    break;
+                }
+            }
+        }
+        if events + messages + runs > 0 {
+            tracing::info!(events, messages, runs, "old rows are deleted");
         }
         Ok(())
     }
@@ -113,9 +124,10 @@ mod tests {
 
     #[test]
     fn days_by_table() {
-        let both = Config::parse("events=90, messages=365").unwrap();
+        let both = Config::parse("events=90, messages=365,runs=7").unwrap();
         assert_eq!(both.events, Some(DAY * 90));
         assert_eq!(both.messages, Some(DAY * 365));
+        assert_eq!(both.runs, Some(DAY * 7));
         assert_eq!(Config::parse(""), Some(Config::default()));
         for wrong in ["events", "events=0", "events=x", "sessions=3", "events=-1"] {
             assert_eq!(Config::parse(wrong), None, "{wrong}");

@@ -168,6 +168,11 @@ impl Roster {
                 None => relay::make_agent_room(backplane, room, agent).await,
             };
         }
+        if let Room::Workspace(id) = room {
+            self.restore_workspace(backplane, id)
+                .await
+                .map_err(|why| error(why.into()))?;
+        }
         let recorded = room.session().filter(|session| session.is_recorded());
         let create = &match recorded {
             None => kept.or_else(|| self.first_fields(room)),

@@ -45,12 +45,19 @@ impl Node {
         Ok(matched && self.backplane.admitted(&room).await?.contains(user))
     }
 
+    /// Makes a session of a match, unless it is there, or was.
     pub async fn open(&self, found: &Match) -> Result<Created, Error> {
         let room = Room::Session(found.session.clone());
         let fields = found.fields(self.roster.clock.now());
-        self.backplane
+        let created = self
+            .backplane
             .create(&room, fields, Vec::new(), Vec::new())
-            .await
+            .await?;
+        if created == Created::New {
+            let (session, users) = (&found.session, found.users.len());
+            tracing::info!(target: "audit", %session, users, "session made of a match");
+        }
+        Ok(created)
     }
 
     /// The answer is what happened last in it.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Departure, Handled, Node, NotAdmitted, Participant, is_trusted, relay};
+use super::{Departure, Handled, Node, NotAdmitted, Participant, is_trusted};
 use crate::auth::{Identity, Role};
 use crate::backplane::{Error, Link};
 use crate::dialects::socketio::{Said, Talk, raw};
-use crate::dialects::workspace::{self, Greeting, Scope};
+use crate::dialects::workspace::{self, Scope};
 use crate::dialects::{Dialect, Reply};
 use crate::domain::{Code, Command, Reject, Voice};
-use crate::hub::{Lane, Socket};
+use crate::hub::Socket;
 use crate::ids::{AgentId, Position, Room, SessionId};
 
 /// What such a socket has beside the others.
@@ -25,6 +25,9 @@ pub(super) struct Visit {
     /// For which agents it may speak.
     pub(super) voice: Voice,
 }
+
+/// What such a token does not open.
+pub const FOR_SESSIONS: &str = "the token is for certain sessions alone";
 
 /// Close codes of a conversation that cannot go on, and of one that its client ends.
 const BROKEN: u16 = 4400;
@@ -55,6 +58,11 @@ impl Visit {
         let rooms = self.rooms.lock();
         let alike = |known: &&Room| std::mem::discriminant(*known) == kind;
         rooms.iter().filter(alike).count()
+    }
+
+    fn is_for_sessions(&self) -> bool {
+        let identity = self.identity.as_ref();
+        identity.is_some_and(|identity| identity.sessions.is_some())
     }
 
     /// A packet that is not carried out: under which number its sender waits for an answer.
@@ -335,11 +343,14 @@ impl Node {
             return;
         }
         let went = match room {
-            // Who asks again has lost sight of it.
-            _ if again => self.look_again(participant, room, id.as_deref()).await,
+            _ if again => self.greet_again(participant, room, since, id.clone()).await,
+            _ if visit.is_for_sessions() => Err(NotAdmitted::Forbidden(FOR_SESSIONS)),
             Room::Agent(agent) => match self.knows_agent(agent).await {
+                // Its user has begun to follow it meanwhile.
+                Ok(()) if !visit.keep_new(room) => {
+                    self.greet_again(participant, room, since, id.clone()).await
+                }
                 Ok(()) => {
-                    visit.keep(room.clone());
                     self.listen_in(participant, visit, room, since, id.clone())
                         .await
                 }
@@ -371,22 +382,18 @@ impl Node {
         Ok(())
     }
 
-    /// What a room is now, for a socket that is in it.
-    async fn look_again(
+    /// Greets a socket once more that is in the room: it has lost sight of it, or says only now where it was, having
+    /// been brought in by what its user follows.
+    async fn greet_again(
         &self,
         participant: &Participant,
         room: &Room,
-        id: Option<&str>,
+        since: Option<Position>,
+        id: Option<String>,
     ) -> Result<(), NotAdmitted> {
-        let (inner, at) = relay::look(&self.backplane, room).await?;
-        let greeting = Greeting {
-            position: Some(at),
-            id,
-            resumed: None,
-        };
-        participant
-            .socket
-            .send(Lane::Ordered, inner.frame(greeting));
+        let socket = &participant.socket;
+        self.hub.leave(room, socket);
+        self.relay.open(room, socket.clone(), since, id).await?;
         Ok(())
     }
 

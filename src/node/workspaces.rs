@@ -17,6 +17,7 @@ use crate::domain::presence::ACTIVE;
 use crate::domain::workspaces::{self, View, Wish, Workspace};
 use crate::domain::{Event, Member, Reject};
 use crate::ids::{Position, Room, SocketId, UserId, WorkspaceId};
+use crate::records::{self, Fellow};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -72,10 +73,10 @@ impl Node {
         self.greet(participant, room, since, ask).await
     }
 
+    /// It stays until it is deleted. Who makes it belongs to it.
     pub async fn make_workspace(
         &self,
-        by: &UserId,
-        name: Arc<str>,
+        by: Option<(&UserId, Arc<str>)>,
         wish: &Wish,
     ) -> Result<Workspace, Denied> {
         wish.check()?;
@@ -83,20 +84,32 @@ impl Node {
             id: WorkspaceId::new(),
             name: wish.name.clone().unwrap_or_default(),
             description: wish.description.clone().unwrap_or_default(),
-            created_by: Some(by.clone()),
+            created_by: by.as_ref().map(|(user, _)| (*user).clone()),
             created_at: self.clock().now(),
             made: true,
         };
-        self.backplane
-            .list(Shelf::Workspaces, workspace.id.as_str())
-            .await?;
+        let first = by.as_ref().map(|(user, name)| fellow(user, name));
+        match self.records() {
+            Some(records) => {
+                records
+                    .add_workspace(&row(&workspace), first.as_ref())
+                    .await?;
+            }
+            None => {
+                let id = workspace.id.as_str();
+                self.backplane.list(Shelf::Workspaces, id).await?;
+            }
+        }
         let room = Room::Workspace(workspace.id.clone());
-        let entry = Entry {
-            create: Some(workspace.fields()),
-            ..self.membership(&room, by, name)
-        };
-        self.backplane.enter(&room, entry).await?;
-        tracing::info!(target: "audit", workspace = %workspace.id, user = %by, "workspace made");
+        self.backplane
+            .create(&room, workspace.fields(), Vec::new(), Vec::new())
+            .await?;
+        if let Some((user, name)) = by {
+            let entry = self.membership(user, name);
+            self.backplane.enter(&room, entry).await?;
+        }
+        let by = workspace.created_by.as_ref().map(tracing::field::display);
+        tracing::info!(target: "audit", workspace = %workspace.id, user = by, "workspace made");
         Ok(workspace)
     }
 
@@ -107,6 +120,14 @@ impl Node {
 
     /// Those that somebody made, in the order of their making.
     pub async fn workspaces(&self, after: Option<&WorkspaceId>, most: u64) -> Result<Page, Denied> {
+        if let Some(records) = self.records() {
+            let found = records.workspaces(after, most).await?;
+            let next = (found.len() as u64 == most).then(|| found.last()).flatten();
+            return Ok(Page {
+                next: next.map(|last| last.id.clone()),
+                workspaces: found.into_iter().map(Workspace::from).collect(),
+            });
+        }
         let after = after.map(WorkspaceId::as_str);
         let listed = self
             .backplane
@@ -137,6 +158,10 @@ impl Node {
     ) -> Result<View, Denied> {
         wish.check()?;
         let room = Room::Workspace(id.clone());
+        if let Some(records) = self.records() {
+            let (name, description) = (wish.name.as_deref(), wish.description.as_deref());
+            records.update_workspace(id, name, description).await?;
+        }
         let body = wish.body();
         let event = workspaces::told("workspace_changed", by, body);
         let change = self.telling(&room, &event, wish.fields());
@@ -154,6 +179,10 @@ impl Node {
     ) -> Result<(), Denied> {
         let room = Room::Workspace(id.clone());
         self.workspace(id).await?;
+        if let Some(records) = self.records() {
+            // First: nobody makes it again of what is written.
+            records.remove_workspace(id).await?;
+        }
         if self.hooks(&room) {
             // The end itself leaves nothing behind in the room that could be told.
             let event = workspaces::told("workspace_deleted", by, "{}".to_owned());
@@ -165,9 +194,11 @@ impl Node {
         }
         let draft = self.roster.draft(&Event::Ended, None, Audience::All);
         self.backplane.end(&room, draft).await.map_err(missing)?;
-        self.backplane
-            .unlist(Shelf::Workspaces, id.as_str())
-            .await?;
+        if self.records().is_none() {
+            self.backplane
+                .unlist(Shelf::Workspaces, id.as_str())
+                .await?;
+        }
         tracing::info!(target: "audit", workspace = %id, by = ?by, "workspace deleted");
         Ok(())
     }
@@ -187,7 +218,11 @@ impl Node {
             let sentence = format!("the workspace has {most} members, which is the most");
             return Err(Reject::new(crate::domain::Code::TooMany, sentence).into());
         }
-        let entry = self.membership(&room, user, name);
+        if let (Some(records), true) = (self.records(), view.workspace.made) {
+            let fellow = fellow(user, &name);
+            records.put_fellow(id, &fellow).await.map_err(gone)?;
+        }
+        let entry = self.membership(user, name);
         self.backplane.enter(&room, entry).await.map_err(missing)
     }
 
@@ -195,6 +230,9 @@ impl Node {
     pub async fn leave_workspace(&self, id: &WorkspaceId, user: &UserId) -> Result<(), Denied> {
         let room = Room::Workspace(id.clone());
         let view = self.workspace(id).await?;
+        if let Some(records) = self.records() {
+            records.remove_fellow(id, user).await?;
+        }
         let person = view.people.iter().find(|person| person.user == *user);
         let name = person.map_or_else(|| user.as_str().into(), |person| person.name.clone());
         let exit = Exit {
@@ -209,7 +247,7 @@ impl Node {
             .map_err(missing)
     }
 
-    fn membership(&self, room: &Room, user: &UserId, name: Arc<str>) -> Entry {
+    fn membership(&self, user: &UserId, name: Arc<str>) -> Entry {
         let joined = Event::Joined {
             user: user.clone(),
             name: name.clone(),
@@ -220,7 +258,7 @@ impl Node {
             user: user.clone(),
             member: pack(&standing(user, name, self.clock().now())),
             joined: Some(self.roster.draft(&joined, None, Audience::All)),
-            create: room.session().map(|_| Vec::new()),
+            create: None,
         }
     }
 
@@ -235,12 +273,41 @@ impl Node {
 }
 
 impl Roster {
-    /// One that the backplane lost is made again, if it is known of what.
+    /// One that the backplane has no more is made again of its records.
     pub(super) async fn restore_workspace(
         &self,
-        _: &SharedBackplane,
-        _: &WorkspaceId,
+        backplane: &SharedBackplane,
+        id: &WorkspaceId,
     ) -> Result<(), NotAdmitted> {
+        let (Some(records), room) = (&self.records, Room::Workspace(id.clone())) else {
+            return Ok(());
+        };
+        if backplane.position(&room).await?.is_some() {
+            return Ok(());
+        }
+        let away = |error: records::Error| {
+            tracing::debug!(workspace = %id, %error, "a workspace cannot be made again now");
+            NotAdmitted::Records
+        };
+        let Some(found) = records.workspace(id).await.map_err(away)? else {
+            return Ok(());
+        };
+        let fellows = records.fellows(id, FELLOWS).await.map_err(away)?;
+        let fields = Workspace::from(found).fields();
+        backplane
+            .create(&room, fields, Vec::new(), Vec::new())
+            .await?;
+        for Fellow { user, username } in fellows {
+            let record = standing(&user, username.into(), self.clock.now());
+            let entry = Entry {
+                socket: SocketId::standing_for(&user),
+                member: pack(&record),
+                user,
+                joined: None,
+                create: None,
+            };
+            backplane.enter(&room, entry).await?;
+        }
         Ok(())
     }
 
@@ -255,6 +322,47 @@ impl Roster {
             return Err(Denied::Missing("workspace"));
         }
         Ok(super::snapshots::workspace(id, &snapshot))
+    }
+}
+
+/// Members that a workspace is made again with.
+const FELLOWS: u64 = 1_000;
+
+impl From<records::Workspace> for Workspace {
+    fn from(row: records::Workspace) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            description: row.description,
+            created_by: row.created_by,
+            created_at: row.created_at,
+            made: true,
+        }
+    }
+}
+
+fn row(made: &Workspace) -> records::Workspace {
+    records::Workspace {
+        id: made.id.clone(),
+        name: made.name.clone(),
+        description: made.description.clone(),
+        created_by: made.created_by.clone(),
+        created_at: made.created_at,
+    }
+}
+
+fn fellow(user: &UserId, name: &Arc<str>) -> Fellow {
+    Fellow {
+        user: user.clone(),
+        username: name.to_string(),
+    }
+}
+
+/// It was deleted meanwhile.
+fn gone(error: records::Error) -> Denied {
+    match error {
+        records::Error::Bound => Denied::Missing("workspace"),
+        other => other.into(),
     }
 }
 

@@ -22,6 +22,7 @@ const STEPS: &[(&str, &str)] = steps![
     "0003_messages",
     "0004_events",
     "0005_teams",
+    "0006_workspaces",
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

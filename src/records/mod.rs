@@ -1,4 +1,5 @@
-//! What outlives rooms and Redis: accounts, recorded sessions, their roles and texts, teams and what they note. SQL through sqlx's `Any` driver: a SQLite file alone, PostgreSQL in a
+//! What outlives rooms and Redis: accounts, recorded sessions, their roles and texts, teams and what they note, workspaces and
+//! the runs of agents. SQL through sqlx's `Any` driver: a SQLite file alone, PostgreSQL in a
 //! cluster, and one set of statements for both.
 //!
 //! Knows no socket, no request and no backplane. Every call ends within [`Config::timeout`]; while the database is away,
@@ -11,10 +12,12 @@ mod history;
 mod insights;
 mod messages;
 mod migrations;
+mod runs;
 mod sessions;
 mod teams;
 mod tokens;
 mod users;
+mod workspaces;
 
 use std::fmt;
 use std::future::Future;
@@ -32,10 +35,12 @@ pub use self::history::{Reactions, Sums, Wanted};
 pub use self::insights::{Insight, InsightWish, Sought};
 pub use self::messages::{Message, Reacted, Spot};
 use self::migrations::MIGRATIONS;
+pub use self::runs::Run;
 pub use self::sessions::{Participant, Recorded, Saved, Wish};
 pub use self::teams::{Standing, Team, TeamMember, TeamWish};
 pub use self::tokens::Ground;
 pub use self::users::Account;
+pub use self::workspaces::{Fellow, Workspace};
 use crate::ids::EventId;
 use crate::telemetry::metrics::metrics;
 

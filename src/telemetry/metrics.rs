@@ -311,6 +311,34 @@ impl Metrics {
         gauge!("collab_passing_requests").increment(more);
     }
 
+    /// The same of what only a node has that takes events out of a queue.
+    pub fn intake_begins(&self) {
+        self.intake_connected(false);
+        self.intake_in_flight(0);
+        for result in ["created", "existing", "ended", "dead", "retried"] {
+            counter!("collab_match_events_total", "result" => result).increment(0);
+        }
+    }
+
+    pub fn intake_connected(&self, connected: bool) {
+        gauge!("collab_intake_connected").set(f64::from(u8::from(connected)));
+    }
+
+    pub fn intake_in_flight(&self, events: usize) {
+        gauge!("collab_match_events_in_flight").set(events as f64);
+    }
+
+    /// What became of a match event, and after how long.
+    pub fn match_event(&self, result: &'static str, took: Duration) {
+        counter!("collab_match_events_total", "result" => result).increment(1);
+        histogram!("collab_match_event_duration_seconds").record(took);
+    }
+
+    /// It came to nothing yet, and is tried again.
+    pub fn match_event_retried(&self) {
+        counter!("collab_match_events_total", "result" => "retried").increment(1);
+    }
+
     /// So that every series exists from the start, with zero.
     pub fn begin(&self, version: &'static str, door: &'static str) {
         gauge!("collab_build_info", "version" => version).set(1.0);

@@ -56,7 +56,9 @@ where
     // Libraries speak up from warnings on; we say what we do at the level asked for.
     let level = config.level;
     let others = level.min(Level::WARN);
-    let filter = EnvFilter::new(format!("{others},collabd={level},audit={level}"));
+    // The client of RabbitMQ tells every loss several times, and shows whole messages; `intake` says what is to be known.
+    let said = format!("{others},lapin=off,collabd={level},audit={level}");
+    let filter = EnvFilter::new(said);
     let base = fmt::layer().with_writer(writer);
     match config.format {
         LogFormat::Json => base

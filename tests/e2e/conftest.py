@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support import processes, turns
 from support.peer import Peer, unique
 from support.postgres import Postgres
+from support.rabbit import Rabbit
 from support.review import Reviewer
 
 # A node at DEBUG says much; the end of it is what matters.
@@ -34,6 +35,10 @@ class Children:
 
     def postgres(self, **options):
         return self.adopt(Postgres(**options).start())
+
+    def rabbit(self, **options):
+        # Adopted first: it may fail to start, and has children of its own.
+        return self.adopt(Rabbit(**options)).start()
 
     def adopt(self, child):
         self.all.append(child)

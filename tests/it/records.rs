@@ -144,6 +144,7 @@ macro_rules! contract {
 mod analytics;
 mod insights;
 mod teams;
+mod workspaces;
 
 contract!(
     a_name_and_an_address_are_one_accounts_in_any_case,

@@ -19,6 +19,7 @@ const ROWS: &[(&str, u8)] = &[
     ("config", 5),
     ("transport", 4),
     ("api", 4),
+    ("intake", 4),
     ("node", 3),
     ("dialects", 2),
     ("domain", 1),

@@ -5,6 +5,7 @@
 //! `storm` whether it is right while things go wrong. Nothing here knows the node's code: it is
 //! measured from outside, as a process behind a socket.
 
+mod agents;
 mod children;
 mod commit;
 mod disk;
@@ -63,6 +64,8 @@ enum Command {
     Order(order::Options),
     /// A full node dies, and all its people come to the others at once.
     Storm(storm::Options),
+    /// Agents at work, all watched by everybody: what is told once, and how old what is known.
+    Agents(agents::Options),
     /// The floor's own process.
     #[command(hide = true)]
     FloorServer(floor::ServerOptions),
@@ -93,6 +96,7 @@ fn measure(command: &Command) -> Result<ExitCode> {
         Command::Handshake(options) => handshake::run(options),
         Command::Order(options) => return order::run(options),
         Command::Storm(options) => return storm::run(options),
+        Command::Agents(options) => return agents::run(options),
         Command::FloorServer(_) => Ok(()),
     };
     measured.map(|()| ExitCode::SUCCESS)

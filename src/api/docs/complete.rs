@@ -13,6 +13,8 @@ const NAMES: &[(&str, &str)] = &[
     ("user_id", "The user."),
     ("team_id", "The team."),
     ("insight_id", "The insight."),
+    ("workspace_id", "The workspace."),
+    ("agent_id", "The agent."),
 ];
 
 /// What a query must say where it may say it; the macro for queries has no word for that.

@@ -14,6 +14,7 @@
 //! for; what is wrong in it is found by the tests below.
 
 mod accounts;
+mod agents;
 mod asyncapi;
 mod complete;
 mod courier;
@@ -26,6 +27,7 @@ mod recorded;
 mod sessions;
 pub(super) mod shapes;
 mod teams;
+mod workspaces;
 
 use std::sync::LazyLock;
 
@@ -81,6 +83,16 @@ const AREAS: &[Area] = &[
         "insights",
         "What teams note of sessions, and what their members did.",
         insights::Area::openapi,
+    ),
+    (
+        "workspaces",
+        "Where people and agents work on one thing, and who belongs there.",
+        workspaces::Area::openapi,
+    ),
+    (
+        "agents",
+        "How agents are, what they did, and who follows them.",
+        agents::Area::openapi,
     ),
 ];
 

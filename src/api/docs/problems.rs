@@ -10,6 +10,11 @@ const ROWS: &[Row] = &[
         "something of the request is missing or wrong; `field` names it",
     ),
     ("bad_frame", 400, "the body ended too early"),
+    (
+        "unknown_type",
+        400,
+        "the body is a frame that is not taken here",
+    ),
     ("too_many", 400, "there are as many as there may be"),
     (
         "unauthorized",

@@ -98,6 +98,23 @@ pub fn id() -> Object {
     text(1, 128, pattern).build()
 }
 
+pub fn workspace_name() -> Object {
+    text(1, 256, r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$").build()
+}
+
+pub fn maybe_workspace_name() -> Object {
+    maybe(text(1, 256, r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$"))
+}
+
+pub fn workspace_description() -> Object {
+    maybe(text(0, 4_096, r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$"))
+}
+
+/// Anything, or nothing.
+pub fn any_word() -> Object {
+    text(0, 64, LINE).build()
+}
+
 pub fn users() -> Array {
     ArrayBuilder::new()
         .items(id())

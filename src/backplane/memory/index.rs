@@ -23,6 +23,8 @@ pub(super) struct Shelves {
 pub(super) struct Hooks {
     next: u64,
     waiting: VecDeque<(u64, Envelope)>,
+    /// Of the oldest, which alone is tried.
+    tries: Option<(String, u64)>,
 }
 
 impl Hooks {
@@ -141,7 +143,17 @@ impl Index for Memory {
         }))
     }
 
-    async fn unhook(&self, room: &Room, place: &str) -> Result<(), Error> {
+    async fn tried(&self, room: &Room, place: &str) -> Result<u64, Error> {
+        Ok(self.with(room, |stored| {
+            let tries = &mut stored.hooks.tries;
+            let known = tries.as_ref().filter(|(known, _)| known == place);
+            let count = known.map_or(1, |(_, count)| count + 1);
+            *tries = Some((place.to_owned(), count));
+            count
+        }))
+    }
+
+    async fn unhook(&self, room: &Room, place: &str, _: bool) -> Result<(), Error> {
         self.with(room, |stored| {
             let known = |(at, _): &(u64, Envelope)| at.to_string() != place;
             stored.hooks.waiting.retain(known);

@@ -11,6 +11,10 @@ use crate::backplane::index::FOLLOWED;
 use crate::backplane::{Envelope, Error, Index, Queue, Shelf};
 use crate::ids::{AgentId, Room, UserId};
 
+/// Hooks of a room that were given up, and how long they, and tries in vain, are remembered.
+const DEAD: u64 = 1_000;
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 impl Redis {
     async fn put(&self, shelf: Shelf, id: &str, comes: bool) -> Result<(), Error> {
         self.lease.check()?;
@@ -118,10 +122,24 @@ impl Index for Redis {
         Ok(hooks)
     }
 
-    async fn unhook(&self, room: &Room, place: &str) -> Result<(), Error> {
-        let named = vec![self.keys(room).hooks()];
-        self.ask(&self.scripts.unhook, named, vec![text(place)])
-            .await?;
+    async fn tried(&self, room: &Room, place: &str) -> Result<u64, Error> {
+        let [tries, _] = self.keys(room).hooks_beside();
+        let args = vec![text(place), millis(REMEMBERED)];
+        let answer = self.run(&self.scripts.tried, vec![tries], args).await?;
+        super::number(&answer, 0)
+    }
+
+    async fn unhook(&self, room: &Room, place: &str, given_up: bool) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let [tries, dead] = keys.hooks_beside();
+        let args = vec![
+            text(place),
+            int(u64::from(given_up)),
+            int(DEAD),
+            millis(REMEMBERED),
+        ];
+        let named = vec![keys.hooks(), tries, dead];
+        self.ask(&self.scripts.unhook, named, args).await?;
         Ok(())
     }
 }

@@ -62,6 +62,11 @@ impl Keys {
         self.part("hooks")
     }
 
+    /// How often each of them was tried in vain, and those that were given up.
+    pub fn hooks_beside(&self) -> [Key; 2] {
+        [self.part("hooks:tries"), self.part("hooks:dead")]
+    }
+
     /// Held by the one node that tells them.
     pub fn hooks_claim(&self) -> Key {
         self.part("hooks:claim")

@@ -57,6 +57,7 @@ pub struct Scripts {
     pub follows: Script,
     pub hooks: Script,
     pub unhook: Script,
+    pub tried: Script,
 }
 
 impl Scripts {
@@ -101,6 +102,7 @@ impl Scripts {
             follows: script("follows", include_str!("lua/follows.lua")),
             hooks: script("hooks", include_str!("lua/hooks.lua")),
             unhook: script("unhook", include_str!("lua/unhook.lua")),
+            tried: script("tried", include_str!("lua/tried.lua")),
         }
     }
 }

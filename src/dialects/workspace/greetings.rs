@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::frames::{About, Number, Told, raw, write};
 use crate::clock::rfc3339;
@@ -45,26 +46,36 @@ struct SubscribedOut<'a> {
 }
 
 /// An agent as it is, in this dialect and over REST.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Agent)]
 pub struct AgentOut<'a> {
     agent_id: &'a str,
     status: &'a str,
+    /// From 0 to 100.
+    #[schema(value_type = Option<f64>)]
     progress: Option<Number>,
     current_step: Option<&'a str>,
     task: Option<&'a str>,
+    #[schema(value_type = Option<serde_json::Map<String, serde_json::Value>>)]
     metrics: Option<&'a RawValue>,
+    #[schema(format = DateTime)]
     updated_at: Option<String>,
     runs: u64,
     failures: u64,
     /// Seconds.
     mean_execution_time: Option<f64>,
+    /// Of the run it is at, as all below.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     run_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     user_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     workspace_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     started_at: Option<String>,
 }
 

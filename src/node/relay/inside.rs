@@ -12,7 +12,7 @@ use crate::node::snapshots;
 use crate::telemetry::metrics::metrics;
 
 /// What there is inside.
-pub(in crate::node) enum Inner {
+pub(super) enum Inner {
     Agent(agents::State),
     Workspace(workspaces::View),
 }
@@ -77,7 +77,7 @@ impl Inside {
 }
 
 impl Inner {
-    pub(in crate::node) fn frame(&self, greeting: Greeting<'_>) -> Bytes {
+    fn frame(&self, greeting: Greeting<'_>) -> Bytes {
         frame::text_with(256, |out| match self {
             Inner::Agent(state) => workspace::subscribed(state, greeting, out),
             Inner::Workspace(view) => workspace::joined(view, greeting, out),
@@ -112,7 +112,7 @@ pub(in crate::node) async fn make_agent_room(
 }
 
 /// What is inside of a room now, and up to where that is.
-pub(in crate::node) async fn look(
+pub(super) async fn look(
     backplane: &SharedBackplane,
     room: &Room,
 ) -> Result<(Inner, Position), Error> {

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use self::greeting::Taken;
-pub(super) use self::inside::{look, make_agent_room};
+pub(super) use self::inside::make_agent_room;
 use self::worker::Worker;
 use super::lobby;
 use super::roster::Roster;

@@ -466,8 +466,13 @@ impl Index for Station {
         self.ask(self.place.store.hooks(room, most)).await
     }
 
-    async fn unhook(&self, room: &Room, place: &str) -> Result<(), Error> {
-        self.ask(self.place.store.unhook(room, place)).await
+    async fn tried(&self, room: &Room, place: &str) -> Result<u64, Error> {
+        self.ask(self.place.store.tried(room, place)).await
+    }
+
+    async fn unhook(&self, room: &Room, place: &str, given_up: bool) -> Result<(), Error> {
+        self.ask(self.place.store.unhook(room, place, given_up))
+            .await
     }
 }
 

@@ -71,7 +71,10 @@ local function commit(k, keys, a, last)
     redis.call('LTRIM', KEYS[k + 3], -CHAT_LENGTH, -1)
   end
   append(KEYS[k + 1], KEYS[k + 2], seq, epoch, changed, ARGV[a], ARGV[a + 1])
-  if hooks then redis.call('XADD', hooks, 'MAXLEN', '~', HOOKS_LENGTH, '*', 'e', ARGV[a] .. tail(seq, epoch, nil)) end
+  if hooks then
+    redis.call('XADD', hooks, 'MAXLEN', '~', HOOKS_LENGTH, '*', 'e', ARGV[a] .. tail(seq, epoch, nil))
+    redis.call('PEXPIRE', hooks, HOOKS_TTL)
+  end
   local answer = seq .. ' ' .. epoch .. ' ' .. version
   if once then redis.call('SET', once, answer, 'PX', IDEMPOTENCY_TTL) end
   return 'ok ' .. answer .. ' 0'

@@ -8,6 +8,8 @@ if room[1] or room[3] then return {'existing'} end
 redis.call('DEL', unpack(KEYS))
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', 0, 'version', 0, 'code_version', 0, unpack(ARGV, 3 + ARGV[2]))
 for at = 3, 2 + ARGV[2] do redis.call('RPUSH', KEYS[3], '0 ' .. ARGV[at]) end
-if ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[3], SESSION_TTL) end
-redis.call('PEXPIRE', KEYS[1], SESSION_TTL)
+local kept = redis.call('HGET', KEYS[1], 'kept_until')
+local time = text(math.max(SESSION_TTL, kept and kept - now() or 0))
+if ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[3], time) end
+redis.call('PEXPIRE', KEYS[1], time)
 return {'new'}

@@ -3,6 +3,9 @@
 --   LOG_LENGTH, LOG_TTL, CHAT_LENGTH, IDEMPOTENCY_TTL, SESSION_GRACE, SESSION_TTL, ENDED_TTL (times in ms),
 --   INBOX_LENGTH, INBOX_BYTES, INBOX_TTL, HOOKS_LENGTH
 
+-- How long hooks are kept that nobody fetches, in ms.
+local HOOKS_TTL = 7 * 24 * 3600 * 1000
+
 -- A whole number as text. Numbers handed to redis.call are printed as fractions, which costs several times
 -- as much.
 local function text(number)
