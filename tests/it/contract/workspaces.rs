@@ -77,6 +77,11 @@ impl Subject {
         read.collect()
     }
 
+    async fn unhook(&self, place: &str, given_up: bool) {
+        let done = self.backplane.unhook(&self.room, place, given_up).await;
+        done.expect("it is done with");
+    }
+
     async fn hooked_events(&self, most: u64) -> Vec<String> {
         let hooks = self.waiting_hooks(most).await.into_iter();
         hooks.map(|(_, _, event)| event).collect()
@@ -319,17 +324,24 @@ pub async fn hooks_have_what_was_committed_for_them_in_order(subject: Subject) {
     assert_eq!(subject.hooked_events(3).await, ["one", "two", "three"]);
     for _ in 0..2 {
         let place = &hooks[0].0;
-        let done = subject.backplane.unhook(&subject.room, place).await;
-        done.expect("it is done with");
+        subject.unhook(place, false).await;
     }
     assert_eq!(subject.hooked_events(2).await, ["two", "three"]);
+    // Tries are each one's own.
+    let tried = async |at: usize| {
+        let tried = subject.backplane.tried(&subject.room, &hooks[at].0).await;
+        tried.expect("it is counted")
+    };
+    assert_eq!([tried(1).await, tried(1).await, tried(1).await], [1, 2, 3]);
+    subject.unhook(&hooks[1].0, true).await;
+    assert_eq!(tried(2).await, 1);
+    assert_eq!(subject.hooked_events(1).await, ["three"]);
     // What happened before the end is told after it.
     let ended = subject.backplane.end(&subject.room, draft("ended")).await;
     ended.expect("it ends");
-    assert_eq!(subject.hooked_events(1).await, ["two"]);
+    assert_eq!(subject.hooked_events(1).await, ["three"]);
     for (place, ..) in &hooks {
-        let done = subject.backplane.unhook(&subject.room, place).await;
-        done.expect("it is done with");
+        subject.unhook(place, false).await;
     }
     assert_eq!(subject.hooked_events(100).await, [""; 0]);
 }
