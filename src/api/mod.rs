@@ -4,6 +4,8 @@ mod access;
 mod accounts;
 mod asked;
 mod body;
+mod broadcast;
+mod connections;
 mod courier;
 mod denied;
 pub mod docs;
@@ -28,10 +30,12 @@ use hyper::header::{ACCEPT, ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use self::access::noted;
+pub use self::broadcast::IDEMPOTENCY_KEY;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem, empty, html, part};
 use crate::ids::SessionId;
 use crate::node::Node;
+use crate::node::peers::Peers;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -46,6 +50,8 @@ pub struct Config {
 
 pub struct Api {
     node: Arc<Node>,
+    /// The way to other nodes.
+    peers: Arc<dyn Peers>,
     config: Config,
 }
 
@@ -76,6 +82,8 @@ enum Endpoint {
     Ready,
     Balancer,
     Status,
+    Connections,
+    Broadcast,
     CardStyle,
     PairingPage,
     PairingScript,
@@ -135,6 +143,8 @@ pub const PATHS: &[Path] = &[
     at("/readyz", &[(Method::GET, Endpoint::Ready)]),
     at("/lb", &[(Method::GET, Endpoint::Balancer)]),
     at("/status", &[(Method::GET, Endpoint::Status)]),
+    at("/connections", &[(Method::GET, Endpoint::Connections)]),
+    at("/broadcast", &[(Method::POST, Endpoint::Broadcast)]),
     at("/card.css", &[(Method::GET, Endpoint::CardStyle)]),
     at("/pairing.html", &[(Method::GET, Endpoint::PairingPage)]),
     at("/pairing.js", &[(Method::GET, Endpoint::PairingScript)]),
@@ -279,8 +289,12 @@ pub const PATHS: &[Path] = &[
 ];
 
 impl Api {
-    pub fn new(node: Arc<Node>, config: Config) -> Arc<Self> {
-        Arc::new(Self { node, config })
+    pub fn new(node: Arc<Node>, peers: Arc<dyn Peers>, config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            peers,
+            config,
+        })
     }
 
     /// Answers a request.
@@ -363,6 +377,8 @@ impl Api {
             | Endpoint::EndSession
             | Endpoint::CreateSession
             | Endpoint::Status
+            | Endpoint::Connections
+            | Endpoint::Broadcast
             | Endpoint::UsersOnline
             | Endpoint::Stats
             | Endpoint::Register => self.serve_known(path, *endpoint, session, request).await,
@@ -382,6 +398,10 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if endpoint == Endpoint::Connections && connections::is_of_a_node(&request) {
+            let answer = self.own_connections(&request);
+            return answer.map_err(|problem| noted(path, &None, problem));
+        }
         // A recorded session is nobody's who does not show a token, on an open node, too.
         let is_recorded = SessionId::parse(session).is_ok_and(|session| session.is_recorded());
         let caller = if is_recorded {
@@ -394,6 +414,17 @@ impl Api {
             Endpoint::SessionState => self.session_state(&caller, session).await,
             Endpoint::EndSession => self.end_session(&caller, session).await,
             Endpoint::Status => Ok(self.status()),
+            Endpoint::Connections => self.connections(&caller, request.uri().query()).await,
+            Endpoint::Broadcast => {
+                let key = broadcast::key(&request).map(|key| key.map(str::to_owned));
+                match key {
+                    Ok(key) => {
+                        let body = self.body(request).await?;
+                        self.broadcast(&caller, key, &body).await
+                    }
+                    Err(problem) => Err(problem),
+                }
+            }
             Endpoint::UsersOnline => self.users_online(request.uri().query()).await,
             Endpoint::Stats => self.stats(&caller, request.uri().query()).await,
             Endpoint::Register => {
@@ -454,6 +485,11 @@ impl Path {
         ["/api/auth/", "/api/sessions", "/api/teams", "/api/insights"]
             .iter()
             .any(|begin| self.path.starts_with(begin))
+    }
+
+    /// Whether those who do something there are paced by their address: it is written down, or told to very many.
+    pub fn is_paced(&self) -> bool {
+        self.keeps_records() || self.path == "/broadcast"
     }
 
     fn method_not_allowed(&self) -> Answer {

@@ -328,6 +328,7 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         | Event::CommentResolved { .. }
         | Event::SessionChanged { .. }
         | Event::ParticipantChanged { .. }
+        | Event::Notified(_)
         | Event::TokenRevoked { .. } => return false,
     };
     write(&frame, out);

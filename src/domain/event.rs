@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::roles::Role;
-use super::{Cursor, Viewport, chat, comments, courier};
+use super::{Cursor, Viewport, chat, comments, courier, notices};
 use crate::ids::{EventId, UserId};
 
 /// What happened.
@@ -96,6 +96,8 @@ pub enum Event {
         user: UserId,
     },
     Directed(courier::Directed),
+    /// To sockets wherever they are.
+    Notified(notices::Notice),
     /// For the nodes themselves: nobody believes this token any more.
     TokenRevoked {
         token: String,
@@ -162,7 +164,9 @@ impl Event {
             | Event::ParticipantChanged { user, .. }
             | Event::CameOnline { user, .. }
             | Event::WentOffline { user } => Some(user),
-            Event::Ended | Event::Directed(_) | Event::TokenRevoked { .. } => None,
+            Event::Ended | Event::Directed(_) | Event::Notified(_) | Event::TokenRevoked { .. } => {
+                None
+            }
         }
     }
 

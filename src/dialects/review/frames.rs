@@ -186,6 +186,7 @@ pub fn kind(event: &Event) -> Option<&'static str> {
         Event::CameOnline { .. }
         | Event::WentOffline { .. }
         | Event::Directed(_)
+        | Event::Notified(_)
         | Event::TokenRevoked { .. } => return None,
     })
 }
