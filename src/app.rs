@@ -138,7 +138,7 @@ impl App {
         }
         let service = Arc::new(Routes {
             router: router(),
-            api: Api::new(node, config.api),
+            api: Api::new(node, app.transport.clone(), config.api),
             transport: app.transport.clone(),
         });
         for bound in bound {
@@ -323,9 +323,9 @@ impl Routes {
 }
 
 impl Routes {
-    /// What is written to the database by whoever comes is counted like a handshake.
+    /// What is written to the database by whoever comes is counted like a handshake, and what is told to everybody.
     fn pace(&self, path: &api::Path, method: &Method, from: IpAddr) -> Result<(), Duration> {
-        if path.keeps_records() && method != Method::GET {
+        if path.is_paced() && method != Method::GET {
             self.transport.pace(from)
         } else {
             Ok(())
@@ -375,7 +375,11 @@ fn cors(origins: &Origins) -> CorsLayer {
             Method::DELETE,
         ])
         // A wildcard does not cover Authorization.
-        .allow_headers([CONTENT_TYPE, AUTHORIZATION])
+        .allow_headers([
+            CONTENT_TYPE,
+            AUTHORIZATION,
+            HeaderName::from_static(api::IDEMPOTENCY_KEY),
+        ])
         .expose_headers([RETRY_AFTER])
 }
 

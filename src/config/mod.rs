@@ -135,6 +135,7 @@ impl Reader<'_> {
             away_after: self.seconds("AWAY_AFTER"),
             retention: self.retention(),
             teams: self.teams(),
+            notices: self.notices(),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),

@@ -489,6 +489,18 @@ pub const SETTINGS: &[Setting] = &[
         "Data of a directed event; more gets `bad_field`",
     ),
     setting(
+        "MAX_NOTIFICATION_BYTES",
+        "65536",
+        Whole("bytes", 64, GIB),
+        "Data of a notification; more gets 413. LOG_LENGTH of them are kept",
+    ),
+    setting(
+        "MAX_NOTIFICATION_USERS",
+        "1000",
+        Whole("users", 1, 10_000),
+        "Users a notification names; more get `bad_field`",
+    ),
+    setting(
         "COURIER_BYTE_RATE",
         "1048576",
         Whole("bytes per s", 1_024, GIB),

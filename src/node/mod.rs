@@ -10,6 +10,7 @@ pub mod agents;
 mod beat;
 mod chat;
 mod commands;
+mod connections;
 mod courier;
 mod denied;
 pub mod drain;
@@ -21,6 +22,7 @@ mod life;
 mod listening;
 pub mod lobby;
 mod passes;
+pub mod peers;
 mod presence;
 mod reaper;
 pub mod recorded;
@@ -56,6 +58,7 @@ use self::accounts::Accounts;
 use self::admission::Places;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
 pub use self::commands::Handled;
+pub use self::connections::Connection;
 use self::courier::Couriers;
 pub use self::courier::{Online, OnlinePage, Profile};
 pub use self::denied::Denied;
@@ -132,6 +135,7 @@ pub struct Config {
     pub away_after: Duration,
     pub retention: retention::Config,
     pub teams: teams::Config,
+    pub notices: lobby::Config,
     pub drain: drain::Config,
 }
 

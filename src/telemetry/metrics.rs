@@ -301,6 +301,11 @@ impl Metrics {
         }
     }
 
+    /// A notification was committed, or had been; was told to this node's sockets; or some may be lost to them.
+    pub fn notification(&self, outcome: &'static str) {
+        counter!("collab_notifications_total", "outcome" => outcome).increment(1);
+    }
+
     /// A request was passed to another node: answered, unanswered, or not passed because too many were.
     pub fn passed(&self, outcome: &'static str) {
         counter!("collab_passed_requests_total", "outcome" => outcome).increment(1);
@@ -356,6 +361,9 @@ impl Metrics {
             counter!("collab_passed_requests_total", "outcome" => outcome).increment(0);
         }
         counter!("collab_pauses_total").increment(0);
+        for outcome in ["committed", "repeated", "told", "lost"] {
+            counter!("collab_notifications_total", "outcome" => outcome).increment(0);
+        }
         for outcome in ["replayed", "snapshot"] {
             counter!("collab_resumes_total", "outcome" => outcome).increment(0);
         }

@@ -268,6 +268,10 @@ impl Transport {
             let connected = frame::text_with(64, |out| write::connected(&sid, out));
             socket.send(Lane::Ordered, connected);
         }
+        if courier.is_some() {
+            // By the service, too.
+            socket.expect_greeting();
+        }
         let participant = self.node.welcome(dialect, scope, socket, identity).ok()?;
         metrics().opened(dialect.door());
         tracing::info!(target: "audit", parent: &participant.span(), "came in");

@@ -258,11 +258,18 @@ pub const LIST: &[Metric] = &[
         "Recipients of directed events: present; kept for in an inbox; full, an inbox that takes no more; absent, with INBOX=off",
     ),
     row(
+        "collab_notifications_total",
+        Counter,
+        None,
+        "outcome",
+        "Notifications: committed by this node, or repeated under a known id; told to its sockets; lost, when what it did not hear cannot be read any more",
+    ),
+    row(
         "collab_passed_requests_total",
         Counter,
         None,
         "outcome",
-        "Requests of clients whose socket another node has: answered by it, unanswered, or busy when too many were under way",
+        "Requests of clients whose socket another node has, and what nodes ask each other: answered by it, unanswered, or busy when too many were under way",
     ),
     row(
         "collab_passing_requests",

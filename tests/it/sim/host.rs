@@ -12,7 +12,9 @@ use collabd::domain::Limits;
 use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
 use collabd::limits::Postage;
-use collabd::node::{Config, Departure, Identities, Node, Parts, accounts, drain, relay, teams};
+use collabd::node::{
+    Config, Departure, Identities, Node, Parts, accounts, drain, lobby, relay, teams,
+};
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -267,6 +269,10 @@ fn config(slot: usize, plan: &Plan) -> Config {
             per_user: 1,
             members: 1,
             insights: 1,
+        },
+        notices: lobby::Config {
+            data_bytes: 1_024,
+            users: 10,
         },
         drain: drain::Config {
             delay: Duration::from_secs(1),
