@@ -7,6 +7,7 @@ mod agents;
 mod courier;
 mod identity;
 mod intake;
+mod neighbours;
 mod parse;
 mod records;
 mod settings;
@@ -36,6 +37,7 @@ pub struct Config {
     pub redis: Option<redis::Config>,
     /// `None`: match events come by REST alone.
     pub intake: Option<crate::intake::Config>,
+    pub neighbours: crate::neighbours::Config,
     pub keep: Keep,
     pub node: node::Config,
     pub transport: crate::transport::Config,
@@ -96,6 +98,7 @@ impl Reader<'_> {
             agent_ttl: self.seconds("AGENT_TTL"),
             hooks_length: self.whole("HOOKS_LENGTH"),
         };
+        let neighbours = self.neighbours();
         let node = node::Config {
             name: self.node_name(),
             address: self.advertised(),
@@ -121,7 +124,10 @@ impl Reader<'_> {
             rooms_per_socket: self.size("MAX_ROOMS_PER_SOCKET"),
             agents: self.agents(),
             workspaces: self.workspaces(),
-            hooks: false,
+            hooks: neighbours.bridge.is_some(),
+            bridge: node::bridge::Config {
+                attempts: self.whole("IDE_BRIDGE_ATTEMPTS"),
+            },
             presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
             postage: self.postage(),
             accounts: self.accounts(),
@@ -160,6 +166,7 @@ impl Reader<'_> {
             redis: redis?,
             intake: intake?,
             records: records?,
+            neighbours,
             keep,
             node,
             transport,

@@ -12,6 +12,7 @@ use collabd::domain::Limits;
 use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
 use collabd::limits::Postage;
+use collabd::neighbours::Neighbours;
 use collabd::node::{
     Config, Departure, Identities, Node, Parts, accounts, drain, lobby, relay, teams,
 };
@@ -89,6 +90,7 @@ impl Host {
             outlet,
             records: None,
             identities: Identities::default(),
+            neighbours: Neighbours::default(),
         };
         let node = Node::new(id, config, clock, parts);
         let host = Arc::new(Self {
@@ -247,6 +249,7 @@ fn config(slot: usize, plan: &Plan) -> Config {
         },
         workspaces: collabd::node::workspaces::Config { members: 100 },
         hooks: false,
+        bridge: collabd::node::bridge::Config { attempts: 12 },
         presence_limit: 1_000,
         postage: Postage {
             bytes: NonZeroU32::MAX,
