@@ -35,6 +35,7 @@ use crate::http::Answer;
 use crate::hub::Hub;
 use crate::ids::NodeId;
 use crate::intake::Intake;
+use crate::neighbours::Neighbours;
 use crate::node::{Identities, Node, Parts, lobby, relay};
 use crate::records::Records;
 use crate::telemetry::metrics::metrics;
@@ -72,6 +73,10 @@ pub enum StartError {
     Identity(String),
     #[error("cannot use DATABASE_URL: {0}")]
     Records(String),
+    #[error(
+        "cannot ask other services: {0}; see USER_SERVICE_URL, AI_AGENTS_URL and IDE_BRIDGE_URL"
+    )]
+    Neighbours(String),
     #[error("cannot speak TLS: {0}")]
     Tls(String),
     #[error("cannot take match events: {0}")]
@@ -98,6 +103,7 @@ impl App {
         metrics().begin(env!("CARGO_PKG_VERSION"), Dialect::Pairing.door());
         let clock = Clock::system();
         let identities = Identities::new(config.auth).map_err(StartError::Identity)?;
+        let neighbours = Neighbours::new(&config.neighbours).map_err(StartError::Neighbours)?;
         let records = config.records.as_ref().map(Records::open).transpose();
         let records = records.map_err(StartError::Records)?.map(Arc::new);
         let tls = config.transport.tls.as_ref().map(Tls::load).transpose();
@@ -113,6 +119,7 @@ impl App {
             outlet,
             records,
             identities,
+            neighbours,
         };
         let node = Node::new(id, config.node, clock, parts);
         let transport = Transport::new(node.clone(), config.transport.clone(), tls.clone());
@@ -138,7 +145,7 @@ impl App {
         }
         let service = Arc::new(Routes {
             router: router(),
-            api: Api::new(node, config.api),
+            api: Api::new(node, app.transport.clone(), config.api),
             transport: app.transport.clone(),
         });
         for bound in bound {
@@ -187,6 +194,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_tokens());
         self.tasks.spawn(node.clone().keep_marks());
         self.tasks.spawn(node.clone().attend_runs());
+        self.tasks.spawn(node.clone().attend_hooks());
         self.tasks.spawn(node.clone().keep_texts());
         self.tasks.spawn(node.clone().attend_presence());
         self.tasks.spawn(node.clone().forget_old());
@@ -323,9 +331,9 @@ impl Routes {
 }
 
 impl Routes {
-    /// What is written to the database by whoever comes is counted like a handshake.
+    /// What is written to the database by whoever comes is counted like a handshake, and what is told to everybody.
     fn pace(&self, path: &api::Path, method: &Method, from: IpAddr) -> Result<(), Duration> {
-        if path.keeps_records() && method != Method::GET {
+        if path.is_paced() && method != Method::GET {
             self.transport.pace(from)
         } else {
             Ok(())
@@ -375,7 +383,11 @@ fn cors(origins: &Origins) -> CorsLayer {
             Method::DELETE,
         ])
         // A wildcard does not cover Authorization.
-        .allow_headers([CONTENT_TYPE, AUTHORIZATION])
+        .allow_headers([
+            CONTENT_TYPE,
+            AUTHORIZATION,
+            HeaderName::from_static(api::IDEMPOTENCY_KEY),
+        ])
         .expose_headers([RETRY_AFTER])
 }
 

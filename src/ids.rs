@@ -232,7 +232,7 @@ pub fn url(text: &str) -> Result<Arc<str>, BadId> {
 }
 
 /// This process's life; a restarted node is another node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u64);
 
 impl NodeId {
@@ -299,6 +299,18 @@ impl SocketId {
             .try_into()
             .ok()
             .map(|bytes| Self::of(u128::from_be_bytes(bytes)))
+    }
+
+    /// Reads a socket's id as it is displayed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = is_hex.then(|| u128::from_str_radix(text, 16).ok())?;
+        bits.map(Self::of)
+    }
+
+    /// Whose it is.
+    pub fn node(self) -> NodeId {
+        NodeId(self.node)
     }
 
     pub fn is_of(self, node: NodeId) -> bool {

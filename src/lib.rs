@@ -7,7 +7,7 @@
 //! 4  transport   api   intake      sockets, REST, RabbitMQ
 //! 3  node                          carries commands in and events out
 //! 2  dialects → domain             wire ⇄ meaning; meaning
-//! 1  hub   backplane   records   auth   limits   none imports a sibling
+//! 1  hub   backplane   records   auth   limits   neighbours   none imports a sibling
 //! 0  ids   clock   telemetry   http   bunching
 //! ```
 //!
@@ -29,6 +29,7 @@ pub mod hub;
 pub mod ids;
 pub mod intake;
 pub mod limits;
+pub mod neighbours;
 pub mod node;
 pub mod records;
 pub mod telemetry;

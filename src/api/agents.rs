@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::access::{Caller, forbidden};
+use super::access::{Caller, forbidden, refused as not_admitted};
 use super::asked::{Asked, Page, id};
 use super::body::{object, refused};
 use super::denied::denied;
 use super::docs::shapes;
 use super::{Api, Endpoint, Place, no_content, problem};
+use crate::backplane::Error;
 use crate::clock::rfc3339;
 use crate::dialects::workspace::{AgentOut, agent_out, report};
 use crate::domain::agents::{CANCELLED, COMPLETED, FAILED, IDLE, State};
@@ -19,7 +20,7 @@ use crate::domain::{Actor, Code, Reject};
 use crate::http::{Answer, Problem, json as answer};
 use crate::ids::{AgentId, NodeId, SocketId, UserId, WorkspaceId};
 use crate::node::agents::Teller;
-use crate::node::is_trusted;
+use crate::node::{NotAdmitted, is_trusted};
 use crate::records::Run;
 
 const PAGE: Page = Page {
@@ -96,9 +97,10 @@ impl Api {
             Endpoint::AgentSubscribe => {
                 let user = follower(caller, body)?;
                 let followed = self.node.follow(&user, &agent()?).await;
-                followed.map_err(|error| match error {
-                    crate::backplane::Error::Full => too_many(),
-                    other => problem(&other),
+                followed.map_err(|why| match why {
+                    NotAdmitted::Backplane(Error::Full) => too_many(),
+                    NotAdmitted::Backplane(Error::Missing) => unknown(),
+                    other => not_admitted(&other),
                 })?;
                 Ok(no_content())
             }
@@ -235,6 +237,11 @@ fn not_taken(reject: Reject) -> Problem {
         field: reject.field.map(Into::into),
         ..Problem::new(status, reject.code.as_str(), reject.message)
     }
+}
+
+fn unknown() -> Problem {
+    let detail = "the AI-agents service knows no such agent";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
 fn too_many() -> Problem {

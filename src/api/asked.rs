@@ -30,6 +30,11 @@ impl<'a> Asked<'a> {
         self.said(name).filter(|text| !text.is_empty())
     }
 
+    /// Whether it is said, be it with nothing.
+    pub(super) fn says(&self, name: &str) -> bool {
+        self.said(name).is_some()
+    }
+
     /// The last one counts.
     fn said(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rfind(|(known, _)| known == name);

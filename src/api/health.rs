@@ -76,7 +76,7 @@ pub(super) struct CardOut<'a> {
 }
 
 /// Where to go from here.
-const LINKS: [(&str, &str); 17] = [
+const LINKS: [(&str, &str); 18] = [
     (
         "pairing",
         "/api/v1/ws/session/{session_id}?user_id=&username=",
@@ -94,6 +94,7 @@ const LINKS: [(&str, &str); 17] = [
     ("teams", "/api/teams, /api/insights, /api/analytics/team"),
     ("session_state", "/api/v1/session/{session_id}/state"),
     ("status", "/status"),
+    ("connections", "/connections"),
     ("stats", "/ws/stats"),
     ("health", "/health"),
     ("ready", "/readyz"),
@@ -131,6 +132,15 @@ impl Api {
             stale: cluster.stale || cluster.uncounted || self.node.link() != Link::Up,
         };
         answer(StatusCode::OK, &body)
+    }
+
+    /// Redis in a word.
+    pub(super) fn redis(&self) -> &'static str {
+        match self.node.link() {
+            _ if self.node.backplane_kind() != "redis" => NOT_CONFIGURED,
+            Link::Up if self.node.hears() => "healthy",
+            _ => "unhealthy",
+        }
     }
 
     pub(super) fn health_redis(&self) -> Answer {

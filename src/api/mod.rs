@@ -5,6 +5,8 @@ mod accounts;
 mod agents;
 mod asked;
 mod body;
+mod broadcast;
+mod connections;
 mod courier;
 mod denied;
 pub mod docs;
@@ -30,9 +32,11 @@ use hyper::header::{ACCEPT, ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use self::access::noted;
+pub use self::broadcast::IDEMPOTENCY_KEY;
 use crate::backplane::Error;
 use crate::http::{Answer, Problem, empty, html, part};
 use crate::ids::SessionId;
+use crate::node::peers::Peers;
 use crate::node::{FOR_SESSIONS, Node};
 
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub struct Config {
 
 pub struct Api {
     node: Arc<Node>,
+    /// The way to other nodes.
+    peers: Arc<dyn Peers>,
     config: Config,
 }
 
@@ -80,6 +86,8 @@ enum Endpoint {
     Ready,
     Balancer,
     Status,
+    Connections,
+    Broadcast,
     CardStyle,
     PairingPage,
     PairingScript,
@@ -149,6 +157,8 @@ pub const PATHS: &[Path] = &[
     at("/readyz", &[(Method::GET, Endpoint::Ready)]),
     at("/lb", &[(Method::GET, Endpoint::Balancer)]),
     at("/status", &[(Method::GET, Endpoint::Status)]),
+    at("/connections", &[(Method::GET, Endpoint::Connections)]),
+    at("/broadcast", &[(Method::POST, Endpoint::Broadcast)]),
     at("/card.css", &[(Method::GET, Endpoint::CardStyle)]),
     at("/pairing.html", &[(Method::GET, Endpoint::PairingPage)]),
     at("/pairing.js", &[(Method::GET, Endpoint::PairingScript)]),
@@ -337,8 +347,12 @@ pub const PATHS: &[Path] = &[
 ];
 
 impl Api {
-    pub fn new(node: Arc<Node>, config: Config) -> Arc<Self> {
-        Arc::new(Self { node, config })
+    pub fn new(node: Arc<Node>, peers: Arc<dyn Peers>, config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            peers,
+            config,
+        })
     }
 
     /// Answers a request.
@@ -431,6 +445,8 @@ impl Api {
             | Endpoint::EndSession
             | Endpoint::CreateSession
             | Endpoint::Status
+            | Endpoint::Connections
+            | Endpoint::Broadcast
             | Endpoint::UsersOnline
             | Endpoint::Stats
             | Endpoint::Register => self.serve_known(path, *endpoint, session, request).await,
@@ -450,6 +466,10 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if endpoint == Endpoint::Connections && connections::is_of_a_node(&request) {
+            let answer = self.own_connections(&request);
+            return answer.map_err(|problem| noted(path, &None, problem));
+        }
         // A recorded session is nobody's who does not show a token, on an open node, too.
         let is_recorded = SessionId::parse(session).is_ok_and(|session| session.is_recorded());
         let caller = if is_recorded {
@@ -462,6 +482,17 @@ impl Api {
             Endpoint::SessionState => self.session_state(&caller, session).await,
             Endpoint::EndSession => self.end_session(&caller, session).await,
             Endpoint::Status => Ok(self.status()),
+            Endpoint::Connections => self.connections(&caller, request.uri().query()).await,
+            Endpoint::Broadcast => {
+                let key = broadcast::key(&request).map(|key| key.map(str::to_owned));
+                match key {
+                    Ok(key) => {
+                        let body = self.body(request).await?;
+                        self.broadcast(&caller, key, &body).await
+                    }
+                    Err(problem) => Err(problem),
+                }
+            }
             Endpoint::UsersOnline => self.users_online(request.uri().query()).await,
             Endpoint::Stats => self.stats(&caller, request.uri().query()).await,
             Endpoint::Register => {
@@ -568,6 +599,11 @@ impl Path {
         ]
         .iter()
         .any(|begin| self.path.starts_with(begin))
+    }
+
+    /// Whether those who do something there are paced by their address: it is written down, or told to very many.
+    pub fn is_paced(&self) -> bool {
+        self.keeps_records() || self.path == "/broadcast"
     }
 
     fn method_not_allowed(&self) -> Answer {

@@ -5,8 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::health::{NOT_CONFIGURED, is_false};
-use crate::backplane::Link;
+use super::health::is_false;
 use crate::clock::rfc3339;
 use crate::http::{Answer, json as answer};
 
@@ -53,8 +52,7 @@ pub(super) struct NodeOut<'a> {
 
 impl Api {
     pub(super) fn status(&self) -> Answer {
-        let totals = self.node.totals();
-        let cluster = totals.cluster();
+        let cluster = self.node.cluster();
         let nodes: Vec<_> = cluster
             .reports
             .iter()
@@ -69,22 +67,18 @@ impl Api {
                 address: report.address.as_deref(),
             })
             .collect();
-        let redis = match (self.node.backplane_kind(), self.node.link()) {
-            ("redis", Link::Up) => "healthy",
-            ("redis", _) => "unhealthy",
-            _ => NOT_CONFIGURED,
-        };
+        let age = self.node.clock().now() - self.node.totals().started_at();
         let rooms: u64 = cluster.reports.iter().map(|report| report.rooms).sum();
         let body = StatusOut {
             service: &self.config.service,
             version: env!("CARGO_PKG_VERSION"),
             environment: &self.config.environment,
             node_id: self.node.id().to_string(),
-            uptime_s: (self.node.clock().now() - totals.started_at()) / 1_000,
+            uptime_s: age / 1_000,
             nodes,
             connections: cluster.sockets,
             rooms,
-            redis,
+            redis: self.redis(),
             database: self.database(),
             stale: cluster.stale,
         };

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Millis;
 use crate::ids::NodeId;
 
+/// The header that a pass stands in.
+pub const HEADER: &str = "x-collabd-pass";
 /// How long a pass is good; clocks of nodes may be as far apart.
 const LIFE: Duration = Duration::from_secs(30);
 
@@ -19,6 +21,7 @@ struct Claims {
     aud: String,
     /// Seconds since 1970.
     exp: i64,
+    /// The client's sid, or the target of what a node asks for itself.
     sid: String,
     method: String,
 }

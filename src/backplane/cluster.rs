@@ -3,6 +3,7 @@
 //! Presence rests on a node's lease, not on anybody's farewell. A node writes down which rooms it is about
 //! to have members in; when its lease has run out, one survivor claims it and takes its members out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +22,9 @@ pub struct NodeReport {
     pub name: String,
     pub version: String,
     pub sockets: u64,
+    /// The same by the name of their door.
+    #[serde(default)]
+    pub doors: BTreeMap<String, u64>,
     pub users: u64,
     pub rooms: u64,
     pub routed: u64,

@@ -529,8 +529,9 @@ impl Backplane for Memory {
                     stored.set(&format!("{ROLE}{user}"), role);
                 }
                 stored.chat = chat.into_iter().map(|line| (0, line)).collect();
-                let expires = after(self.clock.now(), self.keep.session_ttl);
-                stored.expires = expires.max(stored.kept_until);
+                let life = self.keep.unvisited(room);
+                let expires = life.and_then(|life| after(self.clock.now(), life));
+                stored.expires = expires.map(|at| at.max(stored.kept_until.unwrap_or(at)));
                 Created::New
             }
         }))
@@ -754,7 +755,11 @@ mod tests {
             create: None,
         };
         memory.enter(&room, entry).await.unwrap();
+        let made = memory.create(&Room::Lobby, Vec::new(), Vec::new(), Vec::new());
+        assert_eq!(made.await, Ok(Created::New));
         clock.advance(100 * 3_600_000);
+        let lobby = memory.position(&Room::Lobby).await;
+        assert!(lobby.is_ok_and(|at| at.is_some()), "it stays");
         assert_eq!(memory.standing(&room, &user).await, Ok(Access::default()));
         let left = Some(draft());
         memory

@@ -256,6 +256,16 @@ pub struct Keep {
     pub hooks_length: u64,
 }
 
+impl Keep {
+    /// How long a room lives that nobody comes to; `None`: for ever.
+    fn unvisited(&self, room: &Room) -> Option<Duration> {
+        match room {
+            Room::Lobby => None,
+            _ => Some(self.session_ttl),
+        }
+    }
+}
+
 /// How much is kept for users who are away.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxKeep {
@@ -302,7 +312,7 @@ pub trait Backplane: Cluster + Courier + Index + Mirror {
     async fn leave(&self, room: &Room, exits: Vec<Exit>) -> Result<(), Error>;
 
     /// Makes a room nobody is in yet, with these roles of users and this chat history, the oldest line first; it expires
-    /// when nobody comes, not before the time in its field [`KEPT_UNTIL`].
+    /// when nobody comes, not before the time in its field [`KEPT_UNTIL`]; the lobby never does.
     async fn create(
         &self,
         room: &Room,

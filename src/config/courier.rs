@@ -1,10 +1,11 @@
-//! The settings of the courier: inboxes, and which events are known.
+//! The settings of the courier: inboxes, and which events are known. And of what is said to everybody.
 
 use std::sync::Arc;
 
 use super::{Reader, parse};
 use crate::backplane::InboxKeep;
 use crate::limits::Postage;
+use crate::node::lobby;
 
 impl Reader<'_> {
     pub(super) fn inbox(&mut self) -> InboxKeep {
@@ -20,6 +21,13 @@ impl Reader<'_> {
         Postage {
             bytes: self.rate("COURIER_BYTE_RATE"),
             burst: self.rate("COURIER_BYTE_BURST"),
+        }
+    }
+
+    pub(super) fn notices(&mut self) -> lobby::Config {
+        lobby::Config {
+            data_bytes: self.size("MAX_NOTIFICATION_BYTES"),
+            users: self.size("MAX_NOTIFICATION_USERS"),
         }
     }
 

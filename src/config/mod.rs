@@ -7,6 +7,7 @@ mod agents;
 mod courier;
 mod identity;
 mod intake;
+mod neighbours;
 mod parse;
 mod records;
 mod settings;
@@ -36,6 +37,7 @@ pub struct Config {
     pub redis: Option<redis::Config>,
     /// `None`: match events come by REST alone.
     pub intake: Option<crate::intake::Config>,
+    pub neighbours: crate::neighbours::Config,
     pub keep: Keep,
     pub node: node::Config,
     pub transport: crate::transport::Config,
@@ -96,6 +98,7 @@ impl Reader<'_> {
             agent_ttl: self.seconds("AGENT_TTL"),
             hooks_length: self.whole("HOOKS_LENGTH"),
         };
+        let neighbours = self.neighbours();
         let node = node::Config {
             name: self.node_name(),
             address: self.advertised(),
@@ -121,7 +124,10 @@ impl Reader<'_> {
             rooms_per_socket: self.size("MAX_ROOMS_PER_SOCKET"),
             agents: self.agents(),
             workspaces: self.workspaces(),
-            hooks: false,
+            hooks: neighbours.bridge.is_some(),
+            bridge: node::bridge::Config {
+                attempts: self.whole("IDE_BRIDGE_ATTEMPTS"),
+            },
             presence_limit: self.whole("PRESENCE_BROADCAST_LIMIT"),
             postage: self.postage(),
             accounts: self.accounts(),
@@ -135,6 +141,7 @@ impl Reader<'_> {
             away_after: self.seconds("AWAY_AFTER"),
             retention: self.retention(),
             teams: self.teams(),
+            notices: self.notices(),
             drain: node::drain::Config {
                 delay: self.seconds("DRAIN_DELAY"),
                 rate: self.whole("DRAIN_RATE"),
@@ -159,6 +166,7 @@ impl Reader<'_> {
             redis: redis?,
             intake: intake?,
             records: records?,
+            neighbours,
             keep,
             node,
             transport,

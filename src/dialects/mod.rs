@@ -7,6 +7,7 @@
 
 mod fields;
 pub mod matches;
+mod notification;
 pub mod object;
 mod pairing;
 pub mod review;
@@ -183,6 +184,10 @@ impl Dialect {
 
     /// Writes the event; false, and nothing written, when the dialect has no word for it.
     pub fn encode(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
+        if let Event::Notified(notice) = delivery.event {
+            notification::write(self, notice, delivery.at, out);
+            return true;
+        }
         match self {
             Dialect::Pairing => pairing::encode(delivery, out),
             Dialect::Review => review::encode(delivery, out),

@@ -321,6 +321,7 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         | Event::AgentProgressed(_)
         | Event::AgentCompleted(_)
         | Event::Followed { .. }
+        | Event::Notified(_)
         | Event::TokenRevoked { .. } => return false,
     };
     write(&frame, out);

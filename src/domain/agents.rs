@@ -125,6 +125,9 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     pub agent: AgentId,
+    /// As the service of agents has it.
+    pub name: Option<String>,
+    pub description: Option<String>,
     /// `None`: it is at none.
     pub run: Option<Run>,
     pub status: String,
@@ -318,6 +321,8 @@ pub fn state(agent: &AgentId, fields: &HashMap<String, String>) -> State {
     });
     State {
         agent: agent.clone(),
+        name: field("name"),
+        description: field("description"),
         run,
         status: field("status").unwrap_or_else(|| IDLE.to_owned()),
         progress: field("progress").and_then(|text| text.parse().ok()),

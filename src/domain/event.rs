@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::roles::Role;
-use super::{Cursor, Viewport, agents, chat, comments, courier, workspaces};
+use super::{Cursor, Viewport, agents, chat, comments, courier, notices, workspaces};
 use crate::ids::{AgentId, EventId, UserId};
 
 /// What happened.
@@ -106,6 +106,8 @@ pub enum Event {
         agent: AgentId,
         on: bool,
     },
+    /// To sockets wherever they are.
+    Notified(notices::Notice),
     /// For the nodes themselves: nobody believes this token any more.
     TokenRevoked {
         token: String,
@@ -177,6 +179,7 @@ impl Event {
             Event::AgentStarted(started) => Some(&started.user),
             Event::Ended
             | Event::Directed(_)
+            | Event::Notified(_)
             | Event::AgentProgressed(_)
             | Event::AgentCompleted(_)
             | Event::Followed { .. }

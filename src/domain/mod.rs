@@ -10,6 +10,7 @@ pub mod comments;
 pub mod courier;
 pub mod documents;
 mod event;
+pub mod notices;
 pub mod presence;
 mod reject;
 pub mod roles;

@@ -9,7 +9,9 @@ mod outbox;
 mod rooms;
 mod socket;
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -18,7 +20,7 @@ use dashmap::mapref::entry::Entry;
 pub use self::marks::Marks;
 pub use self::outbox::{Bounds, Lane};
 use self::rooms::Hall;
-pub use self::rooms::Recipients;
+pub use self::rooms::{Recipients, TONGUES};
 pub use self::socket::{Phase, Socket, Speech, TOO_SLOW, Writer};
 use crate::ids::{Position, Room, SessionId, SocketId, UserId};
 
@@ -47,17 +49,43 @@ impl Delivery<'_> {
 pub struct Hub {
     sockets: DashMap<SocketId, Arc<Socket>>,
     rooms: DashMap<Room, Hall>,
+    /// How many sockets there are, by tongue.
+    census: [AtomicU64; TONGUES],
     /// How far users have been told who have an inbox.
     pub marks: Arc<Marks>,
 }
 
 impl Hub {
     pub fn register(&self, socket: Arc<Socket>) {
-        self.sockets.insert(socket.id, socket);
+        let tongue = usize::from(socket.tongue) % TONGUES;
+        if self.sockets.insert(socket.id, socket).is_none() {
+            self.census[tongue].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub fn unregister(&self, socket: &Socket) {
-        self.sockets.remove(&socket.id);
+        if self.sockets.remove(&socket.id).is_some() {
+            let tongue = usize::from(socket.tongue) % TONGUES;
+            self.census[tongue].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many sockets there are, by tongue.
+    pub fn census(&self) -> [u64; TONGUES] {
+        std::array::from_fn(|tongue| self.census[tongue].load(Ordering::Relaxed))
+    }
+
+    /// In which rooms each of these sockets sits; looked for in all of them.
+    pub fn rooms_of(&self, sockets: &[SocketId]) -> HashMap<SocketId, Vec<Room>> {
+        let mut found: HashMap<_, _> = sockets.iter().map(|id| (*id, Vec::new())).collect();
+        for entry in &self.rooms {
+            for socket in entry.value().sockets() {
+                if let Some(rooms) = found.get_mut(&socket.id) {
+                    rooms.push(entry.key().clone());
+                }
+            }
+        }
+        found
     }
 
     pub fn find(&self, socket: SocketId) -> Option<Arc<Socket>> {

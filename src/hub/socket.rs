@@ -18,6 +18,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use super::frame;
 use super::marks::Marks;
 use super::outbox::{Bounds, Flush, Lane, Outbox};
+use crate::clock::{Clock, Millis};
 use crate::ids::{SocketId, UserId};
 use crate::telemetry::metrics::metrics;
 
@@ -52,6 +53,8 @@ pub struct Socket {
     pub name: Arc<str>,
     /// Which encoding it wants; opaque here.
     pub tongue: u8,
+    /// When it came.
+    pub since: Millis,
     /// What goes before a close frame of this code.
     parting: fn(u16) -> Option<Bytes>,
     bounds: Bounds,
@@ -73,6 +76,8 @@ struct State {
     congested: bool,
     /// Pushed to since the last flush.
     dirty: bool,
+    /// Its door's greeting was pushed.
+    greeted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,12 +106,14 @@ impl Socket {
             blocked: false,
             congested: false,
             dirty: false,
+            greeted: false,
         };
         Self {
             id,
             user,
             name,
             tongue: speech.tongue,
+            since: Clock::system().now(),
             parting: speech.parting,
             bounds,
             marks: None,
@@ -129,6 +136,23 @@ impl Socket {
         let mut state = self.state.lock();
         self.push_locked(&mut state, lane, frame);
         self.flush_locked(&mut state);
+    }
+
+    /// The same of what is said to everybody, wherever they are: not before a door's greeting, which comes first. True
+    /// when it was queued.
+    pub fn tell(&self, frame: Bytes) -> bool {
+        let mut state = self.state.lock();
+        if !state.greeted || state.phase != Phase::Open {
+            return false;
+        }
+        self.push_locked(&mut state, Lane::Ordered, frame);
+        self.flush_locked(&mut state);
+        true
+    }
+
+    /// What it was sent so far was no greeting: that comes next.
+    pub fn expect_greeting(&self) {
+        self.state.lock().greeted = false;
     }
 
     /// Queues; true when the caller now owes the socket a [`Socket::flush`].
@@ -266,6 +290,7 @@ impl Socket {
         if state.phase != Phase::Open {
             return;
         }
+        state.greeted = true;
         let (mut conflated, mut bounds) = (0, self.bounds);
         if matches!(state.writer, Writer::ByTask) && !state.congested {
             bounds.messages *= BURST;
@@ -352,5 +377,32 @@ mod tests {
     #[test]
     fn a_socket_keeps_its_size_class() {
         assert!(size_of::<Socket>() + COUNTS <= CLASS);
+    }
+
+    /// Guards the greeting, which is what a client waits for first.
+    #[test]
+    fn what_is_said_to_everybody_does_not_come_before_the_greeting() {
+        let speech = Speech {
+            tongue: 0,
+            parting: |_| None,
+        };
+        let bounds = Bounds {
+            messages: 10,
+            bytes: 1_000,
+        };
+        let user = UserId::parse("ann").unwrap();
+        let id = SocketId::next(crate::ids::NodeId::random());
+        let socket = Socket::new(id, user, "".into(), speech, Writer::ByTask, bounds);
+        let frame = || Bytes::from_static(b"frame");
+        assert!(!socket.tell(frame()));
+        socket.send(Lane::Ordered, frame());
+        assert!(socket.tell(frame()));
+        socket.expect_greeting();
+        assert!(!socket.tell(frame()));
+        socket.push(Lane::Ordered, frame());
+        assert!(socket.tell(frame()));
+        assert_eq!(socket.waiting(), 4 * frame().len());
+        socket.close(1000, "");
+        assert!(!socket.tell(frame()));
     }
 }

@@ -93,12 +93,13 @@ impl Taker {
         let is_ours = end.is_ok();
         let farewell = async {
             if is_ours {
-                giving_back.cancel();
                 let tag = opened.consumer.tag();
                 let cancel = opened
                     .channel
                     .basic_cancel(tag, BasicCancelOptions::default());
                 cancel.await?;
+                // Now it goes to others: before that it would have come back here.
+                giving_back.cancel();
             }
             while in_flight.next().await.is_some() {}
             opened.connection.close(200, "OK".into()).await

@@ -18,8 +18,6 @@ use super::{Broker, Error, broker};
 const REASON: &str = "x-reason";
 /// Longest reason, in characters.
 const LONGEST_REASON: usize = 1_000;
-/// Headers of an event that are kept, in bytes of JSON: with the reason they must fit into one frame of the broker's.
-const MOST_HEADERS: usize = 48 * 1_024;
 /// Time for the broker to confirm that it has it.
 const CONFIRMING: Duration = Duration::from_secs(10);
 const CLOSING: Duration = Duration::from_secs(1);
@@ -106,7 +104,8 @@ impl Line {
             mandatory: true,
             ..BasicPublishOptions::default()
         };
-        let properties = properties(&delivery.properties, reason);
+        let frame = self.connection.configuration().frame_max() as usize;
+        let properties = properties(&delivery.properties, reason, frame);
         let confirm = self
             .channel
             .basic_publish(
@@ -127,9 +126,12 @@ impl Line {
 
 /// Those of the event, and the reason. What would act once more is kept under another name: an event among the dead must
 /// not expire there, must not be routed elsewhere, and is not refused because another user than ours published it.
-fn properties(of: &BasicProperties, reason: &str) -> BasicProperties {
-    let mut headers = kept(of.headers().as_ref());
-    let reason: String = reason.chars().take(LONGEST_REASON).collect();
+///
+/// All of it must fit into one frame of the broker's: of its bytes a quarter is for headers, a quarter for the reason.
+fn properties(of: &BasicProperties, reason: &str, frame: usize) -> BasicProperties {
+    let mut headers = kept(of.headers().as_ref(), frame / 4);
+    let longest = LONGEST_REASON.min(frame / 16);
+    let reason: String = reason.chars().take(longest).collect();
     headers.insert(REASON.into(), said(&reason));
     for (name, value) in [
         ("x-user-id", of.user_id()),
@@ -163,13 +165,13 @@ fn properties(of: &BasicProperties, reason: &str) -> BasicProperties {
     kept
 }
 
-fn kept(headers: Option<&FieldTable>) -> FieldTable {
+fn kept(headers: Option<&FieldTable>, most_bytes: usize) -> FieldTable {
     let Some(headers) = headers else {
         return FieldTable::default();
     };
     let bytes = serde_json::to_vec(headers).map_or(usize::MAX, |json| json.len());
     let mut kept = FieldTable::default();
-    if bytes > MOST_HEADERS {
+    if bytes > most_bytes {
         kept.insert("x-headers".into(), said("left out, being too many"));
         return kept;
     }
@@ -193,6 +195,8 @@ fn said(text: &str) -> AMQPValue {
 mod tests {
     use super::*;
 
+    const FRAME: usize = 131_072;
+
     /// Guards what an event is found with among the dead, and that nothing of it acts there.
     #[test]
     fn an_event_keeps_what_it_came_with_and_acts_no_more() {
@@ -207,7 +211,7 @@ mod tests {
             .with_delivery_mode(2)
             .with_expiration("100".into())
             .with_user_id("matchmaker".into());
-        let kept = properties(&came, &"x".repeat(5_000));
+        let kept = properties(&came, &"x".repeat(5_000), FRAME);
         assert_eq!((kept.user_id(), kept.expiration()), (&None, &None));
         assert_eq!(kept.kind(), came.kind());
         assert_eq!(kept.message_id(), came.message_id());
@@ -233,9 +237,9 @@ mod tests {
     #[test]
     fn headers_that_would_not_fit_are_left_out() {
         let mut headers = FieldTable::default();
-        headers.insert("long".into(), said(&"x".repeat(MOST_HEADERS)));
+        headers.insert("long".into(), said(&"x".repeat(FRAME / 4)));
         let came = BasicProperties::default().with_headers(headers);
-        let kept = properties(&came, "no match event");
+        let kept = properties(&came, "no match event", FRAME);
         let kept = kept.headers().as_ref().unwrap();
         let names: Vec<_> = kept.into_iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["x-headers", REASON]);

@@ -17,7 +17,7 @@ use super::Config;
 /// Seconds between signs of life unless the URL says otherwise; a broker silent for two of them is gone.
 const HEARTBEAT: u16 = 10;
 /// What may stand behind the URL's question mark, because it is heeded.
-const QUERY: [&str; 4] = ["heartbeat", "frame_max", "channel_max", "auth_mechanism"];
+const QUERY: [&str; 1] = ["heartbeat"];
 
 /// What a configuration got wrong, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,11 +70,11 @@ fn read(url: &str) -> Result<AMQPUri, String> {
     if host.is_empty() || host.starts_with(':') {
         return Err("it names no host".to_owned());
     }
-    if login.is_some_and(|login| {
-        login
-            .split_once(':')
-            .is_none_or(|(user, _)| user.is_empty())
-    }) {
+    let is_login = |login: &str| {
+        let parts = login.split_once(':');
+        parts.is_some_and(|(user, password)| !user.is_empty() && !password.is_empty())
+    };
+    if !login.is_none_or(is_login) {
         return Err("its login is not of the form user:password".to_owned());
     }
     if vhost.contains('/') {
@@ -134,7 +134,7 @@ mod tests {
                 "amqp://a%40b:c%2Fd%3F@127.0.0.1:1/%2f",
                 ("a@b", "c/d?", "127.0.0.1", 1, "/"),
             ),
-            ("amqp://a:@[::1]:1/x%2Fy", ("a", "", "::1", 1, "x/y")),
+            ("amqp://a:b@[::1]:1/x%2Fy", ("a", "b", "::1", 1, "x/y")),
             ("amqps://[::1]", ("guest", "guest", "::1", 5671, "/")),
         ] {
             let uri = read(url).unwrap();
@@ -144,8 +144,8 @@ mod tests {
             assert_eq!(read, place, "{url}");
             assert_eq!(uri.query.heartbeat, Some(HEARTBEAT));
         }
-        let said = read("amqp://h?heartbeat=3&frame_max=8192").unwrap().query;
-        assert_eq!((said.heartbeat, said.frame_max), (Some(3), Some(8192)));
+        let said = read("amqp://h?heartbeat=3").unwrap().query;
+        assert_eq!(said.heartbeat, Some(3));
     }
 
     #[test]
@@ -160,6 +160,7 @@ mod tests {
             "amqp://:5672",
             "amqp://hunter2@h",
             "amqp://:hunter2@h",
+            "amqp://hunter2:@h",
             "amqp://a:hunter2/x@h",
             "amqp://a:hun?ter2@h",
             "amqp://a:hunter2#@h",

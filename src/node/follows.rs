@@ -136,10 +136,11 @@ impl Node {
     }
 
     /// The user's sockets hear the agent from now on, on whatever node, and those that come later.
-    pub async fn follow(&self, user: &UserId, agent: &AgentId) -> Result<(), Error> {
+    pub async fn follow(&self, user: &UserId, agent: &AgentId) -> Result<(), NotAdmitted> {
+        self.knows_agent(agent).await?;
         let most = self.config.agents.followed;
         self.backplane.follow(user, agent, most).await?;
-        self.tell_followers(user, agent, true).await
+        Ok(self.tell_followers(user, agent, true).await?)
     }
 
     pub async fn unfollow(&self, user: &UserId, agent: &AgentId) -> Result<(), Error> {

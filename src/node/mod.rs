@@ -8,8 +8,10 @@ pub mod accounts;
 mod admission;
 pub mod agents;
 mod beat;
+pub mod bridge;
 mod chat;
 mod commands;
+mod connections;
 mod courier;
 mod denied;
 pub mod drain;
@@ -20,7 +22,9 @@ pub mod insights;
 mod life;
 mod listening;
 pub mod lobby;
+mod neighbours;
 mod passes;
+pub mod peers;
 mod presence;
 mod reaper;
 pub mod recorded;
@@ -55,7 +59,9 @@ use tokio_util::task::TaskTracker;
 use self::accounts::Accounts;
 use self::admission::Places;
 pub use self::admission::{Admission, NotAdmitted, is_trusted};
+use self::bridge::Telling;
 pub use self::commands::Handled;
+pub use self::connections::Connection;
 use self::courier::Couriers;
 pub use self::courier::{Online, OnlinePage, Profile};
 pub use self::denied::Denied;
@@ -82,6 +88,7 @@ use crate::domain::{Command, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
 use crate::ids::{NodeId, Position, Room};
 use crate::limits::Postage;
+use crate::neighbours::Neighbours;
 use crate::records::Records;
 use crate::telemetry::metrics::{DoorMetrics, metrics};
 
@@ -112,6 +119,7 @@ pub struct Config {
     pub workspaces: workspaces::Config,
     /// Whether services behind this one are told of what happens in workspaces.
     pub hooks: bool,
+    pub bridge: bridge::Config,
     /// With more couriers than this only those are told of one who know each other.
     pub presence_limit: u64,
     /// What a user may send to others.
@@ -132,6 +140,7 @@ pub struct Config {
     pub away_after: Duration,
     pub retention: retention::Config,
     pub teams: teams::Config,
+    pub notices: lobby::Config,
     pub drain: drain::Config,
 }
 
@@ -144,6 +153,7 @@ pub struct Parts {
     /// `None`: nothing is kept beyond its session.
     pub records: Option<Arc<Records>>,
     pub identities: Identities,
+    pub neighbours: Neighbours,
 }
 
 pub struct Node {
@@ -157,12 +167,14 @@ pub struct Node {
     totals: Totals,
     looked: stats::Looked,
     identities: Identities,
+    neighbours: Neighbours,
     accounts: Accounts,
     /// Recorded sessions whose text is not in the records yet.
     unsaved: Unsaved,
     passes: Passes,
     runs: Runs,
     followers: Followers,
+    telling: Telling,
     /// By which nodes know each other, once it was read.
     secret: Mutex<Option<Arc<str>>>,
     places: Places,
@@ -217,6 +229,7 @@ impl Node {
             outlet,
             records,
             identities,
+            neighbours,
         } = parts;
         let started_at = clock.now();
         let life = Life::new(id);
@@ -238,12 +251,14 @@ impl Node {
             totals: Totals::new(started_at),
             looked: stats::Looked::default(),
             identities,
+            neighbours,
             unsaved: Unsaved::new(&config),
             accounts: Accounts::new(config.accounts),
             config,
             passes: Passes::default(),
             runs: Runs::default(),
             followers: Followers::default(),
+            telling: Telling::default(),
             secret: Mutex::default(),
             places: Places::default(),
             farewells: TaskTracker::new(),

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use parking_lot::Mutex;
 
 use super::Node;
-use crate::backplane::{Beat, Counters, ENVELOPE_VERSION, NodeReport};
+use crate::backplane::{Beat, Counters, ENVELOPE_VERSION, Link, NodeReport};
 use crate::clock::Millis;
+use crate::dialects::Dialect;
 use crate::ids::NodeId;
 use crate::telemetry::metrics::{Observation, metrics};
 
@@ -27,11 +28,63 @@ pub struct Cluster {
     pub uncounted: bool,
 }
 
+impl Cluster {
+    fn add_up(&mut self) {
+        let reports = &self.reports;
+        self.nodes = reports.len();
+        self.sockets = reports.iter().map(|report| report.sockets).sum();
+        self.users = reports.iter().map(|report| report.users).sum();
+    }
+}
+
 pub struct Totals {
     started_at: Millis,
     cluster: Mutex<Cluster>,
     /// How much of what this node counted is known to be in what was ever counted.
     added: tokio::sync::Mutex<Counters>,
+}
+
+impl Node {
+    /// The cluster as last known, and this node as it is now.
+    pub fn cluster(&self) -> Cluster {
+        let mut cluster = self.totals.cluster();
+        let report = self.own_report();
+        let reports = &mut cluster.reports;
+        match reports.iter_mut().find(|known| known.node == report.node) {
+            Some(known) => {
+                let users = known.users;
+                *known = NodeReport { users, ..report };
+            }
+            // It has not been heard yet.
+            None => reports.push(report),
+        }
+        cluster.add_up();
+        cluster.stale |= self.link() != Link::Up;
+        cluster
+    }
+
+    /// All but the users, who are counted one by one.
+    fn own_report(&self) -> NodeReport {
+        let census = self.hub.census();
+        let doors = Dialect::ALL.map(|dialect| {
+            let sockets = census[usize::from(dialect.tongue())];
+            (dialect.door().to_owned(), sockets)
+        });
+        NodeReport {
+            node: self.id().to_string(),
+            name: self.config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sockets: doors.iter().map(|(_, sockets)| sockets).sum(),
+            doors: doors.into(),
+            users: 0,
+            rooms: self.hub.room_count() as u64,
+            routed: metrics().routed_so_far(),
+            started_at: self.totals.started_at,
+            draining: self.is_draining(),
+            reads: ENVELOPE_VERSION,
+            address: self.config.address.clone(),
+        }
+    }
 }
 
 impl Totals {
@@ -90,31 +143,16 @@ impl Totals {
         let sockets = node.hub.sockets();
         let users: HashSet<_> = sockets.iter().map(|socket| &socket.user).collect();
         let report = NodeReport {
-            node: node.id().to_string(),
-            name: node.config.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sockets: sockets.len() as u64,
             users: users.len() as u64,
-            rooms: node.hub.room_count() as u64,
-            routed: metrics().routed_so_far(),
-            started_at: self.started_at,
-            draining: node.is_draining(),
-            reads: ENVELOPE_VERSION,
-            address: node.config.address.clone(),
+            ..node.own_report()
         };
         let beat = node.backplane.beat(node.id(), &report).await;
         let mut cluster = self.cluster.lock();
         match &beat {
             Ok(beat) => {
-                let reports = &beat.reports;
-                *cluster = Cluster {
-                    nodes: reports.len(),
-                    sockets: reports.iter().map(|report| report.sockets).sum(),
-                    users: reports.iter().map(|report| report.users).sum(),
-                    stale: false,
-                    reports: reports.clone(),
-                    ..std::mem::take(&mut *cluster)
-                }
+                cluster.reports.clone_from(&beat.reports);
+                cluster.stale = false;
+                cluster.add_up();
             }
             Err(error) => {
                 tracing::debug!(%error, "no totals of the cluster now");

@@ -12,7 +12,7 @@ use crate::dialects::workspace::{self, Scope};
 use crate::dialects::{Dialect, Reply};
 use crate::domain::{Code, Command, Reject, Voice};
 use crate::hub::Socket;
-use crate::ids::{AgentId, Position, Room, SessionId};
+use crate::ids::{Position, Room, SessionId};
 
 /// What such a socket has beside the others.
 pub(super) struct Visit {
@@ -375,11 +375,6 @@ impl Node {
             };
             self.refuse(participant, reject, id.as_deref());
         }
-    }
-
-    /// Whether there may be such an agent.
-    async fn knows_agent(&self, _: &AgentId) -> Result<(), NotAdmitted> {
-        Ok(())
     }
 
     /// Greets a socket once more that is in the room: it has lost sight of it, or says only now where it was, having

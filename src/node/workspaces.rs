@@ -34,10 +34,15 @@ pub struct Page {
 impl Node {
     /// Commits; what the services behind us are to be told of is owed to them first.
     pub(super) async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error> {
-        if change.hook {
+        let is_told = change.hook;
+        if is_told {
             self.owe(room).await?;
         }
-        self.backplane.commit(room, change).await
+        let committed = self.backplane.commit(room, change).await;
+        if is_told {
+            self.telling.wake();
+        }
+        committed
     }
 
     /// Whether the services behind us hear of what happens there.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Unit, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
 pub use self::list::LIST;
@@ -255,6 +255,30 @@ impl Metrics {
         histogram!("collab_agent_run_duration_seconds").record(took_ms as f64 / 1_000.0);
     }
 
+    /// What came of telling the IDE bridge of an event.
+    pub fn hook(&self, result: &'static str) {
+        counter!("collab_hooks_total", "result" => result).increment(1);
+    }
+
+    /// How late the bridge was told.
+    pub fn hook_told(&self, after: Duration) {
+        histogram!("collab_hook_delay_seconds").record(after);
+    }
+
+    /// The metrics of a service that this one asks.
+    pub fn neighbour(&self, neighbour: &'static str) -> NeighbourMetrics {
+        let metrics = NeighbourMetrics {
+            neighbour,
+            took: histogram!("collab_neighbour_request_duration_seconds", "neighbour" => neighbour),
+            open: gauge!("collab_neighbour_open", "neighbour" => neighbour),
+        };
+        metrics.open(false);
+        for result in ["ok", "not_found", "failed", "timeout", "open", "busy"] {
+            metrics.asked(result, 0);
+        }
+        metrics
+    }
+
     /// What is counted by looking, every few seconds.
     pub fn observe(&self, seen: &Observation) {
         gauge!("collab_rooms").set(seen.rooms as f64);
@@ -299,6 +323,11 @@ impl Metrics {
         ] {
             counter!("collab_directed_total", "outcome" => outcome).increment(users as u64);
         }
+    }
+
+    /// A notification was committed, or had been; was told to this node's sockets; or some may be lost to them.
+    pub fn notification(&self, outcome: &'static str) {
+        counter!("collab_notifications_total", "outcome" => outcome).increment(1);
     }
 
     /// A request was passed to another node: answered, unanswered, or not passed because too many were.
@@ -356,6 +385,9 @@ impl Metrics {
             counter!("collab_passed_requests_total", "outcome" => outcome).increment(0);
         }
         counter!("collab_pauses_total").increment(0);
+        for outcome in ["committed", "repeated", "told", "lost"] {
+            counter!("collab_notifications_total", "outcome" => outcome).increment(0);
+        }
         for outcome in ["replayed", "snapshot"] {
             counter!("collab_resumes_total", "outcome" => outcome).increment(0);
         }
@@ -385,6 +417,30 @@ impl OpMetrics {
         if calls.is_multiple_of(self.one_in) {
             self.took.record(took);
         }
+    }
+}
+
+/// What comes of asking another service.
+pub struct NeighbourMetrics {
+    neighbour: &'static str,
+    took: Histogram,
+    open: Gauge,
+}
+
+impl NeighbourMetrics {
+    pub fn asked(&self, result: &'static str, times: u64) {
+        let neighbour = self.neighbour;
+        counter!("collab_neighbour_requests_total", "neighbour" => neighbour, "result" => result)
+            .increment(times);
+    }
+
+    pub fn took(&self, took: Duration) {
+        self.took.record(took);
+    }
+
+    /// Whether it is left alone.
+    pub fn open(&self, open: bool) {
+        self.open.set(f64::from(u8::from(open)));
     }
 }
 

@@ -190,12 +190,17 @@ impl Transport {
             Dialect::SocketIo => caller.presents_itself && named,
             _ => false,
         };
+        // Who is a guest here is nobody elsewhere.
+        let shown = match named {
+            true => self.node.shown_name(&user, identity.as_ref()).await?,
+            false => None,
+        };
         let card = match (is_courier, &caller.name, &caller.backend_url) {
             (true, None, _) | (true, _, None) => self.card(&user).await?,
             _ => Card::default(),
         };
-        let known = identity.as_ref().and_then(|identity| identity.name.clone());
-        let name = match (known, caller.name.or(card.display_name)) {
+        let known = || identity.as_ref().and_then(|known| known.name.clone());
+        let name = match (shown.or_else(known), caller.name.or(card.display_name)) {
             (Some(name), _) => name,
             (None, Some(name)) => ids::name(&name)
                 .map_err(|error| Refusal::field("display_name", error.to_string()))?,
@@ -267,6 +272,10 @@ impl Transport {
             let sid = id.to_string();
             let connected = frame::text_with(64, |out| write::connected(&sid, out));
             socket.send(Lane::Ordered, connected);
+        }
+        if courier.is_some() {
+            // By the service, too.
+            socket.expect_greeting();
         }
         let participant = self.node.welcome(dialect, scope, socket, identity).ok()?;
         metrics().opened(dialect.door());

@@ -4,6 +4,7 @@
 //! small task that reads. Writing is the hub's business.
 
 mod address;
+mod asking;
 mod boundary;
 pub mod close;
 mod connection;

@@ -26,7 +26,7 @@ use crate::ids::NodeId;
 use crate::telemetry::metrics::metrics;
 
 /// The header that a pass stands in.
-pub(super) const PASS: HeaderName = HeaderName::from_static("x-collabd-pass");
+pub(super) const PASS: HeaderName = HeaderName::from_static(pass::HEADER);
 /// A node's id at the beginning of a sid, in hexadecimal digits.
 const NODE_DIGITS: usize = 16;
 /// What a tunnel holds of each direction, in bytes.
@@ -53,6 +53,12 @@ impl Passing {
             room: Arc::new(Semaphore::new(most)),
             stopping: CancellationToken::new(),
         }
+    }
+
+    /// A place among what is under way, as soon as there is one.
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, String> {
+        let permit = self.room.clone().acquire_owned().await;
+        permit.map_err(|error| error.to_string())
     }
 
     pub fn stop(&self) {
@@ -94,30 +100,33 @@ impl Transport {
 
     /// The node that has the sid's socket, if it is another one that lives.
     pub(super) fn owner(&self, sid: &str, method: &Method) -> Result<Owner, NotPassed> {
-        let found = || {
-            let to = NodeId::parse(sid.get(..NODE_DIGITS)?)?;
-            let (address, secret) = (self.node.address_of(to)?, self.node.secret()?);
-            let errand = Errand {
-                from: self.node.id(),
-                to,
-                sid,
-                method: method.as_str(),
-            };
-            let pass = pass::sign(&errand, &secret, self.node.clock().now()).ok()?;
-            Some((address, pass))
-        };
-        let (address, pass) = found().ok_or(NotPassed::Nobody)?;
+        let to = sid.get(..NODE_DIGITS).and_then(NodeId::parse);
+        let found = to.and_then(|to| self.way_to(to, sid, method));
+        let (address, pass) = found.ok_or(NotPassed::Nobody)?;
         let Ok(permit) = self.passing.room.clone().try_acquire_owned() else {
             metrics().passed("busy");
             let wait = Duration::from_secs(1);
             return Err(NotPassed::Busy(Refusal::busy(wait)));
         };
-        metrics().passing(1.0);
-        Ok(Owner {
-            address,
-            pass,
-            _permit: permit,
-        })
+        Ok(Owner::new(address, pass, permit))
+    }
+
+    /// Where a node is, and the pass for going there; `None`: it does not say, or nodes do not know each other yet.
+    pub(super) fn way_to(
+        &self,
+        to: NodeId,
+        sid: &str,
+        method: &Method,
+    ) -> Option<(String, String)> {
+        let (address, secret) = (self.node.address_of(to)?, self.node.secret()?);
+        let errand = Errand {
+            from: self.node.id(),
+            to,
+            sid,
+            method: method.as_str(),
+        };
+        let pass = pass::sign(&errand, &secret, self.node.clock().now()).ok()?;
+        Some((address, pass))
     }
 
     /// Has another node answer a request; `None` when it does not.
@@ -213,7 +222,7 @@ impl Transport {
         Some(switch)
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         owner: &Owner,
         request: Request<Full<Bytes>>,
@@ -239,6 +248,24 @@ impl Transport {
 }
 
 impl Owner {
+    pub(super) fn new(address: String, pass: String, permit: OwnedSemaphorePermit) -> Self {
+        metrics().passing(1.0);
+        Self {
+            address,
+            pass,
+            _permit: permit,
+        }
+    }
+
+    /// What this node asks for itself.
+    pub(super) fn question(&self, target: &str) -> Result<Request<Full<Bytes>>, String> {
+        let request = Request::get(target)
+            .header(HOST, &self.address)
+            .header(PASS, &self.pass);
+        let request = request.body(Full::default());
+        request.map_err(|error| error.to_string())
+    }
+
     fn request(
         &self,
         head: &hyper::http::request::Parts,

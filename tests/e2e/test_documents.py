@@ -82,7 +82,7 @@ SEED, EXAMPLES = 20_260_504, 4
 NOT_TRIED = ("delete_me", "logout", "end_recorded", "end_session", "delete_team", "delete_insight")
 CONFIG = """
 [checks.positive_data_acceptance]
-expected-statuses = [200, 201, 204, 308, 401, 403, 404, 409, 410, 429]
+expected-statuses = [200, 201, 202, 204, 308, 401, 403, 404, 409, 410, 429]
 
 # Whether it is a username or an email is no matter of one field.
 [[operations]]
@@ -157,6 +157,13 @@ def test_routes_do_as_documented_for_who_comes_too_often(own_children):
 # Doors
 
 
+def broadcast(node):
+    """Has everybody who is there told something."""
+    body = {"type": "deploy", "data": {"in_s": [60, None]}, "to": {"all": True}}
+    answer = node.post("/broadcast", body, headers=bearer(token("root", role="service")))
+    assert answer.status == 202, answer
+
+
 @pytest.fixture(scope="module")
 def doors(asyncapi):
     return Doors(asyncapi)
@@ -199,6 +206,8 @@ def test_pairing_says_what_is_documented(node, doors, session):
         say(ann, "auth", token=token("ann", role="admin"))
         say(ann, "ping", id="a4")
         ann.until(lambda frame: frame["type"] == "pong")
+        broadcast(node)
+        bob.until(lambda frame: frame["type"] == "notification")
         position = bob.before_pong() and bob.history[-1]["position"]
         bob.leave()
         ann.until(lambda frame: frame["type"] == "user_left")
@@ -252,6 +261,8 @@ def test_couriers_say_what_is_documented(node, doors, client):
         hear(first, "pong")
         say(first, "auth", {"token": token(ann)})
         hear(first, "auth_ok")
+        broadcast(node)
+        hear(first, "notification")
         first.emit("jump", {})
         hear(first, "error")
         second.leave()
@@ -287,6 +298,8 @@ def test_code_rooms_say_what_is_documented(node, doors, session):
         hear(ann, "pong")
         say(ann, "auth", {"token": token(ann.url.split("user_id=")[1])})
         hear(ann, "auth_ok")
+        broadcast(node)
+        hear(ann, "notification")
         say(bob, "leave", {"room": session})
         assert node.delete(f"/api/v1/session/{session}", headers=bearer(token("root", role="admin"))).status == 204
         hear(ann, "error")
@@ -335,6 +348,8 @@ def test_review_says_what_is_documented(node, doors):
         ann.until(lambda frame: frame["type"] == "auth_ok")
         for type in ("cursor_update", "viewport_update", "presence_update"):
             bob.find(lambda frame, type=type: frame["type"] == type)
+        broadcast(node)
+        bob.find(lambda frame: frame["type"] == "notification")
         since = bob.position()
         bob.leave()
         ann.find(lambda frame: frame["type"] == "user_left")

@@ -996,6 +996,7 @@ async fn a_node_knows_the_nodes_that_report(subject: Subject) {
         name: "one".to_owned(),
         version: "1".to_owned(),
         sockets: 3,
+        doors: [("pairing".to_owned(), 3)].into(),
         users: 2,
         rooms: 1,
         routed: 9,

@@ -59,10 +59,10 @@ fn agent_runs() {}
 
 /// Has all of a user's sockets at the workspace door hear the agent, now and later.
 ///
-/// `too_many`: the user follows MAX_AGENT_SUBSCRIPTIONS.
+/// `too_many`: the user follows MAX_AGENT_SUBSCRIPTIONS. `not_found`: it never ran, and the AI-agents service does not know it.
 #[utoipa::path(post, path = "/agents/{agent_id}/subscribe", request_body = FollowerBody,
     responses((status = 204, description = "They hear it.")),
-    extensions(("x-problems" = json!(["forbidden", "too_many", "backplane_unavailable"]))))]
+    extensions(("x-problems" = json!(["forbidden", "not_found", "too_many", "backplane_unavailable"]))))]
 fn subscribe_agent() {}
 
 /// Ends that, on all of the user's sockets.

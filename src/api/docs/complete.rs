@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{problems, shapes};
-use crate::api::PATHS;
+use crate::api::{PATHS, Path};
 
 /// Names in paths, and what they are.
 const NAMES: &[(&str, &str)] = &[
@@ -58,14 +58,12 @@ fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if operation.get("security") != Some(&json!([{}])) {
         codes.extend(["unauthorized", "identity_unavailable"].map(str::to_owned));
     }
-    if PATHS
-        .iter()
-        .any(|known| known.path == path && known.keeps_records())
-    {
+    let known = PATHS.iter().find(|known| known.path == path);
+    if known.is_some_and(Path::keeps_records) {
         codes.insert("records_unavailable".to_owned());
-        if method != "get" {
-            codes.insert("rate_limited".to_owned());
-        }
+    }
+    if method != "get" && known.is_some_and(Path::is_paced) {
+        codes.insert("rate_limited".to_owned());
     }
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     for (status, (codes, sentences)) in by_status(&codes) {

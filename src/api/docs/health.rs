@@ -6,6 +6,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::schema::Object;
 
 use super::shapes;
+use crate::api::connections::ConnectionsOut;
 use crate::api::health::{CardOut, HealthOut, PartOut, SocketsOut, WordOut};
 use crate::api::stats::StatsOut;
 use crate::api::status::StatusOut;
@@ -21,6 +22,7 @@ use crate::api::status::StatusOut;
     ready,
     balancer,
     status,
+    connections,
     stats
 ))]
 pub(super) struct Area;
@@ -33,6 +35,17 @@ struct StatsPage {
     limit: u32,
     /// `next_cursor` of the page before; empty for the first.
     #[param(schema_with = shapes::cursor, required = false)]
+    cursor: String,
+}
+
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ConnectionsPage {
+    /// Sockets of the page, which is only made where this or the cursor is said; 100 where the limit is not.
+    #[param(schema_with = limit, required = false)]
+    limit: u32,
+    /// `next_cursor` of the page before; empty for the first.
+    #[param(schema_with = shapes::socket, required = false)]
     cursor: String,
 }
 
@@ -83,6 +96,14 @@ fn balancer() {}
 /// The cluster and its nodes.
 #[utoipa::path(get, path = "/status", responses((status = 200, body = StatusOut)))]
 fn status() {}
+
+/// The sockets of the cluster: how many, by node and by door.
+///
+/// A page of them one by one, in the order of nodes and of their coming, for admins and services who ask for it: the nodes are
+/// asked, and one that does not answer is named.
+#[utoipa::path(get, path = "/connections", params(ConnectionsPage), responses((status = 200, body = ConnectionsOut)),
+    extensions(("x-problems" = json!(["forbidden"]))))]
+fn connections() {}
 
 /// How much goes on in the cluster now, each session and user once.
 ///

@@ -21,6 +21,7 @@ mod courier;
 mod health;
 mod history;
 mod insights;
+mod notifications;
 mod pages;
 mod problems;
 mod recorded;
@@ -73,6 +74,11 @@ const AREAS: &[Area] = &[
         "courier",
         "Users with a courier, and cards for those who come without one.",
         courier::Area::openapi,
+    ),
+    (
+        "notifications",
+        "What is said to everybody who is there, at whatever door.",
+        notifications::Area::openapi,
     ),
     (
         "teams",

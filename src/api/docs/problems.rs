@@ -30,7 +30,11 @@ const ROWS: &[Row] = &[
         "somebody else has what `field` names, or, without a `field`, a team would have no owner",
     ),
     ("ended", 410, "the session has ended"),
-    ("too_large", 413, "the body is larger than MAX_BODY_BYTES"),
+    (
+        "too_large",
+        413,
+        "the body is larger than MAX_BODY_BYTES, or what `field` names larger than it may be",
+    ),
     ("rate_limited", 429, "this came too often"),
     (
         "identity_unavailable",

@@ -3,9 +3,11 @@
 
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{
-    AnyOfBuilder, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat,
-    SchemaType, Type,
+    AdditionalProperties, AnyOfBuilder, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder,
+    OneOfBuilder, Schema, SchemaFormat, SchemaType, Type,
 };
+
+use crate::dialects::Dialect;
 
 /// No control characters.
 const LINE: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
@@ -52,6 +54,54 @@ pub fn cursor() -> Object {
         r"^$|^[A-Za-z0-9._:@|-]*[A-Za-z0-9_:@|-][A-Za-z0-9._:@|-]*$",
     )
     .build()
+}
+
+/// The id of a socket, or empty.
+pub fn socket() -> Object {
+    text(0, 32, "^$|^[0-9a-fA-F]{32}$").build()
+}
+
+/// Of a notification.
+pub fn kind() -> Object {
+    text(1, 64, "^[A-Za-z0-9_.-]+$").build()
+}
+
+/// Of a command, as its sender calls it.
+pub fn command_id() -> Object {
+    maybe(text(1, 64, r"^[\s\S]+$"))
+}
+
+/// The same in a header.
+pub fn key() -> Object {
+    text(1, 64, "^[!-~]+$").build()
+}
+
+/// Any value.
+pub fn anything() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .build()
+}
+
+/// Whom a notification is for: one of the three.
+pub fn addressees() -> OneOfBuilder {
+    let one = |name: &str, schema: Schema| {
+        ObjectBuilder::new()
+            .property(name, schema)
+            .required(name)
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+    };
+    let all = ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .enum_values(Some([true]));
+    let doors = Dialect::ALL.map(Dialect::door);
+    let door = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(doors));
+    OneOfBuilder::new()
+        .item(one("all", all.into()))
+        .item(one("door", door.into()))
+        .item(one("users", users().into()))
 }
 
 /// The id of a message, or empty.

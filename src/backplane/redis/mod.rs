@@ -454,7 +454,8 @@ impl Backplane for Redis {
     ) -> Result<Created, Error> {
         self.lease.check()?;
         let keys = self.keys(room);
-        let mut args = vec![int(Epoch::random().0), int(chat.len() as u64)];
+        let expires = int(u64::from(self.keep.unvisited(room).is_some()));
+        let mut args = vec![int(Epoch::random().0), int(chat.len() as u64), expires];
         args.extend(chat.into_iter().map(bin));
         flat(&mut args, fields);
         flat_roles(&mut args, roles);

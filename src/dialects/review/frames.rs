@@ -191,6 +191,7 @@ pub fn kind(event: &Event) -> Option<&'static str> {
         | Event::AgentProgressed(_)
         | Event::AgentCompleted(_)
         | Event::Followed { .. }
+        | Event::Notified(_)
         | Event::TokenRevoked { .. } => return None,
     })
 }

@@ -50,6 +50,13 @@ struct SubscribedOut<'a> {
 #[schema(as = Agent)]
 pub struct AgentOut<'a> {
     agent_id: &'a str,
+    /// As the AI-agents service has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    description: Option<&'a str>,
     status: &'a str,
     /// From 0 to 100.
     #[schema(value_type = Option<f64>)]
@@ -138,6 +145,8 @@ pub fn agent_out(state: &State) -> AgentOut<'_> {
     let run = state.run.as_ref();
     AgentOut {
         agent_id: state.agent.as_str(),
+        name: state.name.as_deref(),
+        description: state.description.as_deref(),
         status: &state.status,
         progress: state.progress.map(Number::from),
         current_step: state.step.as_deref(),
@@ -157,7 +166,7 @@ pub fn agent_out(state: &State) -> AgentOut<'_> {
 pub fn subscribed(state: &State, greeting: Greeting<'_>, out: &mut Vec<u8>) {
     let data = SubscribedOut {
         agent_id: state.agent.as_str(),
-        agent: state.is_known().then(|| agent_out(state)),
+        agent: (state.is_known() || state.name.is_some()).then(|| agent_out(state)),
         around: greeting.out(),
     };
     say("subscribed", data, out);

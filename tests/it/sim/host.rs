@@ -12,7 +12,10 @@ use collabd::domain::Limits;
 use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
 use collabd::limits::Postage;
-use collabd::node::{Config, Departure, Identities, Node, Parts, accounts, drain, relay, teams};
+use collabd::neighbours::Neighbours;
+use collabd::node::{
+    Config, Departure, Identities, Node, Parts, accounts, drain, lobby, relay, teams,
+};
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -87,6 +90,7 @@ impl Host {
             outlet,
             records: None,
             identities: Identities::default(),
+            neighbours: Neighbours::default(),
         };
         let node = Node::new(id, config, clock, parts);
         let host = Arc::new(Self {
@@ -245,6 +249,7 @@ fn config(slot: usize, plan: &Plan) -> Config {
         },
         workspaces: collabd::node::workspaces::Config { members: 100 },
         hooks: false,
+        bridge: collabd::node::bridge::Config { attempts: 12 },
         presence_limit: 1_000,
         postage: Postage {
             bytes: NonZeroU32::MAX,
@@ -267,6 +272,10 @@ fn config(slot: usize, plan: &Plan) -> Config {
             per_user: 1,
             members: 1,
             insights: 1,
+        },
+        notices: lobby::Config {
+            data_bytes: 1_024,
+            users: 10,
         },
         drain: drain::Config {
             delay: Duration::from_secs(1),

@@ -1,11 +1,22 @@
-//! What every node is told: tokens that are revoked. And the end of tokens on live sockets.
+//! What every node is told: tokens that are revoked, and notifications for those who are there. And the end of tokens on
+//! live sockets.
+//!
+//! Word of a revocation may be lost: then every token is asked after. Notifications have an order and a log, see
+//! [`notices`].
+
+mod notices;
+mod track;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::MissedTickBehavior;
 
+pub use self::notices::Config;
+use self::track::Track;
 use super::Node;
 use crate::backplane::{Audience, Envelope, Error, Link};
 use crate::clock::Millis;
@@ -25,12 +36,16 @@ const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(1);
 /// Tokens asked after at once.
 const AT_ONCE: usize = 64;
-/// What is said to all nodes and not heard here yet; beyond it every token is asked after.
+/// What is said to all nodes and not heard here yet, and bytes of it; beyond it every token is asked after, and the log
+/// is read.
 const WAITING: usize = 1_024;
+const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// The lobby's way into the node.
 pub struct Line {
     heard: mpsc::Sender<Envelope>,
+    /// Bytes of what waits.
+    waiting: AtomicUsize,
     missed: Notify,
 }
 
@@ -44,6 +59,7 @@ pub fn channel() -> (Arc<Line>, Attendance) {
     let (sender, heard) = mpsc::channel(WAITING);
     let line = Arc::new(Line {
         heard: sender,
+        waiting: AtomicUsize::new(0),
         missed: Notify::new(),
     });
     (line.clone(), Attendance { heard, line })
@@ -51,10 +67,18 @@ pub fn channel() -> (Arc<Line>, Attendance) {
 
 impl Line {
     pub fn tell(&self, envelope: Envelope) {
-        if self.heard.try_send(envelope).is_err() {
+        let bytes = envelope.event.len();
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        if waiting + bytes > WAITING_BYTES || self.heard.try_send(envelope).is_err() {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             metrics().dropped("relay_full", 1);
             self.compare();
         }
+    }
+
+    fn is_taken(&self, envelope: &Envelope) {
+        let bytes = envelope.event.len();
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Something may have been missed.
@@ -134,21 +158,39 @@ impl Node {
     pub async fn attend_lobby(self: Arc<Self>, attendance: Attendance) {
         let Attendance { mut heard, line } = attendance;
         let attend = async {
+            // Before it is listened to: what is said in between is read in the log.
+            let mut track = Track::from(self.find_lobby().await);
             self.listen_to_lobby().await;
             // Whoever came in before was not listened for.
             line.compare();
+            let mut quiet = tokio::time::interval(self.config.relay.compare_idle);
+            quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut is_quiet = true;
             loop {
-                tokio::select! {
-                    Some(envelope) = heard.recv() => self.take_notice(&envelope),
+                let done = tokio::select! {
+                    Some(envelope) = heard.recv() => {
+                        line.is_taken(&envelope);
+                        is_quiet = false;
+                        self.take_notice(&mut track, &envelope).await
+                    }
                     () = line.missed.notified() => {
                         let (tokens, followers) =
                             tokio::join!(self.check_tokens(), self.check_followers());
-                        if !tokens || !followers {
-                            tokio::time::sleep(AGAIN).await;
+                        tokens && followers && self.catch_up(&mut track).await
+                    }
+                    _ = quiet.tick() => {
+                        // What was heard may be followed by what is on its way.
+                        let was_quiet = std::mem::replace(&mut is_quiet, true);
+                        if was_quiet && self.is_deaf_to_lobby(&mut track).await {
+                            self.backplane.listen_again(&Room::Lobby).await;
                             line.compare();
                         }
+                        true
                     }
-                    else => return,
+                };
+                if !done {
+                    tokio::time::sleep(AGAIN).await;
+                    line.compare();
                 }
             }
         };
@@ -168,16 +210,18 @@ impl Node {
         }
     }
 
-    fn take_notice(self: &Arc<Self>, envelope: &Envelope) {
+    /// False when something could not be read now.
+    async fn take_notice(self: &Arc<Self>, track: &mut Track, envelope: &Envelope) -> bool {
+        if let Some(at) = envelope.position {
+            return self.follow_lobby(track, envelope, at).await;
+        }
         match rmp_serde::from_slice(&envelope.event) {
             Ok(Event::TokenRevoked { token }) => self.close_token(&token),
             Ok(Event::Followed { user, agent, on }) => self.followed(&user, agent, on),
             Ok(other) => tracing::warn!(?other, "not a thing to be said to every node"),
-            Err(error) => {
-                metrics().dropped("unreadable", 1);
-                tracing::warn!(%error, "what was said to every node cannot be read");
-            }
+            Err(error) => unreadable(&error),
         }
+        true
     }
 
     pub(super) fn close_token(&self, token: &str) {
@@ -228,4 +272,9 @@ impl Node {
             }
         }
     }
+}
+
+fn unreadable(error: &rmp_serde::decode::Error) {
+    metrics().dropped("unreadable", 1);
+    tracing::warn!(%error, "what was said to every node cannot be read");
 }
