@@ -91,6 +91,11 @@ pub fn is_url(text: &str) -> bool {
     fetch::url(text).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
 }
 
+/// Whether one can be told there, which may have a query of its own.
+pub fn is_hook_url(text: &str) -> bool {
+    fetch::url(text).is_some_and(|url| url.fragment().is_none())
+}
+
 /// The neighbours that there are.
 #[derive(Default)]
 pub struct Neighbours {
