@@ -160,9 +160,18 @@ impl AgentId {
 impl WorkspaceId {
     /// Ordered by their making, too.
     pub fn new() -> Self {
-        Self(format!("w-{}", Uuid::now_v7()).into())
+        Self(format!("{MADE}{}", Uuid::now_v7()).into())
+    }
+
+    /// Whether somebody made it, if it ever was: nobody else comes to such an id.
+    pub fn is_made(&self) -> bool {
+        let rest = self.0.strip_prefix(MADE);
+        rest.is_some_and(|rest| rest.len() == 36 && Uuid::try_parse(rest).is_ok())
     }
 }
+
+/// How ids of workspaces that somebody makes begin; a UUID follows.
+const MADE: &str = "w-";
 
 impl Default for WorkspaceId {
     fn default() -> Self {

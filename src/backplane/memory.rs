@@ -549,6 +549,8 @@ impl Backplane for Memory {
                 fields: vec![("ended".to_owned(), now.to_string())],
                 expires: after(now, self.keep.ended_ttl),
                 listened: stored.listened,
+                // What the services behind us have not been told is told them yet.
+                hooks: std::mem::take(&mut stored.hooks),
                 ..Stored::default()
             };
             Ok(last)

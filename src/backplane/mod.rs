@@ -294,7 +294,7 @@ pub trait Backplane: Cluster + Courier + Index + Mirror {
     ) -> Result<(), Error>;
 
     /// Publishes without a seq and without a log, and puts these fields into the state, if the field `when` has that
-    /// value: [`Error::Unmet`] otherwise, [`Error::Missing`] without such a room. May be lost.
+    /// value: [`Error::Unmet`] otherwise, [`Error::Missing`] or [`Error::Ended`] without such a room. May be lost.
     async fn report(
         &self,
         room: &Room,

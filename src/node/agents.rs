@@ -127,7 +127,6 @@ impl Node {
             }));
         }
         // Written down first: what dies in between is found.
-        self.runs.take(&run, teller.socket);
         let due = self.config.agents.patience(teller);
         let (listed, expected, entered) = tokio::join!(
             self.backplane.list(Shelf::Agents, run.agent.as_str()),
@@ -147,16 +146,18 @@ impl Node {
                     .draft(&run.event(), teller.socket, Audience::All),
             )
         };
-        let committed = self.commit(&room, change).await;
-        if !matches!(&committed, Ok(committed) if !committed.repeated) {
-            self.runs.forget(&run.agent, run.id);
-        }
-        match committed {
+        match self.commit(&room, change).await {
             Ok(committed) if committed.repeated => {
                 self.settle_run(&run.agent, run.id).await;
+                // What was begun the first time is this teller's; it may be over, too.
+                if let Err(Refusal::Backplane(error)) = self.adopt(teller, &run.agent).await {
+                    return Err(error.into());
+                }
                 Ok(committed)
             }
             Ok(committed) => {
+                // Not before: the run that is under way when this one is refused goes on.
+                self.runs.take(&run, teller.socket);
                 metrics().run_started();
                 self.copy(&run, &run.event(), "start").await;
                 Ok(committed)
@@ -262,17 +263,19 @@ impl Node {
             ..Rooms::change(self.roster.draft(&event, origin, Audience::All))
         };
         let committed = self.commit(&room, change).await?;
-        if !committed.repeated {
-            metrics().run_ended(&ended.status, reason.is_some(), ended.took_ms);
-            tracing::info!(
-                target: "audit",
-                agent = %run.agent,
-                run = %run.id,
-                status = &*ended.status,
-                reason,
-                "run ended"
-            );
+        if committed.repeated {
+            // It ended another run; this one goes on.
+            return Ok(committed);
         }
+        metrics().run_ended(&ended.status, reason.is_some(), ended.took_ms);
+        tracing::info!(
+            target: "audit",
+            agent = %run.agent,
+            run = %run.id,
+            status = &*ended.status,
+            reason,
+            "run ended"
+        );
         self.finish_run(run, &ended).await;
         Ok(committed)
     }
@@ -494,10 +497,16 @@ impl Node {
 }
 
 impl Config {
+    /// Between two words to the others that runs go on: often enough for who adopted one whose former socket is seen to
+    /// be gone only afterwards.
+    pub(super) fn refresh(&self) -> Duration {
+        super::runs::REFRESH.min(self.lost_after / 3)
+    }
+
     /// How long nobody need hear of a run. With a socket its node says time and again that it is there.
     fn patience(&self, teller: &Teller) -> Duration {
         match teller.socket {
-            Some(_) => self.lost_after + super::runs::REFRESH,
+            Some(_) => self.lost_after + self.refresh(),
             None => self.silence,
         }
     }

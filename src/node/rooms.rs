@@ -89,7 +89,8 @@ impl Node {
             // Sessions alone may be for those only whom a match named, and recorded ones are made of their records.
             let create = match room {
                 Room::Session(session) => self.config.autocreate && !session.is_recorded(),
-                Room::Workspace(_) => self.config.autocreate,
+                // One that was deleted is not there again, whoever still knows its id.
+                Room::Workspace(id) => self.config.autocreate && !id.is_made(),
                 _ => true,
             };
             let mut create = create.then(|| self.roster.first_fields(room)).flatten();

@@ -16,9 +16,9 @@ use crate::domain::Event;
 use crate::domain::agents::{Complete, Completed, FAILED, LOST, Run, Started};
 use crate::ids::{AgentId, EventId, Position, Room, SocketId};
 
-/// Between two words to the others that runs go on.
+/// Between two words to the others that runs go on, at most.
 pub(super) const REFRESH: Duration = Duration::from_secs(10);
-/// How often it is seen which are overdue, and how many at once.
+/// How often it is seen which are overdue, at least, and how many at once.
 const LOOK: Duration = Duration::from_secs(1);
 const AT_ONCE: u64 = 100;
 
@@ -81,7 +81,8 @@ pub(super) fn key(agent: &AgentId, run: EventId) -> String {
 impl Node {
     /// Keeps up the runs of this node's sockets, and ends those that nobody keeps up, until the node stops.
     pub async fn attend_runs(self: Arc<Self>) {
-        let mut every = tokio::time::interval(LOOK);
+        let refresh = self.config.agents.refresh();
+        let mut every = tokio::time::interval(LOOK.min(refresh));
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refreshed = Instant::now();
         while self
@@ -93,9 +94,9 @@ impl Node {
             if self.link() != Link::Up {
                 continue;
             }
-            if refreshed.elapsed() >= REFRESH {
+            if refreshed.elapsed() >= refresh {
                 refreshed = Instant::now();
-                let patience = self.config.agents.lost_after + REFRESH;
+                let patience = self.config.agents.lost_after + refresh;
                 self.expect_all(self.runs.of_sockets(), patience).await;
             }
             // After the backplane was away nobody could say that runs go on.
@@ -131,17 +132,20 @@ impl Node {
         }
     }
 
+    /// One that cannot be ended now, because its part of the backplane is away, keeps none of the others.
     async fn end_lost(&self) -> Result<(), Error> {
+        let mut failed = None;
         for due in self.backplane.due(Queue::Runs, AT_ONCE).await? {
             let parsed = due
                 .split_once(' ')
                 .and_then(|(agent, run)| Some((AgentId::parse(agent).ok()?, EventId::parse(run)?)));
-            match parsed {
-                Some((agent, run)) => self.end_lost_run(&agent, run).await?,
-                None => self.backplane.settle(Queue::Runs, &due).await?,
-            }
+            let ended = match parsed {
+                Some((agent, run)) => self.end_lost_run(&agent, run).await,
+                None => self.backplane.settle(Queue::Runs, &due).await,
+            };
+            failed = ended.err().or(failed);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn end_lost_run(&self, agent: &AgentId, run: EventId) -> Result<(), Error> {

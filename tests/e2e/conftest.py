@@ -14,6 +14,7 @@ from support.peer import Peer, unique
 from support.postgres import Postgres
 from support.rabbit import Rabbit
 from support.review import Reviewer
+from support.workspace import Fellow
 
 # A node at DEBUG says much; the end of it is what matters.
 LOG_TAIL = 20_000
@@ -92,6 +93,13 @@ def attend():
     """The same at the review door: `attend(node, session, visitor)`."""
     with ExitStack() as stack:
         yield lambda *arguments, **options: stack.enter_context(Reviewer(*arguments, **options))
+
+
+@pytest.fixture
+def come():
+    """The same at the workspace door: `come(node, user)`."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(Fellow(*arguments, **options))
 
 
 def pytest_configure(config):

@@ -1,5 +1,6 @@
 """What the node says of itself is true: its routes, who may use them, and what sockets say and are told."""
 
+import json
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import teams
+from support import teams, workspace
 from support.accounts import Person
 from support.deadline import eventually
 from support.documents import Doors, asyncapi_errors, operations
@@ -18,6 +19,7 @@ from support.processes import ROOT
 from support.recorded import Visitor, end, given, made
 from support.review import Reviewer
 from support.tokens import SECRET, bearer, token
+from support.workspace import Fellow, durable
 
 # What answers without a token when tokens count: how the node is, what it is, and how to get one.
 OPEN = {
@@ -360,6 +362,70 @@ def test_review_says_what_is_documented(node, doors):
     told = {doors.fitting("review", "send", frame["type"], frame) for peer in peers for frame in peer.history}
     assert_all(doors, "review", "receive", said)
     assert_all(doors, "review", "send", told)
+
+
+class Fellows(Fellow):
+    """The same at the doors of workspaces and agents."""
+
+    def __init__(self, doors, said, at, *arguments, **options):
+        self.channel, self.doors, self.collected = AT[at], doors, said
+        super().__init__(*arguments, at=at, **options)
+
+    def send_raw(self, frame):
+        said = json.loads(frame)
+        self.collected.add(self.doors.fitting(self.channel, "receive", said["type"], said))
+        super().send_raw(frame)
+
+
+AT = {workspace.ALL: "workspace", workspace.AGENTS: "agents", workspace.WORKSPACES: "workspaces"}
+
+
+@pytest.mark.parametrize("at", AT)
+def test_workspaces_and_agents_say_what_is_documented(node, doors, at):
+    """The same of the doors of workspaces and agents."""
+    space, agent = unique("workspace"), unique("agent")
+    said, peers = set(), []
+
+    def come(user, **claims):
+        peers.append(stack.enter_context(Fellows(doors, said, at, node, token=token(user, **claims))))
+        return peers[-1]
+
+    with ExitStack() as stack:
+        worker = stack.enter_context(Fellow(node, token=token(agent, role="agent")))
+        worker.enters(space)
+        ann, bob = come("ann", role="service"), come("bob")
+        rooms = []
+        if at != workspace.AGENTS:
+            ann.enters(space)
+            bob.enters(space)
+            bob.tells(space, "agent_added", agent_id=agent, by="eve")
+            rooms.append(("join_workspace", "leave_workspace", {"workspace_id": space}))
+        if at != workspace.WORKSPACES:
+            for one in (ann, bob):
+                one.listens(agent)
+            rooms.append(("subscribe_agent", "unsubscribe_agent", {"agent_id": agent}))
+            # It speaks here, too.
+            worker = ann
+        worker.starts(agent, **({"workspace_id": space} if at != workspace.AGENTS else {}))
+        worker.reports(agent, 12.5, current_step="Reading", metrics={"tokens": 12})
+        worker.completes(agent, result={"sorted": True}, execution_time=1.5)
+        bob.over(agent)
+        for into, out, about in rooms:
+            name = f"{next(iter(about)).removesuffix('_id')}:{next(iter(about.values()))}"
+            since = durable(bob.history, name)[0]["position"]
+            assert bob.ask(out, **about)["type"] in ("left", "unsubscribed")
+            assert bob.ask(into, since=since, **about)["data"]["resumed"] is True
+            bob.expect("resumed")
+        bob.ask("auth", token=token("bob"))
+        bob.before_pong()
+        if at != workspace.WORKSPACES:
+            bob.refused("forbidden", "agent_execution_complete", agent_id=agent, status="failed")
+        else:
+            bob.refused("not_found", "workspace_update", workspace_id=unique("none"), update_type="x")
+        ann.before_pong()
+    told = {doors.fitting(AT[at], "send", frame["type"], frame) for peer in peers for frame in peer.history}
+    assert_all(doors, AT[at], "receive", said)
+    assert_all(doors, AT[at], "send", told)
 
 
 def test_the_documents_stand_in_the_readme():

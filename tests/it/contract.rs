@@ -26,6 +26,7 @@ mod durability;
 mod hearing;
 mod nodes;
 mod topologies;
+mod workspaces;
 
 /// A backplane as one node has it.
 struct Subject {
@@ -323,6 +324,17 @@ contract!(
     couriers_are_listed_while_they_are_there,
     nodes_share_a_secret,
     who_wrote_to_each_other_is_known_and_what_was_registered,
+    a_change_is_made_in_the_state_that_it_is_for_alone,
+    a_repeat_counts_before_its_condition,
+    a_report_is_heard_and_kept_and_not_logged,
+    a_list_is_in_order_and_has_everything_once,
+    what_is_due_stays_so_until_it_is_settled,
+    a_user_follows_so_many_agents,
+    hooks_have_what_was_committed_for_them_in_order,
+    hooks_keep_the_newest,
+    hooks_are_claimed_by_one,
+    a_room_that_is_kept_outlives_its_people,
+    who_stands_in_a_room_joins_once_and_leaves_once,
 );
 
 use couriers::{
@@ -336,6 +348,20 @@ use nodes::{
     a_crowd_leaves_in_one_step_each_user_once, a_node_finds_its_own_members,
     a_revocation_ends_with_the_token, a_user_has_so_many_places,
     everybody_in_a_room_is_counted_once, nodes_share_a_secret, what_nodes_counted_is_added_once,
+};
+
+use workspaces::{
+    a_change_is_made_in_the_state_that_it_is_for_alone,
+    a_list_is_in_order_and_has_everything_once,
+    a_repeat_counts_before_its_condition,
+    a_report_is_heard_and_kept_and_not_logged,
+    a_room_that_is_kept_outlives_its_people,
+    a_user_follows_so_many_agents,
+    hooks_are_claimed_by_one,
+    hooks_have_what_was_committed_for_them_in_order,
+    hooks_keep_the_newest,
+    what_is_due_stays_so_until_it_is_settled,
+    who_stands_in_a_room_joins_once_and_leaves_once,
 };
 
 async fn a_commit_is_heard_once_in_order(subject: Subject) {
