@@ -281,7 +281,9 @@ pub fn end(
     now: Millis,
 ) -> (Completed, Fields) {
     let since = u64::try_from(now - run.started_at).unwrap_or(0);
-    let took_ms = complete.took.map_or(since, |took| (took * 1_000.0).round() as u64);
+    let took_ms = complete
+        .took
+        .map_or(since, |took| (took * 1_000.0).round() as u64);
     let event = Completed {
         agent: run.agent.clone(),
         run: run.id,

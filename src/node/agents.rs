@@ -3,6 +3,7 @@
 //! A run is written down as due before it starts, and struck off when all that its end entails is done: whoever finds it
 //! overdue (see [`super::runs`]) goes on from wherever it was left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -80,7 +81,7 @@ impl Rooms {
 impl Node {
     /// What an agent says of its run. Nothing is answered to what the next word supersedes.
     pub async fn report(
-        &self,
+        self: &Arc<Self>,
         teller: &Teller,
         word: Word,
         once: Option<String>,
@@ -108,7 +109,7 @@ impl Node {
     }
 
     async fn start_run(
-        &self,
+        self: &Arc<Self>,
         teller: &Teller,
         start: &Start,
         once: Option<(UserId, String)>,
@@ -159,7 +160,11 @@ impl Node {
                 // Not before: the run that is under way when this one is refused goes on.
                 self.runs.take(&run, teller.socket);
                 metrics().run_started();
-                self.copy(&run, &run.event(), "start").await;
+                if !self.copy(&run, &run.event(), "start").await {
+                    let (node, room) = (self.clone(), room.clone());
+                    self.chores
+                        .spawn(async move { node.copy_start(&run, &room).await });
+                }
                 Ok(committed)
             }
             Err(Error::Unmet) => {
@@ -286,15 +291,22 @@ impl Node {
         let copied = self
             .copy(run, &Event::AgentCompleted(ended.clone()), "end")
             .await;
-        let room = Room::Agent(run.agent.clone());
-        let left = self
-            .backplane
-            .leave(&room, vec![self.done(&run.agent)])
-            .await;
+        let left = self.rest(&run.agent).await;
         let noted = self.note_run(run, ended).await;
         if copied && left.is_ok() && noted {
             self.settle_run(&run.agent, run.id).await;
         }
+    }
+
+    /// Tells the run's workspace that it began as soon as that can be told; of its end the others take care.
+    async fn copy_start(&self, run: &Run, room: &Room) {
+        let tell = || async {
+            match self.copy(run, &run.event(), "start").await {
+                true => Ok(()),
+                false => Err(Error::Unavailable("not told yet".to_owned())),
+            }
+        };
+        self.insist(room, tell).await;
     }
 
     /// Tells the run's workspace, once; false when it has to be tried again.
@@ -486,13 +498,16 @@ impl Node {
         }
     }
 
-    fn done(&self, agent: &AgentId) -> Exit {
+    /// From here on its room lives on for a while.
+    pub(super) async fn rest(&self, agent: &AgentId) -> Result<(), Error> {
         let user = agent.as_user();
-        Exit {
+        let exit = Exit {
             socket: SocketId::standing_for(&user),
             user,
             left: None,
-        }
+        };
+        let room = Room::Agent(agent.clone());
+        self.backplane.leave(&room, vec![exit]).await
     }
 }
 

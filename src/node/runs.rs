@@ -67,10 +67,15 @@ impl Runs {
         gone.map(|(agent, told)| key(&agent, told.run.id)).collect()
     }
 
-    fn of_sockets(&self) -> Vec<String> {
-        let runs = self.0.lock();
-        let told = runs.iter().filter(|(_, told)| told.by.is_some());
-        told.map(|(agent, told)| key(agent, told.run.id)).collect()
+    /// Those of sockets that are here, and of some that are not: a socket may go while its word is on its way.
+    fn of_sockets(&self, is_here: impl Fn(SocketId) -> bool) -> (Vec<String>, Vec<String>) {
+        let mut runs = self.0.lock();
+        let is_gone = |told: &Told| told.by.is_some_and(|socket| !is_here(socket));
+        let gone = runs.extract_if(|_, told| is_gone(told));
+        let gone = gone.map(|(agent, told)| key(&agent, told.run.id)).collect();
+        let here = runs.iter().filter(|(_, told)| told.by.is_some());
+        let here = here.map(|(agent, told)| key(agent, told.run.id)).collect();
+        (here, gone)
     }
 }
 
@@ -96,8 +101,10 @@ impl Node {
             }
             if refreshed.elapsed() >= refresh {
                 refreshed = Instant::now();
-                let patience = self.config.agents.lost_after + refresh;
-                self.expect_all(self.runs.of_sockets(), patience).await;
+                let lost_after = self.config.agents.lost_after;
+                let (here, gone) = self.runs.of_sockets(|socket| self.hub.has_socket(socket));
+                self.expect_all(here, lost_after + refresh).await;
+                self.expect_all(gone, lost_after).await;
             }
             // After the backplane was away nobody could say that runs go on.
             if self.may_bury()
@@ -175,7 +182,13 @@ impl Node {
         };
         match ended {
             Some((run, ended)) => self.finish_run(&run, &ended).await,
-            None => self.settle_run(agent, run).await,
+            None => {
+                if state.run.is_none() {
+                    // It was about to begin: the agent is at work, and at nothing.
+                    self.rest(agent).await?;
+                }
+                self.settle_run(agent, run).await;
+            }
         }
         Ok(())
     }

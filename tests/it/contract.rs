@@ -351,16 +351,11 @@ use nodes::{
 };
 
 use workspaces::{
-    a_change_is_made_in_the_state_that_it_is_for_alone,
-    a_list_is_in_order_and_has_everything_once,
-    a_repeat_counts_before_its_condition,
-    a_report_is_heard_and_kept_and_not_logged,
-    a_room_that_is_kept_outlives_its_people,
-    a_user_follows_so_many_agents,
-    hooks_are_claimed_by_one,
-    hooks_have_what_was_committed_for_them_in_order,
-    hooks_keep_the_newest,
-    what_is_due_stays_so_until_it_is_settled,
+    a_change_is_made_in_the_state_that_it_is_for_alone, a_list_is_in_order_and_has_everything_once,
+    a_repeat_counts_before_its_condition, a_report_is_heard_and_kept_and_not_logged,
+    a_room_that_is_kept_outlives_its_people, a_user_follows_so_many_agents,
+    hooks_are_claimed_by_one, hooks_have_what_was_committed_for_them_in_order,
+    hooks_keep_the_newest, what_is_due_stays_so_until_it_is_settled,
     who_stands_in_a_room_joins_once_and_leaves_once,
 };
 

@@ -395,9 +395,8 @@ pub async fn hooks_are_claimed_by_one(subject: Subject) {
     let inherited = tokio::time::timeout(PATIENCE, inherited).await;
     inherited.expect("a claim runs out");
     assert!(!claims(&bob, long).await);
-    let other = subject
-        .backplane
-        .claim_hooks(&Subject::new_room(), &bob, long);
+    let another = Subject::new_room();
+    let other = subject.backplane.claim_hooks(&another, &bob, long);
     assert_eq!(other.await, Ok(true), "another room's are apart");
 }
 
@@ -433,9 +432,10 @@ pub async fn a_room_that_is_kept_outlives_its_people(subject: Subject) {
     subject.room = Subject::new_room();
     // For less than the grace, and for a time that is over.
     for millis in [now, now + 1] {
-        let created = subject
-            .backplane
-            .create(&subject.room, until(millis), Vec::new(), Vec::new());
+        let created =
+            subject
+                .backplane
+                .create(&subject.room, until(millis), Vec::new(), Vec::new());
         assert_eq!(created.await, Ok(Created::New));
         let socket = subject.socket();
         subject.enter(socket, "ann").await.expect("it enters");
