@@ -72,7 +72,7 @@ impl Node {
             workspace::connected(&socket.user, &socket.name, out);
         });
         socket.send(Lane::Ordered, connected);
-        if visit.scope == Scope::Workspaces {
+        if visit.scope == Scope::Workspaces || visit.is_for_sessions() {
             return Ok(());
         }
         if visit.voice == Voice::Own {

@@ -60,7 +60,7 @@ impl Visit {
         rooms.iter().filter(alike).count()
     }
 
-    fn is_for_sessions(&self) -> bool {
+    pub(super) fn is_for_sessions(&self) -> bool {
         let identity = self.identity.as_ref();
         identity.is_some_and(|identity| identity.sessions.is_some())
     }
@@ -113,6 +113,7 @@ impl Node {
     pub fn voice(&self, identity: Option<&Identity>) -> Voice {
         match identity {
             _ if !self.wants_tokens() => Voice::All,
+            Some(identity) if identity.sessions.is_some() => Voice::None,
             Some(identity) if is_trusted(identity) => Voice::All,
             Some(identity) if identity.role == Some(Role::Agent) => Voice::Own,
             _ => Voice::None,
@@ -343,12 +344,16 @@ impl Node {
             return;
         }
         let went = match room {
-            _ if again => self.greet_again(participant, room, since, id.clone()).await,
+            _ if again => {
+                self.greet_again(participant, visit, room, since, id.clone())
+                    .await
+            }
             _ if visit.is_for_sessions() => Err(NotAdmitted::Forbidden(FOR_SESSIONS)),
             Room::Agent(agent) => match self.knows_agent(agent).await {
                 // Its user has begun to follow it meanwhile.
                 Ok(()) if !visit.keep_new(room) => {
-                    self.greet_again(participant, room, since, id.clone()).await
+                    self.greet_again(participant, visit, room, since, id.clone())
+                        .await
                 }
                 Ok(()) => {
                     self.listen_in(participant, visit, room, since, id.clone())
@@ -362,7 +367,8 @@ impl Node {
             }
         };
         if let Err(error) = went {
-            if !again && visit.take_room(room) {
+            let came_in = matches!(room, Room::Workspace(_)) && !again;
+            if came_in && visit.take_room(room) {
                 self.hub.leave(room, &participant.socket);
             }
             tracing::info!(target: "audit", parent: &participant.span(), reason = %error, "refused");
@@ -380,16 +386,25 @@ impl Node {
     /// Greets a socket once more that is in the room: it has lost sight of it, or says only now where it was, having
     /// been brought in by what its user follows.
     async fn greet_again(
-        &self,
+        self: &Arc<Self>,
         participant: &Participant,
+        visit: &Visit,
         room: &Room,
         since: Option<Position>,
         id: Option<String>,
     ) -> Result<(), NotAdmitted> {
+        if self.link() != Link::Up {
+            // It stays as it is, and hears of the room when that is heard of again.
+            return Err(Error::Unavailable("not connected".to_owned()).into());
+        }
         let socket = &participant.socket;
         self.hub.leave(room, socket);
-        self.relay.open(room, socket.clone(), since, id).await?;
-        Ok(())
+        let greeted = self.relay.open(room, socket.clone(), since, id).await;
+        if greeted.is_err() && visit.take_room(room) {
+            // It hears nothing there any more; so it is out, and may come in again.
+            self.walk_out(socket, room).await;
+        }
+        Ok(greeted?)
     }
 
     /// Says, once a packet was carried out or refused, that it was dealt with.

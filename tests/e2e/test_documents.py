@@ -417,6 +417,8 @@ def test_workspaces_and_agents_say_what_is_documented(node, doors, at):
             assert bob.ask(into, since=since, **about)["data"]["resumed"] is True
             bob.expect("resumed")
         bob.ask("auth", token=token("bob"))
+        broadcast(node)
+        bob.find(lambda frame: frame["type"] == "notification")
         bob.before_pong()
         if at != workspace.WORKSPACES:
             bob.refused("forbidden", "agent_execution_complete", agent_id=agent, status="failed")

@@ -52,7 +52,7 @@ def space():
 
 def notes(frames):
     """What was told in a workspace by `Fellow.tells(…, n=…)`."""
-    return [frame["data"]["n"] for frame in frames if frame["type"] == "workspace_update"]
+    return [frame["data"].get("n") for frame in frames if frame["type"] == "workspace_update"]
 
 
 # Who is there
@@ -447,6 +447,57 @@ def test_a_redis_that_goes_in_the_middle_loses_and_doubles_nothing(own_children,
     assert notes(back.history) == [*range(len(taken)), "end"]
 
 
+def test_who_asks_again_while_redis_is_away_is_not_cut_off(own_children, come, space):
+    """A client that asks at a bad time is answered so, and hears nothing of the workspace ever after."""
+    redis = own_children.redis(durable=True)
+    north, south = (own_children.node(name, REDIS_URL=redis.url, **QUICK) for name in ("north", "south"))
+    ann, bob, agent = come(north, "ann"), come(south, "bob"), unique("agent")
+    for one in (ann, bob):
+        one.enters(space)
+        one.listens(agent)
+    redis.kill()
+    refused_ = lambda one: one.ask("workspace_update", workspace_id=space, update_type="x")["type"] == "error"
+    for one in (ann, bob):
+        eventually(lambda one=one: refused_(one), "Redis is known to be away")
+    for type, about in (("join_workspace", {"workspace_id": space}), ("subscribe_agent", {"agent_id": agent})):
+        ann.refused_for_now(type, **about)
+    ann.refused_for_now("join_workspace", workspace_id=unique("another"))
+    redis.start()
+    eventually(lambda: not refused_(bob), "Redis is back")
+    bob.tells(space, n="back")
+    bob.starts(agent)
+    ann.find(lambda frame: notes([frame]) == ["back"])
+    ann.find(lambda frame: frame["type"] == "agent_execution_start")
+    assert ann.enters(space)["user_count"] == 2
+
+
+def test_a_store_that_lost_its_data_is_told_again(request, own_children, come):
+    """Redis is restarted empty, and the team's workspace is gone, though the database has it."""
+    redis, database = own_children.redis(), request.getfixturevalue("postgres").database()
+    settings = QUICK | {"REDIS_URL": redis.url, "DATABASE_URL": database.url}
+    north, south = (own_children.node(name, **settings) for name in ("north", "south"))
+    whole = made(north, "Kept", user_id="root")
+    space, other = whole["id"], made(south, "Another")["id"]
+    assert south.post(f"/workspaces/{space}/join", {"user_id": "dan"}).status == 204
+    ann, bob = come(north, "ann"), come(south, "bob")
+    for one in (ann, bob):
+        at = one.enters(space)["position"]
+    redis.client.flushall()
+    # Where nobody is as well.
+    assert south.get(f"/workspaces/{other}").json["name"] == "Another"
+    eventually(lambda: ann.ask("workspace_update", workspace_id=space, update_type="x", n=1)["type"] == "ack", "it is there again")
+    for one in (ann, bob):
+        anew = one.find(lambda frame: frame["type"] == "joined" and frame["data"].get("resumed") is False)
+        assert (anew["data"]["name"], anew["data"]["workspace_id"]) == ("Kept", space)
+    eventually(lambda: len(people(south, space)) == 4, "all are in it again")
+    assert people(north, space) == [there("ann"), there("bob"), there("dan", online=False), there("root", online=False)]
+    assert north.get(f"/workspaces/{space}").json == whole | {"user_count": 4}
+    bob.tells(space, n=2)
+    ann.find(lambda frame: notes([frame]) == [2])
+    back = come(north, "cat")
+    assert back.enters(space, since=at)["resumed"] is False
+
+
 # Doors, and who may
 
 
@@ -509,10 +560,20 @@ def test_one_is_who_the_token_says(guarded, come, space):
 
 def test_a_token_for_sessions_opens_no_workspace(guarded, come, space):
     """A token that was given for one interview shows everything else."""
+    agent = unique("agent")
+    whole = bearer(token("ann"))
+    assert guarded[0].post(f"/agents/{agent}/subscribe", {"user_id": "ann"}, headers=whole).status == 204
     ann = come(guarded[0], token=token("ann", sessions=["s1"]))
+    # Nor is what was asked for with another token told to this one.
+    ann.hears_nothing()
     ann.refused("forbidden", "join_workspace", workspace_id=space)
-    ann.refused("forbidden", "subscribe_agent", agent_id=unique("agent"))
+    ann.refused("forbidden", "subscribe_agent", agent_id=agent)
     ann.refused("not_found", "workspace_update", workspace_id=space, update_type="x")
+    for role in ("agent", "service"):
+        worker = come(guarded[1], token=token(agent, role=role, sessions=["s1"]))
+        worker.refused("forbidden", "agent_execution_start", agent_id=agent, task="t", user_id="ann")
+    ann.hears_nothing()
+    assert guarded[0].post(f"/agents/{agent}/unsubscribe", {"user_id": "ann"}, headers=whole).status == 204
 
 
 def test_a_socket_goes_with_its_token(guarded, come, space):
@@ -607,6 +668,7 @@ def test_who_belongs_joins_once_and_leaves_once(ends, come):
     assert people(elsewhere, space) == [there("ann"), there("bob", "Bob", online=False), there("root", online=False)]
     bob.enters(space)
     bob.leave()
+    eventually(lambda: there("bob", "Bob", online=False) in people(here, space), "the socket is out of it")
     ann.hears_nothing()
     assert leave(here, "bob") == 204
     ann.hears(user_left(space, "bob", "Bob"))

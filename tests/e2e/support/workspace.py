@@ -57,6 +57,11 @@ class Fellow(Peer):
         assert answer == error(code, id=STRING, **about), f"{self.user} sent {type} {data} and heard {answer}"
         return answer["data"]
 
+    def refused_for_now(self, type, **data):
+        """Redis is away; what is asked may be asked again."""
+        answer = self.ask(type, **data)
+        assert answer == error("backplane_unavailable", id=STRING, retry_in_ms=NUMBER), answer
+
     def before_pong(self):
         marker = unique("marker")
         self.send("ping", marker)

@@ -395,9 +395,8 @@ pub async fn hooks_are_claimed_by_one(subject: Subject) {
     let inherited = tokio::time::timeout(PATIENCE, inherited).await;
     inherited.expect("a claim runs out");
     assert!(!claims(&bob, long).await);
-    let other = subject
-        .backplane
-        .claim_hooks(&Subject::new_room(), &bob, long);
+    let elsewhere = Subject::new_room();
+    let other = subject.backplane.claim_hooks(&elsewhere, &bob, long);
     assert_eq!(other.await, Ok(true), "another room's are apart");
 }
 
