@@ -52,7 +52,7 @@ def space():
 
 def notes(frames):
     """What was told in a workspace by `Fellow.tells(…, n=…)`."""
-    return [frame["data"]["n"] for frame in frames if frame["type"] == "workspace_update"]
+    return [frame["data"].get("n") for frame in frames if frame["type"] == "workspace_update"]
 
 
 # Who is there
@@ -668,6 +668,7 @@ def test_who_belongs_joins_once_and_leaves_once(ends, come):
     assert people(elsewhere, space) == [there("ann"), there("bob", "Bob", online=False), there("root", online=False)]
     bob.enters(space)
     bob.leave()
+    eventually(lambda: there("bob", "Bob", online=False) in people(here, space), "the socket is out of it")
     ann.hears_nothing()
     assert leave(here, "bob") == 204
     ann.hears(user_left(space, "bob", "Bob"))
