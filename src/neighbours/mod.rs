@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::agents_service::{AgentCard, AgentsService};
-pub use self::directory::Directory;
+use self::directory::Directory;
 pub use self::ide_bridge::{Hook, IdeBridge};
 pub use self::neighbour::{Away, Neighbour};
 pub use self::user_service::{User, UserService};
