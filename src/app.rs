@@ -194,6 +194,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_tokens());
         self.tasks.spawn(node.clone().keep_marks());
         self.tasks.spawn(node.clone().attend_runs());
+        self.tasks.spawn(node.clone().attend_lost_runs());
         self.tasks.spawn(node.clone().attend_hooks());
         self.tasks.spawn(node.clone().keep_texts());
         self.tasks.spawn(node.clone().attend_presence());

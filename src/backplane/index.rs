@@ -45,19 +45,22 @@ pub trait Index: Send + Sync {
         most: u64,
     ) -> Result<Vec<String>, Error>;
 
-    /// These are due when the time has passed. With `sooner_stays` those that are due before that stay so.
-    async fn expect(
+    /// These are due when the time has passed, whenever they were due before.
+    async fn expect(&self, queue: Queue, what: Vec<String>, within: Duration) -> Result<(), Error>;
+
+    /// The same of those that are still waited for; the answer is those that are not.
+    async fn put_off(
         &self,
         queue: Queue,
         what: Vec<String>,
         within: Duration,
-        sooner_stays: bool,
-    ) -> Result<(), Error>;
+    ) -> Result<Vec<String>, Error>;
 
     /// What is due, the longest overdue first. It stays so until it is [settled](Index::settle) or expected later.
     async fn due(&self, queue: Queue, most: u64) -> Result<Vec<String>, Error>;
 
-    async fn settle(&self, queue: Queue, what: &str) -> Result<(), Error>;
+    /// It is waited for no more, if it has been due for that long.
+    async fn settle(&self, queue: Queue, what: &str, overdue: Duration) -> Result<(), Error>;
 
     /// The user follows the agent from now on, and [`Error::Full`] when it follows `most` others.
     async fn follow(&self, user: &UserId, agent: &AgentId, most: u64) -> Result<(), Error>;

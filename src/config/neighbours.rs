@@ -33,13 +33,19 @@ impl Reader<'_> {
             "AI_AGENTS_TIMEOUT",
             "AI_AGENTS_CACHE_TTL",
         );
-        let bridge = self.access(
-            &common,
-            "IDE_BRIDGE_URL",
-            "IDE_BRIDGE_TIMEOUT",
-            // Nothing of its answers is kept.
-            "IDE_BRIDGE_TIMEOUT",
-        );
+        let timeout = self.seconds("IDE_BRIDGE_TIMEOUT");
+        let bridge = Access {
+            url: self.text("IDE_BRIDGE_URL"),
+            timeout,
+            ..common
+        };
+        let bridge = Some(bridge).filter(|bridge| !bridge.url.is_empty());
+        if bridge
+            .as_ref()
+            .is_some_and(|bridge| !neighbours::is_hook_url(&bridge.url))
+        {
+            self.refuse_by_rule("IDE_BRIDGE_URL");
+        }
         let secret = Some(self.text("IDE_BRIDGE_SECRET")).filter(|secret| !secret.is_empty());
         Config {
             bridge: bridge.map(|access| BridgeConfig { access, secret }),

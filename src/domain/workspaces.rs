@@ -68,6 +68,8 @@ pub struct Person {
     pub name: Arc<str>,
     /// Has a socket in it.
     pub online: bool,
+    /// Belongs to it, also without one.
+    pub belongs: bool,
 }
 
 /// What a workspace is to be called; `None`: as it is.
@@ -154,7 +156,9 @@ pub fn people(members: impl Iterator<Item = Member>) -> Vec<Person> {
             user: member.user,
             name: member.name.clone(),
             online,
+            belongs: !online,
         });
+        person.belongs |= !online;
         if online && !person.online {
             person.online = true;
             person.name = member.name;

@@ -59,8 +59,9 @@ const MAX_HELD: usize = 4_096;
 const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 
 impl Hall {
-    /// Takes a seat; what is delivered is held until [`Hall::open`].
+    /// Takes a seat, in place of one that it has; what is delivered is held until [`Hall::open`].
     pub fn seat(&mut self, socket: Arc<Socket>) {
+        self.leave(&socket);
         let backlog = self.backlog.get_or_insert_default();
         backlog.waiting += 1;
         self.seats.push(Seat {

@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::agents_service::{AgentCard, AgentsService};
-pub use self::directory::Directory;
+use self::directory::Directory;
 pub use self::ide_bridge::{Hook, IdeBridge};
 pub use self::neighbour::{Away, Neighbour};
 pub use self::user_service::{User, UserService};
@@ -89,6 +89,11 @@ impl fmt::Debug for Access {
 /// Whether a neighbour can be asked there: `http` or `https`, a host, and nothing behind the path, which is continued.
 pub fn is_url(text: &str) -> bool {
     fetch::url(text).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
+}
+
+/// Whether one can be told there, which may have a query of its own.
+pub fn is_hook_url(text: &str) -> bool {
+    fetch::url(text).is_some_and(|url| url.fragment().is_none())
 }
 
 /// The neighbours that there are.

@@ -187,15 +187,14 @@ impl Node {
         })
     }
 
-    /// A new token for a live socket, in place of the one it came in with. Returns until when it holds, in
-    /// seconds since 1970.
+    /// A new token for a live socket, in place of the one it came in with. Returns who it is.
     pub(super) async fn renew(
         &self,
         socket: SocketId,
         user: &UserId,
         session: Option<&SessionId>,
         token: &str,
-    ) -> Result<i64, NotAdmitted> {
+    ) -> Result<Identity, NotAdmitted> {
         if !self.wants_tokens() && !self.passes.has(socket) {
             return Err(NotAdmitted::Forbidden(
                 "this socket came without a token: there is none to renew",
@@ -213,7 +212,7 @@ impl Node {
             ));
         }
         self.give_pass(socket, &identity).await?;
-        Ok(identity.expires_at)
+        Ok(identity)
     }
 }
 

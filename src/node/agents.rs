@@ -3,6 +3,7 @@
 //! A run is written down as due before it starts, and struck off when all that its end entails is done: whoever finds it
 //! overdue (see [`super::runs`]) goes on from wherever it was left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +11,7 @@ use futures_util::future::join_all;
 use super::commands::Asker;
 use super::relay::make_agent_room;
 use super::workspaces::standing;
-use super::{Denied, Node, pack, snapshots};
+use super::{Denied, Node, pack, runs, snapshots};
 use crate::backplane::{
     Audience, Change, Committed, Draft, Entry, Error, Exit, Link, Queue, Shelf,
 };
@@ -80,7 +81,7 @@ impl Rooms {
 impl Node {
     /// What an agent says of its run. Nothing is answered to what the next word supersedes.
     pub async fn report(
-        &self,
+        self: &Arc<Self>,
         teller: &Teller,
         word: Word,
         once: Option<String>,
@@ -108,7 +109,7 @@ impl Node {
     }
 
     async fn start_run(
-        &self,
+        self: &Arc<Self>,
         teller: &Teller,
         start: &Start,
         once: Option<(UserId, String)>,
@@ -133,7 +134,10 @@ impl Node {
             self.expect_run(&run.agent, run.id, due),
             self.backplane.enter(&room, self.at_work(&run.agent)),
         );
-        listed?;
+        if let Err(error) = listed {
+            // Its own part of the backplane is away: the agent works all the same, and is listed with its next run.
+            tracing::debug!(agent = %run.agent, %error, "an agent is not listed");
+        }
         expected?;
         entered?;
         let change = Change {
@@ -149,17 +153,23 @@ impl Node {
         match self.commit(&room, change).await {
             Ok(committed) if committed.repeated => {
                 self.settle_run(&run.agent, run.id).await;
-                // What was begun the first time is this teller's; it may be over, too.
-                if let Err(Refusal::Backplane(error)) = self.adopt(teller, &run.agent).await {
-                    return Err(error.into());
-                }
+                // What was begun the first time is this teller's; it may be over, too. And it may not have been told on.
+                match self.adopt(teller, &run.agent).await {
+                    Ok(run) => self.copy_young(&run).await,
+                    Err(Refusal::Backplane(error)) => return Err(error.into()),
+                    Err(Refusal::Rejected(_)) => true,
+                };
                 Ok(committed)
             }
             Ok(committed) => {
                 // Not before: the run that is under way when this one is refused goes on.
                 self.runs.take(&run, teller.socket);
                 metrics().run_started();
-                self.copy(&run, &run.event(), "start").await;
+                if !self.copy(&run, &run.event(), "start").await {
+                    let (node, room) = (self.clone(), room.clone());
+                    self.chores
+                        .spawn(async move { node.copy_start(&run, &room).await });
+                }
                 Ok(committed)
             }
             Err(Error::Unmet) => {
@@ -252,7 +262,10 @@ impl Node {
         let (ended, fields) = agents::end(state, run, complete, reason, now);
         let event = Event::AgentCompleted(ended.clone());
         let has_copy = match &run.workspace {
-            Some(workspace) => self.is_there(&Room::Workspace(workspace.clone())).await?,
+            Some(workspace) => {
+                let room = Room::Workspace(workspace.clone());
+                self.backplane.position(&room).await?.is_some()
+            }
             None => false,
         };
         let change = Change {
@@ -283,18 +296,40 @@ impl Node {
     /// What the end of a run entails beside its event. What fails is done by who finds the run overdue.
     pub(super) async fn finish_run(&self, run: &Run, ended: &Completed) {
         self.runs.forget(&run.agent, run.id);
-        let copied = self
-            .copy(run, &Event::AgentCompleted(ended.clone()), "end")
-            .await;
-        let room = Room::Agent(run.agent.clone());
-        let left = self
-            .backplane
-            .leave(&room, vec![self.done(&run.agent)])
-            .await;
+        let copied = self.copy_young(run).await
+            && self
+                .copy(run, &Event::AgentCompleted(ended.clone()), "end")
+                .await;
+        let left = self.rest(&run.agent).await;
         let noted = self.note_run(run, ended).await;
         if copied && left.is_ok() && noted {
             self.settle_run(&run.agent, run.id).await;
+        } else if let Err(error) = self.expect_run(&run.agent, run.id, runs::AGAIN).await {
+            tracing::debug!(agent = %run.agent, %error, "a run's end is gone on with at once");
         }
+    }
+
+    /// Tells the run's workspace that it began as soon as that can be told; of its end the others take care.
+    async fn copy_start(&self, run: &Run, room: &Room) {
+        let tell = || async {
+            // When it is over its end took care of that, and must not be followed by its start.
+            let is_on = self
+                .runs
+                .of(&run.agent)
+                .is_some_and(|known| known.id == run.id);
+            match !is_on || self.copy(run, &run.event(), "start").await {
+                true => Ok(()),
+                false => Err(Error::Unavailable("not told yet".to_owned())),
+            }
+        };
+        self.insist(room, tell).await;
+    }
+
+    /// Tells the run's workspace of its start, if it may not have heard of it: as long as a repeat is known as one.
+    async fn copy_young(&self, run: &Run) -> bool {
+        let age = u64::try_from(self.clock().now() - run.started_at).unwrap_or(0);
+        let is_young = Duration::from_millis(age) < self.config.idempotency / 2;
+        !is_young || self.copy(run, &run.event(), "start").await
     }
 
     /// Tells the run's workspace, once; false when it has to be tried again.
@@ -303,7 +338,11 @@ impl Node {
             return true;
         };
         let room = Room::Workspace(workspace.clone());
-        let once = format!("{which} {}", run.id);
+        // Longer than a client's own: nobody else has it.
+        let once = format!(
+            "{which} of run {}, as the nodes tell it to its workspace",
+            run.id
+        );
         let change = Change {
             once: Some((run.agent.as_user(), once)),
             hook: self.hooks(&room),
@@ -413,11 +452,17 @@ impl Node {
         Ok(run)
     }
 
-    /// The run that an agent is at when it comes back.
+    /// The run that an agent is at when it comes back; while another of its sockets is here, that one tells of it.
     pub(super) async fn adopt_own(&self, user: &UserId, socket: SocketId) {
         let Ok(agent) = AgentId::parse(user.as_str()) else {
             return;
         };
+        if self
+            .runs
+            .has_teller(&agent, |teller| self.hub.has_socket(teller))
+        {
+            return;
+        }
         let teller = Teller {
             user: user.clone(),
             socket: Some(socket),
@@ -460,15 +505,17 @@ impl Node {
         run: EventId,
         within: Duration,
     ) -> Result<(), Error> {
-        let what = vec![super::runs::key(agent, run)];
-        self.backplane
-            .expect(Queue::Runs, what, within, false)
-            .await
+        let what = vec![runs::key(agent, run)];
+        self.backplane.expect(Queue::Runs, what, within).await
     }
 
     pub(super) async fn settle_run(&self, agent: &AgentId, run: EventId) {
-        let key = super::runs::key(agent, run);
-        if let Err(error) = self.backplane.settle(Queue::Runs, &key).await {
+        let key = runs::key(agent, run);
+        if let Err(error) = self
+            .backplane
+            .settle(Queue::Runs, &key, Duration::ZERO)
+            .await
+        {
             tracing::debug!(%agent, %error, "a run is looked at once more");
         }
     }
@@ -486,13 +533,16 @@ impl Node {
         }
     }
 
-    fn done(&self, agent: &AgentId) -> Exit {
+    /// From here on its room lives on for a while.
+    pub(super) async fn rest(&self, agent: &AgentId) -> Result<(), Error> {
         let user = agent.as_user();
-        Exit {
+        let exit = Exit {
             socket: SocketId::standing_for(&user),
             user,
             left: None,
-        }
+        };
+        let room = Room::Agent(agent.clone());
+        self.backplane.leave(&room, vec![exit]).await
     }
 }
 
@@ -500,7 +550,7 @@ impl Config {
     /// Between two words to the others that runs go on: often enough for who adopted one whose former socket is seen to
     /// be gone only afterwards.
     pub(super) fn refresh(&self) -> Duration {
-        super::runs::REFRESH.min(self.lost_after / 3)
+        runs::REFRESH.min(self.lost_after / 3)
     }
 
     /// How long nobody need hear of a run. With a socket its node says time and again that it is there.

@@ -4,12 +4,13 @@
 //! it and tells one after the other; one that fails keeps the others waiting, for that is what order means, until it
 //! is given up. While it waits the claim is kept, so that no other node is sooner.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Node;
 use crate::backplane::{Envelope, Error, Link, Queue};
@@ -27,8 +28,10 @@ const BATCH: u64 = 16;
 /// Rooms due that are looked at together, and told of at once.
 const DUE: u64 = 100;
 const AT_ONCE: usize = 32;
-/// A room that has nothing more is looked at once again: who wrote it down as due may not have committed yet.
-const ONCE_MORE: Duration = Duration::from_secs(15);
+/// A room that has nothing is struck off only when it has been due for this long: who wrote it down may not have
+/// committed yet. Meanwhile it is looked at now and then.
+const OVERDUE: Duration = Duration::from_secs(10);
+const NOW_AND_THEN: Duration = Duration::from_secs(3);
 /// Wait after the first failure, and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_secs(60);
@@ -43,13 +46,26 @@ pub struct Config {
 #[derive(Default)]
 pub(super) struct Telling {
     rooms: Mutex<Vec<Room>>,
+    /// Rooms that had nothing, and when that was.
+    quiet: Mutex<HashMap<Room, Instant>>,
     wake: Notify,
 }
 
 impl Telling {
-    /// A room of this node's has something.
-    pub fn wake(&self) {
+    /// A room has something.
+    pub fn wake(&self, room: &Room) {
+        self.quiet.lock().remove(room);
         self.wake.notify_one();
+    }
+
+    fn is_quiet(&self, room: &Room) -> bool {
+        let mut quiet = self.quiet.lock();
+        quiet.retain(|_, since| since.elapsed() < NOW_AND_THEN);
+        quiet.contains_key(room)
+    }
+
+    fn had_nothing(&self, room: &Room) {
+        self.quiet.lock().insert(room.clone(), Instant::now());
     }
 
     fn begin(&self, room: &Room) -> bool {
@@ -96,65 +112,74 @@ impl Node {
 
     fn tell_of(self: &Arc<Self>, due: Vec<String>) {
         for room in due.iter().filter_map(|room| Room::parse(room)) {
-            if !self.telling.begin(&room) {
+            if self.telling.is_quiet(&room) || !self.telling.begin(&room) {
                 continue;
             }
             let node = self.clone();
             self.chores.spawn(async move {
-                let told = node.stopping.run_until_cancelled(node.tell_hooks(&room));
-                if let Some(Err(error)) = told.await {
+                // Of this task alone: what it leaves behind keeps this node waiting, too.
+                let claim = format!("{:032x}", rand::random::<u128>());
+                let telling = node.tell_hooks(&room, &claim);
+                let told = node.stopping.run_until_cancelled(telling).await;
+                if let Some(Err(error)) = &told {
                     tracing::debug!(%room, %error, "hooks are told another time");
                 }
+                if !matches!(told, Some(Ok(true))) {
+                    node.give_back(&room, &claim).await;
+                }
                 node.telling.end(&room);
+                // Something may have come that was due meanwhile.
+                node.telling.wake.notify_one();
             });
         }
     }
 
-    async fn tell_hooks(&self, room: &Room) -> Result<(), Error> {
+    /// True when the claim is to be kept for a while.
+    async fn tell_hooks(&self, room: &Room, claim: &str) -> Result<bool, Error> {
         let Some(bridge) = &self.neighbours.bridge else {
-            return Ok(());
+            return Ok(false);
         };
-        // Of this task alone: what it leaves behind keeps this node waiting, too.
-        let claim = format!("{:032x}", rand::random::<u128>());
-        let mut told = 0;
         loop {
-            if !self.backplane.claim_hooks(room, &claim, CLAIM).await? {
-                return Ok(());
+            if !self.backplane.claim_hooks(room, claim, CLAIM).await? {
+                // Another's: nothing to give back.
+                return Ok(true);
             }
+            let claimed = Instant::now();
             let waiting = self.backplane.hooks(room, BATCH).await?;
             if waiting.is_empty() {
-                break;
+                self.telling.had_nothing(room);
+                self.backplane
+                    .settle(Queue::Hooks, &room.to_string(), OVERDUE)
+                    .await?;
+                return Ok(false);
             }
             for (place, envelope) in waiting {
+                if claimed.elapsed() > CLAIM / 3 {
+                    // Claimed anew before it runs out.
+                    break;
+                }
                 let Some(envelope) = envelope else {
                     // A newer node's, which will tell it.
-                    return self.put_off(room, &claim, AGAIN_MOST).await;
+                    self.put_off(room, claim, AGAIN_MOST).await?;
+                    return Ok(true);
                 };
-                if let Err(away) = self.tell_bridge(bridge, &envelope).await {
-                    let given_up = self.note_failed(room, &place, &envelope, &away).await?;
-                    if let Some(wait) = given_up {
-                        return self.put_off(room, &claim, wait).await;
-                    }
-                } else {
+                let Err(away) = self.tell_bridge(bridge, &envelope).await else {
                     self.backplane.unhook(room, &place, false).await?;
+                    continue;
+                };
+                if let Some(wait) = self.note_failed(room, &place, &envelope, &away).await? {
+                    self.put_off(room, claim, wait).await?;
+                    return Ok(true);
                 }
-                told += 1;
             }
         }
-        if told > 0 {
-            let rooms = vec![room.to_string()];
-            self.backplane
-                .expect(Queue::Hooks, rooms, ONCE_MORE, false)
-                .await?;
-        } else {
-            self.backplane
-                .settle(Queue::Hooks, &room.to_string())
-                .await?;
+    }
+
+    async fn give_back(&self, room: &Room, claim: &str) {
+        let given_back = self.backplane.claim_hooks(room, claim, Duration::ZERO);
+        if let Err(error) = given_back.await {
+            tracing::debug!(%room, %error, "a claim of hooks runs out by itself");
         }
-        self.backplane
-            .claim_hooks(room, &claim, Duration::ZERO)
-            .await
-            .map(drop)
     }
 
     async fn tell_bridge(&self, bridge: &IdeBridge, envelope: &Envelope) -> Result<(), Away> {
@@ -204,9 +229,7 @@ impl Node {
         let held = wait.saturating_sub(Duration::from_millis(100));
         let rooms = vec![room.to_string()];
         self.backplane.claim_hooks(room, claim, held).await?;
-        self.backplane
-            .expect(Queue::Hooks, rooms, wait, false)
-            .await
+        self.backplane.expect(Queue::Hooks, rooms, wait).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::saver::Kept;
-use super::visit::Packet;
+use super::visit::{Packet, Visit};
 use super::{Node, NotAdmitted, Participant, pack, snapshots};
 use crate::auth::BadToken;
 use crate::backplane::{Audience, Change, Committed, Error, History, Link};
@@ -87,7 +87,7 @@ impl Node {
             voice: participant
                 .visit
                 .as_ref()
-                .map_or(Voice::None, |visit| visit.voice),
+                .map_or(Voice::None, |visit| self.voice_of(visit)),
         };
         match decide(command, &actor, &self.config.limits, self.clock().now()) {
             Err(reject) => self.refuse(participant, reject, id.as_deref()),
@@ -97,9 +97,12 @@ impl Node {
                 Handled::Done
             }
             Ok(Effect::Renew(token)) => {
-                let (node, participant) = (self.clone(), participant.twin(None));
+                let (node, visit) = (self.clone(), participant.visit.clone());
+                let participant = participant.twin(None);
                 Handled::Later(Box::pin(async move {
-                    node.renew_token(&participant, &token, id.as_deref()).await;
+                    let visit = visit.as_deref();
+                    node.renew_token(&participant, visit, &token, id.as_deref())
+                        .await;
                 }))
             }
             // Rooms are entered in conversation only.
@@ -186,6 +189,7 @@ impl Node {
     async fn renew_token(
         self: &Arc<Self>,
         participant: &Participant,
+        visit: Option<&Visit>,
         token: &str,
         id: Option<&str>,
     ) {
@@ -193,8 +197,12 @@ impl Node {
         let session = room.as_ref().and_then(Room::session);
         let renewed = self.renew(socket.id, &socket.user, session, token);
         match renewed.await {
-            Ok(expires_at) => {
-                let expires_at = expires_at.saturating_mul(1_000);
+            Ok(identity) => {
+                let expires_at = identity.expires_at.saturating_mul(1_000);
+                if let Some(visit) = visit {
+                    // With all that it may do, and no more.
+                    visit.renew(identity);
+                }
                 self.say(participant, &Reply::AuthOk { expires_at, id });
             }
             Err(NotAdmitted::Backplane(_) | NotAdmitted::Token(BadToken::Unavailable)) => {

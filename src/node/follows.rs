@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::{TryStreamExt, stream};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::visit::Visit;
 use super::{Departure, Node, NotAdmitted, Participant};
@@ -18,8 +19,22 @@ use crate::ids::{AgentId, Position, Room, SocketId, UserId};
 const AT_ONCE: usize = 32;
 
 /// This node's sockets that hear what their users follow.
-#[derive(Default)]
-pub(super) struct Followers(Mutex<HashMap<UserId, Vec<Follower>>>);
+pub(super) struct Followers {
+    all: Mutex<HashMap<UserId, Vec<Follower>>>,
+    /// One looks, another one may wait for its turn.
+    looks: Semaphore,
+    looking: tokio::sync::Mutex<()>,
+}
+
+impl Default for Followers {
+    fn default() -> Self {
+        Self {
+            all: Mutex::default(),
+            looks: Semaphore::new(2),
+            looking: tokio::sync::Mutex::default(),
+        }
+    }
+}
 
 #[derive(Clone)]
 struct Follower {
@@ -33,14 +48,14 @@ impl Followers {
             participant: Arc::new(participant.twin(None)),
             visit: visit.clone(),
         };
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         let of_user = all.entry(participant.socket.user.clone()).or_default();
         of_user.push(follower.clone());
         follower
     }
 
     pub fn remove(&self, user: &UserId, socket: SocketId) {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         if let Some(of_user) = all.get_mut(user) {
             of_user.retain(|follower| follower.participant.socket.id != socket);
             if of_user.is_empty() {
@@ -50,11 +65,19 @@ impl Followers {
     }
 
     fn of(&self, user: &UserId) -> Vec<Follower> {
-        self.0.lock().get(user).cloned().unwrap_or_default()
+        self.all.lock().get(user).cloned().unwrap_or_default()
+    }
+
+    /// A socket of the user's whose visit is so.
+    pub fn speaker(&self, user: &UserId, is_so: impl Fn(&Visit) -> bool) -> Option<SocketId> {
+        let all = self.all.lock();
+        let of_user = all.get(user).into_iter().flatten();
+        let mut fit = of_user.filter(|follower| is_so(&follower.visit));
+        fit.next().map(|follower| follower.participant.socket.id)
     }
 
     fn users(&self) -> Vec<UserId> {
-        self.0.lock().keys().cloned().collect()
+        self.all.lock().keys().cloned().collect()
     }
 }
 
@@ -75,31 +98,68 @@ impl Node {
         if visit.scope == Scope::Workspaces || visit.is_for_sessions() {
             return Ok(());
         }
-        if visit.voice == Voice::Own {
+        if self.voice_of(visit) == Voice::Own {
             self.adopt_own(&socket.user, socket.id).await;
         }
         // Listed first, looked second: what is followed in between is heard of, or seen.
         let follower = self.followers.put(participant, visit);
         let followed = self.backplane.follows(&socket.user).await?;
-        self.follow_all(&follower, followed).await
+        let missing = self.follow_all(&follower, followed).await;
+        self.follow_later(follower, missing);
+        Ok(())
     }
 
+    /// Has a socket listen to those that it does not listen to; the answer is those that cannot be heard now.
     async fn follow_all(
         self: &Arc<Self>,
         follower: &Follower,
         agents: Vec<AgentId>,
-    ) -> Result<(), NotAdmitted> {
-        let follow = |agent: AgentId| async move {
-            let room = Room::Agent(agent);
-            if follower.visit.keep_new(&room) {
-                self.listen_in(&follower.participant, &follower.visit, &room, None, None)
-                    .await?;
-            }
-            Ok(())
-        };
-        stream::iter(agents.into_iter().map(Ok))
-            .try_for_each_concurrent(AT_ONCE, follow)
-            .await
+    ) -> Vec<AgentId> {
+        let Follower { participant, visit } = follower;
+        let mut missing = Vec::new();
+        for some in agents.chunks(AT_ONCE) {
+            let listening = some.iter().map(|agent| async move {
+                let room = Room::Agent(agent.clone());
+                if !visit.keep_new(&room, true) {
+                    return true;
+                }
+                let listening = self.listen_in(participant, visit, &room, None, None);
+                listening.await.is_ok()
+            });
+            let listening = join_all(listening).await;
+            let failed = some.iter().zip(listening).filter(|(_, listens)| !listens);
+            missing.extend(failed.map(|(agent, _)| agent.clone()));
+        }
+        missing
+    }
+
+    /// One that is out of reach keeps nobody from the others; it is heard when it can be.
+    fn follow_later(self: &Arc<Self>, follower: Follower, missing: Vec<AgentId>) {
+        if missing.is_empty() {
+            return;
+        }
+        let node = self.clone();
+        self.chores.spawn(async move {
+            let missing = Mutex::new(missing);
+            let follow = || async {
+                let agents = std::mem::take(&mut *missing.lock());
+                if node.may_stay(&follower.participant.socket).is_err()
+                    || !node.hub.has_socket(follower.participant.socket.id)
+                {
+                    return Ok(());
+                }
+                let left = node.follow_all(&follower, agents).await;
+                let done = left.is_empty();
+                *missing.lock() = left;
+                match done {
+                    true => Ok(()),
+                    false => Err(Error::Unavailable(
+                        "some agents are out of reach".to_owned(),
+                    )),
+                }
+            };
+            node.insist(&Room::Lobby, follow).await;
+        });
     }
 
     /// Has a socket hear an agent, whose room it has taken down as its own.
@@ -121,6 +181,7 @@ impl Node {
             visit.take_room(room);
             return Err(error.into());
         }
+        // From here on it is this task's to undo, until the place is settled.
         let opened = async {
             self.may_stay(&participant.socket)?;
             let socket = participant.socket.clone();
@@ -128,7 +189,8 @@ impl Node {
             Ok(())
         };
         let opened = opened.await;
-        if opened.is_err() {
+        let stays = opened.is_ok() && visit.settle(room);
+        if !stays {
             visit.take_room(room);
             self.depart(&participant.socket, room, Departure::Clean);
         }
@@ -168,10 +230,8 @@ impl Node {
                 if !on {
                     return node.stop_following(&follower, agent);
                 }
-                if let Err(error) = node.follow_all(&follower, vec![agent]).await {
-                    let span = follower.participant.span();
-                    tracing::warn!(parent: &span, %error, "an agent is not heard that is followed");
-                }
+                let missing = node.follow_all(&follower, vec![agent]).await;
+                node.follow_later(follower, missing);
             });
         }
     }
@@ -189,15 +249,41 @@ impl Node {
         }
     }
 
-    /// Word of what somebody follows may have been missed. False when it could not be seen.
-    pub(super) async fn check_followers(self: &Arc<Self>) -> bool {
+    /// Word of what somebody follows may have been missed: looks once more, beside whatever else goes on.
+    pub(super) fn check_followers_soon(self: &Arc<Self>) {
+        let node = self.clone();
+        self.chores.spawn(async move {
+            // Who waits already sees what this one would.
+            let Ok(_place) = node.followers.looks.try_acquire() else {
+                return;
+            };
+            let _turn = node.followers.looking.lock().await;
+            let look = || async {
+                match node.check_followers().await {
+                    true => Ok(()),
+                    false => Err(Error::Unavailable("not all could be seen".to_owned())),
+                }
+            };
+            node.insist(&Room::Lobby, look).await;
+        });
+    }
+
+    /// False when something could not be seen.
+    async fn check_followers(self: &Arc<Self>) -> bool {
         let mut all = true;
         for user in self.followers.users() {
             match self.backplane.follows(&user).await {
                 Ok(agents) => {
                     for follower in self.followers.of(&user) {
-                        let followed = self.follow_all(&follower, agents.clone());
-                        all &= followed.await.is_ok();
+                        for room in follower.visit.followed() {
+                            if let Room::Agent(agent) = room
+                                && !agents.contains(&agent)
+                            {
+                                self.stop_following(&follower, agent);
+                            }
+                        }
+                        let missing = self.follow_all(&follower, agents.clone()).await;
+                        self.follow_later(follower, missing);
                     }
                 }
                 Err(error) => {

@@ -25,7 +25,8 @@ impl Node {
         if matches!(role, Some(Role::Service | Role::Agent)) {
             return Ok(None);
         }
-        match users.lookup(user).await {
+        // Boxed: it is large, and the task that waits here may live as long as its socket.
+        match Box::pin(users.lookup(user)).await {
             Ok(Some(known)) => Ok(known.name),
             Ok(None) if users.is_required() => Err(NotAdmitted::Forbidden(UNKNOWN)),
             Err(_) if users.is_required() => Err(NotAdmitted::UserService),

@@ -164,14 +164,17 @@ impl Node {
             visit,
             ..
         } = participant;
+        let is_visitor = visit.is_some();
         let others = visit.map(|visit| visit.take_rooms()).unwrap_or_default();
         for room in room.into_iter().chain(others) {
             self.depart(&socket, &room, departure);
         }
         self.roster.presence.end(socket.id);
         self.roster.couriers.forget(socket.id);
-        self.followers.remove(&socket.user, socket.id);
-        self.let_runs_go(socket.id);
+        if is_visitor {
+            self.followers.remove(&socket.user, socket.id);
+            self.let_runs_go(&socket.user, socket.id);
+        }
         self.hub.unregister(&socket);
     }
 

@@ -7,20 +7,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Node;
 use crate::backplane::{Envelope, Error, Link, Queue, Replay};
-use crate::domain::Event;
 use crate::domain::agents::{Complete, Completed, FAILED, LOST, Run, Started};
-use crate::ids::{AgentId, EventId, Position, Room, SocketId};
+use crate::domain::{Event, Voice};
+use crate::ids::{AgentId, EventId, Position, Room, SocketId, UserId};
 
 /// Between two words to the others that runs go on, at most.
 pub(super) const REFRESH: Duration = Duration::from_secs(10);
 /// How often it is seen which are overdue, at least, and how many at once.
 const LOOK: Duration = Duration::from_secs(1);
 const AT_ONCE: u64 = 100;
+/// Of these, how many are ended together.
+const TOGETHER: usize = 16;
+/// What could not be done of a run's end is tried again after this.
+pub(super) const AGAIN: Duration = Duration::from_secs(15);
 
 /// Runs that are told of here.
 #[derive(Default)]
@@ -28,8 +33,8 @@ pub(super) struct Runs(Mutex<HashMap<AgentId, Told>>);
 
 struct Told {
     run: Run,
-    /// Which tells of it; `None`: REST.
-    by: Option<SocketId>,
+    /// Which tells of it.
+    by: SocketId,
 }
 
 impl Runs {
@@ -37,20 +42,43 @@ impl Runs {
         self.0.lock().get(agent).map(|told| told.run.clone())
     }
 
-    /// True when another socket told of it before, or none.
+    /// True when another socket told of it before, or none. What REST tells of is not kept: nobody would say when it
+    /// is over.
     pub fn take(&self, run: &Run, by: Option<SocketId>) -> bool {
         let mut runs = self.0.lock();
+        let Some(by) = by else {
+            return runs.remove(&run.agent).is_some();
+        };
         if let Some(told) = runs.get_mut(&run.agent)
             && told.run.id == run.id
         {
             return std::mem::replace(&mut told.by, by) != by;
         }
-        let told = Told {
-            run: run.clone(),
-            by,
-        };
-        runs.insert(run.agent.clone(), told);
+        let run = run.clone();
+        runs.insert(run.agent.clone(), Told { run, by });
         true
+    }
+
+    /// Whether a socket that is here tells of the agent's run.
+    pub fn has_teller(&self, agent: &AgentId, is_here: impl Fn(SocketId) -> bool) -> bool {
+        let runs = self.0.lock();
+        runs.get(agent).is_some_and(|told| is_here(told.by))
+    }
+
+    /// Those of a socket go to another one of the same agent.
+    fn hand_over(&self, agent: &AgentId, from: SocketId, to: SocketId) {
+        let mut runs = self.0.lock();
+        if let Some(told) = runs.get_mut(agent)
+            && told.by == from
+        {
+            told.by = to;
+        }
+    }
+
+    /// Others have ended them.
+    fn forget_all(&self, keys: &[String]) {
+        let is_over = |agent: &AgentId, told: &mut Told| keys.contains(&key(agent, told.run.id));
+        self.0.lock().retain(|agent, told| !is_over(agent, told));
     }
 
     pub fn forget(&self, agent: &AgentId, run: EventId) {
@@ -63,14 +91,18 @@ impl Runs {
     /// Those of a socket that goes.
     fn let_go(&self, socket: SocketId) -> Vec<String> {
         let mut runs = self.0.lock();
-        let gone = runs.extract_if(|_, told| told.by == Some(socket));
+        let gone = runs.extract_if(|_, told| told.by == socket);
         gone.map(|(agent, told)| key(&agent, told.run.id)).collect()
     }
 
-    fn of_sockets(&self) -> Vec<String> {
-        let runs = self.0.lock();
-        let told = runs.iter().filter(|(_, told)| told.by.is_some());
-        told.map(|(agent, told)| key(agent, told.run.id)).collect()
+    /// Those of sockets that are here, and of some that are not: a socket may go while its word is on its way.
+    fn of_sockets(&self, is_here: impl Fn(SocketId) -> bool) -> (Vec<String>, Vec<String>) {
+        let mut runs = self.0.lock();
+        let gone = runs.extract_if(|_, told| !is_here(told.by));
+        let gone = gone.map(|(agent, told)| key(&agent, told.run.id)).collect();
+        let here = runs.iter().map(|(agent, told)| key(agent, told.run.id));
+        let here = here.collect();
+        (here, gone)
     }
 }
 
@@ -79,7 +111,7 @@ pub(super) fn key(agent: &AgentId, run: EventId) -> String {
 }
 
 impl Node {
-    /// Keeps up the runs of this node's sockets, and ends those that nobody keeps up, until the node stops.
+    /// Keeps up the runs of this node's sockets, until the node stops.
     pub async fn attend_runs(self: Arc<Self>) {
         let refresh = self.config.agents.refresh();
         let mut every = tokio::time::interval(LOOK.min(refresh));
@@ -96,20 +128,47 @@ impl Node {
             }
             if refreshed.elapsed() >= refresh {
                 refreshed = Instant::now();
-                let patience = self.config.agents.lost_after + refresh;
-                self.expect_all(self.runs.of_sockets(), patience).await;
+                let lost_after = self.config.agents.lost_after;
+                let (here, gone) = self.runs.of_sockets(|socket| self.hub.has_socket(socket));
+                self.put_off_runs(here, lost_after + refresh).await;
+                self.put_off_runs(gone, lost_after).await;
             }
+        }
+    }
+
+    /// Ends runs that nobody keeps up, until the node stops. Apart from the former: what takes its time must not keep the
+    /// living waiting.
+    pub async fn attend_lost_runs(self: Arc<Self>) {
+        let refresh = self.config.agents.refresh();
+        let mut every = tokio::time::interval(LOOK.min(refresh));
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self
+            .stopping
+            .run_until_cancelled(every.tick())
+            .await
+            .is_some()
+        {
             // After the backplane was away nobody could say that runs go on.
-            if self.may_bury()
-                && let Err(error) = self.end_lost().await
-            {
-                tracing::debug!(%error, "lost runs are looked for again");
+            if self.link() != Link::Up || !self.may_bury() {
+                continue;
+            }
+            match self.stopping.run_until_cancelled(self.end_lost()).await {
+                Some(Err(error)) => tracing::debug!(%error, "lost runs are looked for again"),
+                Some(Ok(())) => {}
+                None => return,
             }
         }
     }
 
     /// Whose socket goes is given the time to come back.
-    pub(super) fn let_runs_go(self: &Arc<Self>, socket: SocketId) {
+    pub(super) fn let_runs_go(self: &Arc<Self>, user: &UserId, socket: SocketId) {
+        if let (Ok(agent), Some(other)) = (
+            AgentId::parse(user.as_str()),
+            self.followers
+                .speaker(user, |visit| self.voice_of(visit) == Voice::Own),
+        ) {
+            self.runs.hand_over(&agent, socket, other);
+        }
         let runs = self.runs.let_go(socket);
         if runs.is_empty() {
             return;
@@ -117,35 +176,43 @@ impl Node {
         let node = self.clone();
         self.farewells.spawn(async move {
             let patience = node.config.agents.lost_after;
-            node.expect_all(runs, patience).await;
+            node.put_off_runs(runs, patience).await;
         });
     }
 
-    async fn expect_all(&self, runs: Vec<String>, within: Duration) {
+    async fn put_off_runs(&self, runs: Vec<String>, within: Duration) {
         for some in runs.chunks(AT_ONCE as usize) {
-            let expected = self
-                .backplane
-                .expect(Queue::Runs, some.to_vec(), within, false);
-            if let Err(error) = expected.await {
-                tracing::debug!(%error, "others do not hear that runs go on");
+            let put_off = self.backplane.put_off(Queue::Runs, some.to_vec(), within);
+            match put_off.await {
+                Ok(over) => self.runs.forget_all(&over),
+                Err(error) => tracing::debug!(%error, "others do not hear that runs go on"),
             }
         }
     }
 
     /// One that cannot be ended now, because its part of the backplane is away, keeps none of the others.
     async fn end_lost(&self) -> Result<(), Error> {
+        let due = self.backplane.due(Queue::Runs, AT_ONCE).await?;
         let mut failed = None;
-        for due in self.backplane.due(Queue::Runs, AT_ONCE).await? {
-            let parsed = due
-                .split_once(' ')
-                .and_then(|(agent, run)| Some((AgentId::parse(agent).ok()?, EventId::parse(run)?)));
-            let ended = match parsed {
-                Some((agent, run)) => self.end_lost_run(&agent, run).await,
-                None => self.backplane.settle(Queue::Runs, &due).await,
-            };
-            failed = ended.err().or(failed);
+        for some in due.chunks(TOGETHER) {
+            let ended = join_all(some.iter().map(|due| self.end_due(due))).await;
+            failed = ended.into_iter().find_map(Result::err).or(failed);
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    async fn end_due(&self, due: &str) -> Result<(), Error> {
+        let parsed = due
+            .split_once(' ')
+            .and_then(|(agent, run)| Some((AgentId::parse(agent).ok()?, EventId::parse(run)?)));
+        match parsed {
+            Some((agent, run)) => self.end_lost_run(&agent, run).await,
+            None => {
+                self.backplane
+                    .settle(Queue::Runs, due, Duration::ZERO)
+                    .await
+            }
+        }
     }
 
     async fn end_lost_run(&self, agent: &AgentId, run: EventId) -> Result<(), Error> {
@@ -175,7 +242,13 @@ impl Node {
         };
         match ended {
             Some((run, ended)) => self.finish_run(&run, &ended).await,
-            None => self.settle_run(agent, run).await,
+            None => {
+                if state.run.is_none() {
+                    // It was about to begin: the agent is at work, and at nothing.
+                    self.rest(agent).await?;
+                }
+                self.settle_run(agent, run).await;
+            }
         }
         Ok(())
     }

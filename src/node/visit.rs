@@ -18,12 +18,27 @@ use crate::ids::{Position, Room, SessionId};
 pub(super) struct Visit {
     /// Of who speaks in packets.
     talk: Option<Mutex<Talk>>,
-    rooms: Mutex<Vec<Room>>,
-    identity: Option<Identity>,
+    rooms: Mutex<Rooms>,
+    /// As the token says that it shows now.
+    identity: Mutex<Option<Identity>>,
     /// What its door speaks of.
     pub(super) scope: Scope,
-    /// For which agents it may speak.
-    pub(super) voice: Voice,
+}
+
+/// The rooms a socket is in, or on its way into.
+#[derive(Default)]
+struct Rooms {
+    all: Vec<Place>,
+    /// The socket is gone: it comes into no more.
+    gone: bool,
+}
+
+struct Place {
+    room: Room,
+    /// False while a task of its own brings it in: that one undoes what it did when the place is gone.
+    settled: bool,
+    /// Because its user follows the agent.
+    followed: bool,
 }
 
 /// What such a token does not open.
@@ -35,34 +50,79 @@ const NORMAL: u16 = 1000;
 
 impl Visit {
     pub fn is_in(&self, room: &Room) -> bool {
-        self.rooms.lock().contains(room)
+        self.find(room, |_| true)
+    }
+
+    /// Not while it is on its way in.
+    fn is_settled_in(&self, room: &Room) -> bool {
+        self.find(room, |place| place.settled)
+    }
+
+    fn find(&self, room: &Room, is_so: impl Fn(&Place) -> bool) -> bool {
+        let rooms = self.rooms.lock();
+        let place = rooms.all.iter().find(|place| place.room == *room);
+        place.is_some_and(is_so)
     }
 
     pub(super) fn keep(&self, room: Room) {
-        self.rooms.lock().push(room);
+        self.rooms.lock().all.push(Place {
+            room,
+            settled: true,
+            followed: false,
+        });
     }
 
-    /// The same, unless it is there already: false then.
-    pub(super) fn keep_new(&self, room: &Room) -> bool {
+    /// The same on the way in, for a task of its own; false when it is there already, or the socket is gone.
+    pub(super) fn keep_new(&self, room: &Room, followed: bool) -> bool {
         let mut rooms = self.rooms.lock();
-        let is_new = !rooms.contains(room);
-        if is_new {
-            rooms.push(room.clone());
+        if rooms.gone {
+            return false;
         }
-        is_new
+        let known = rooms.all.iter_mut().find(|place| place.room == *room);
+        if let Some(place) = known {
+            place.followed |= followed;
+            return false;
+        }
+        rooms.all.push(Place {
+            room: room.clone(),
+            settled: false,
+            followed,
+        });
+        true
+    }
+
+    /// It is in; false when it is not to be any more.
+    pub(super) fn settle(&self, room: &Room) -> bool {
+        let mut rooms = self.rooms.lock();
+        let known = rooms.all.iter_mut().find(|place| place.room == *room);
+        known.map(|place| place.settled = true).is_some()
+    }
+
+    /// Of those, the agents that its user follows.
+    pub(super) fn followed(&self) -> Vec<Room> {
+        let rooms = self.rooms.lock();
+        let followed = rooms.all.iter().filter(|place| place.followed);
+        followed.map(|place| place.room.clone()).collect()
     }
 
     /// Those of the same kind among them.
     fn like(&self, room: &Room) -> usize {
         let kind = std::mem::discriminant(room);
         let rooms = self.rooms.lock();
-        let alike = |known: &&Room| std::mem::discriminant(*known) == kind;
-        rooms.iter().filter(alike).count()
+        let alike = |place: &&Place| std::mem::discriminant(&place.room) == kind;
+        rooms.all.iter().filter(alike).count()
     }
 
     pub(super) fn is_for_sessions(&self) -> bool {
-        let identity = self.identity.as_ref();
-        identity.is_some_and(|identity| identity.sessions.is_some())
+        let identity = self.identity.lock();
+        identity
+            .as_ref()
+            .is_some_and(|identity| identity.sessions.is_some())
+    }
+
+    /// It shows another token.
+    pub(super) fn renew(&self, identity: Identity) {
+        *self.identity.lock() = Some(identity);
     }
 
     /// A packet that is not carried out: under which number its sender waits for an answer.
@@ -70,14 +130,20 @@ impl Visit {
         self.talk.as_ref()?.lock().pass_over(text)
     }
 
+    /// The socket goes: out of these. Who is bringing it into another sees that by itself.
     pub fn take_rooms(&self) -> Vec<Room> {
-        std::mem::take(&mut self.rooms.lock())
+        let mut rooms = self.rooms.lock();
+        rooms.gone = true;
+        let all = std::mem::take(&mut rooms.all).into_iter();
+        let settled = all.filter(|place| place.settled);
+        settled.map(|place| place.room).collect()
     }
 
+    /// True when it was in, so that it is now to be brought out.
     pub(super) fn take_room(&self, room: &Room) -> bool {
         let mut rooms = self.rooms.lock();
-        let at = rooms.iter().position(|known| known == room);
-        at.map(|at| rooms.swap_remove(at)).is_some()
+        let at = rooms.all.iter().position(|place| place.room == *room);
+        at.is_some_and(|at| rooms.all.swap_remove(at).settled)
     }
 }
 
@@ -94,8 +160,7 @@ impl Node {
         let visit = Visit {
             talk: (dialect == Dialect::SocketIo).then(|| Mutex::new(Talk::begun())),
             rooms: Mutex::default(),
-            voice: self.voice(identity.as_ref()),
-            identity,
+            identity: Mutex::new(identity),
             scope,
         };
         let participant = Participant {
@@ -118,6 +183,10 @@ impl Node {
             Some(identity) if identity.role == Some(Role::Agent) => Voice::Own,
             _ => Voice::None,
         }
+    }
+
+    pub(super) fn voice_of(&self, visit: &Visit) -> Voice {
+        self.voice(visit.identity.lock().as_ref())
     }
 
     /// Carries out a packet.
@@ -295,7 +364,8 @@ impl Node {
                 return Err(Error::Unavailable("not connected".to_owned()).into());
             }
             let user = &participant.socket.user;
-            self.check_session(&session, user, visit.identity.as_ref())
+            let identity = visit.identity.lock().clone();
+            self.check_session(&session, user, identity.as_ref())
                 .await?;
             let mirrored = match self.backplane.standing(room, user).await {
                 // It may have been one of the service that this replaces.
@@ -325,7 +395,7 @@ impl Node {
         since: Option<Position>,
         id: Option<String>,
     ) {
-        if visit.is_in(room)
+        if visit.is_settled_in(room)
             && !self.hub.is_seated(room, &participant.socket)
             && visit.take_room(room)
         {
@@ -351,7 +421,7 @@ impl Node {
             _ if visit.is_for_sessions() => Err(NotAdmitted::Forbidden(FOR_SESSIONS)),
             Room::Agent(agent) => match self.knows_agent(agent).await {
                 // Its user has begun to follow it meanwhile.
-                Ok(()) if !visit.keep_new(room) => {
+                Ok(()) if !visit.keep_new(room, false) => {
                     self.greet_again(participant, visit, room, since, id.clone())
                         .await
                 }
@@ -398,7 +468,6 @@ impl Node {
             return Err(Error::Unavailable("not connected".to_owned()).into());
         }
         let socket = &participant.socket;
-        self.hub.leave(room, socket);
         let greeted = self.relay.open(room, socket.clone(), since, id).await;
         if greeted.is_err() && visit.take_room(room) {
             // It hears nothing there any more; so it is out, and may come in again.

@@ -40,7 +40,7 @@ impl Node {
         }
         let committed = self.backplane.commit(room, change).await;
         if is_told {
-            self.telling.wake();
+            self.telling.wake(room);
         }
         committed
     }
@@ -54,7 +54,7 @@ impl Node {
     pub(super) async fn owe(&self, room: &Room) -> Result<(), Error> {
         let rooms = vec![room.to_string()];
         let now = std::time::Duration::ZERO;
-        self.backplane.expect(Queue::Hooks, rooms, now, true).await
+        self.backplane.expect(Queue::Hooks, rooms, now).await
     }
 
     /// Brings a socket into a workspace that it asked for.
@@ -217,8 +217,9 @@ impl Node {
     ) -> Result<(), Denied> {
         let room = Room::Workspace(id.clone());
         let view = self.workspace(id).await?;
-        let is_in = view.people.iter().any(|person| person.user == *user);
-        if !is_in && view.user_count >= self.config.workspaces.members {
+        let belong = || view.people.iter().filter(|person| person.belongs);
+        let is_in = belong().any(|person| person.user == *user);
+        if !is_in && belong().count() as u64 >= self.config.workspaces.members {
             let most = self.config.workspaces.members;
             let sentence = format!("the workspace has {most} members, which is the most");
             return Err(Reject::new(crate::domain::Code::TooMany, sentence).into());

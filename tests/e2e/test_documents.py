@@ -207,7 +207,7 @@ def test_pairing_says_what_is_documented(node, doors, session):
         say(ann, "ping", id="a4")
         ann.until(lambda frame: frame["type"] == "pong")
         broadcast(node)
-        bob.until(lambda frame: frame["type"] == "notification")
+        ann.until(lambda frame: frame["type"] == "notification")
         position = bob.before_pong() and bob.history[-1]["position"]
         bob.leave()
         ann.until(lambda frame: frame["type"] == "user_left")

@@ -25,6 +25,8 @@ pub(super) struct Hooks {
     waiting: VecDeque<(u64, Envelope)>,
     /// Of the oldest, which alone is tried.
     tries: Option<(String, u64)>,
+    /// Whose they are, and until when.
+    claim: Option<(String, Millis)>,
 }
 
 impl Hooks {
@@ -64,21 +66,31 @@ impl Index for Memory {
         Ok(page.cloned().collect())
     }
 
-    async fn expect(
+    async fn expect(&self, queue: Queue, what: Vec<String>, within: Duration) -> Result<(), Error> {
+        let at = after(self.clock.now(), within).unwrap_or(Millis::MAX);
+        let mut index = self.index.lock();
+        let due = index.due.entry(queue).or_default();
+        due.extend(what.into_iter().map(|thing| (thing, at)));
+        Ok(())
+    }
+
+    async fn put_off(
         &self,
         queue: Queue,
         what: Vec<String>,
         within: Duration,
-        sooner_stays: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         let at = after(self.clock.now(), within).unwrap_or(Millis::MAX);
         let mut index = self.index.lock();
         let due = index.due.entry(queue).or_default();
+        let mut unknown = Vec::new();
         for thing in what {
-            let known = due.entry(thing).or_insert(at);
-            *known = if sooner_stays { at.min(*known) } else { at };
+            match due.get_mut(&thing) {
+                Some(known) => *known = at,
+                None => unknown.push(thing),
+            }
         }
-        Ok(())
+        Ok(unknown)
     }
 
     async fn due(&self, queue: Queue, most: u64) -> Result<Vec<String>, Error> {
@@ -94,8 +106,13 @@ impl Index for Memory {
         Ok(due.into_iter().map(|(_, thing)| thing).collect())
     }
 
-    async fn settle(&self, queue: Queue, what: &str) -> Result<(), Error> {
-        self.index.lock().due.entry(queue).or_default().remove(what);
+    async fn settle(&self, queue: Queue, what: &str, overdue: Duration) -> Result<(), Error> {
+        let before = self.clock.now() - overdue.as_millis() as Millis;
+        let mut index = self.index.lock();
+        let due = index.due.entry(queue).or_default();
+        if overdue.is_zero() || due.get(what).is_some_and(|at| *at <= before) {
+            due.remove(what);
+        }
         Ok(())
     }
 
@@ -126,8 +143,17 @@ impl Index for Memory {
         Ok(followed.cloned().collect())
     }
 
-    async fn claim_hooks(&self, _: &Room, _: &str, _: Duration) -> Result<bool, Error> {
-        Ok(true)
+    async fn claim_hooks(&self, room: &Room, by: &str, time: Duration) -> Result<bool, Error> {
+        let now = self.clock.now();
+        Ok(self.with(room, |stored| {
+            let claim = &mut stored.hooks.claim;
+            let is_others = |(holder, until): &(String, Millis)| holder != by && *until > now;
+            if claim.as_ref().is_some_and(is_others) {
+                return false;
+            }
+            *claim = after(now, time).map(|until| (by.to_owned(), until));
+            true
+        }))
     }
 
     async fn hooks(

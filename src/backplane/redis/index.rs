@@ -23,6 +23,20 @@ impl Redis {
         self.ask(&self.scripts.list, named, args).await?;
         Ok(())
     }
+
+    async fn due_in(
+        &self,
+        queue: Queue,
+        what: Vec<String>,
+        within: Duration,
+        only_known: bool,
+    ) -> Result<Vec<String>, Error> {
+        self.lease.check()?;
+        let mut args = vec![millis(within), int(u64::from(only_known))];
+        args.extend(what.into_iter().map(text));
+        let named = vec![keys::queue(self.prefix(), queue)];
+        Ok(texts(self.run(&self.scripts.expect, named, args).await?))
+    }
 }
 
 #[async_trait]
@@ -46,19 +60,17 @@ impl Index for Redis {
         Ok(texts(self.run(&self.scripts.listed, named, args).await?))
     }
 
-    async fn expect(
+    async fn expect(&self, queue: Queue, what: Vec<String>, within: Duration) -> Result<(), Error> {
+        self.due_in(queue, what, within, false).await.map(drop)
+    }
+
+    async fn put_off(
         &self,
         queue: Queue,
         what: Vec<String>,
         within: Duration,
-        sooner_stays: bool,
-    ) -> Result<(), Error> {
-        self.lease.check()?;
-        let mut args = vec![millis(within), int(u64::from(sooner_stays))];
-        args.extend(what.into_iter().map(text));
-        let named = vec![keys::queue(self.prefix(), queue)];
-        self.ask(&self.scripts.expect, named, args).await?;
-        Ok(())
+    ) -> Result<Vec<String>, Error> {
+        self.due_in(queue, what, within, true).await
     }
 
     async fn due(&self, queue: Queue, most: u64) -> Result<Vec<String>, Error> {
@@ -68,10 +80,10 @@ impl Index for Redis {
         ))
     }
 
-    async fn settle(&self, queue: Queue, what: &str) -> Result<(), Error> {
+    async fn settle(&self, queue: Queue, what: &str, overdue: Duration) -> Result<(), Error> {
         let named = vec![keys::queue(self.prefix(), queue)];
-        let args = vec![text(what), int(0)];
-        self.ask(&self.scripts.list, named, args).await?;
+        let args = vec![text(what), millis(overdue)];
+        self.ask(&self.scripts.settle, named, args).await?;
         Ok(())
     }
 

@@ -174,9 +174,8 @@ impl Node {
                         self.take_notice(&mut track, &envelope).await
                     }
                     () = line.missed.notified() => {
-                        let (tokens, followers) =
-                            tokio::join!(self.check_tokens(), self.check_followers());
-                        tokens && followers && self.catch_up(&mut track).await
+                        self.check_followers_soon();
+                        self.check_tokens().await && self.catch_up(&mut track).await
                     }
                     _ = quiet.tick() => {
                         // What was heard may be followed by what is on its way.

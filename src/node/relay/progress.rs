@@ -65,18 +65,15 @@ impl Worker {
 
     /// The last word of a run goes before its end.
     pub(super) fn tell_progress_before(&mut self, room: &Room, event: &Event) {
-        let Some(local) = self.rooms.get_mut(room) else {
-            return;
+        let (agent, is_end) = match event {
+            Event::AgentStarted(started) => (&started.agent, false),
+            Event::AgentCompleted(completed) => (&completed.agent, true),
+            _ => return,
         };
-        match event {
-            Event::AgentStarted(started) => drop(local.progress.remove(&started.agent)),
-            Event::AgentCompleted(completed) => {
-                let last = local.progress.remove(&completed.agent);
-                if let Some(envelope) = last.and_then(|paced| paced.pending) {
-                    self.hand_over_again(&envelope);
-                }
-            }
-            _ => {}
+        let local = self.rooms.get_mut(room);
+        let last = local.and_then(|local| local.progress.remove(agent));
+        if let Some(envelope) = last.and_then(|paced| paced.pending).filter(|_| is_end) {
+            self.hand_over_again(&envelope);
         }
     }
 }

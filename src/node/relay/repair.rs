@@ -140,6 +140,7 @@ impl Worker {
         if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
+            local.progress.clear();
             let greeting = |socket: &Socket| told.again(socket);
             self.hub.restart(room, at, &greeting, &mut self.touched);
         }

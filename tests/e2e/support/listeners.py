@@ -26,7 +26,6 @@ class Listener:
 
     def __init__(self, node, client, who, session):
         self.client, self.door, self.user = client, DOORS[client], who.id
-        self.heard = []
         if client == "pairing":
             self.socket = Peer(node, session, token=who.token)
         elif client == "review":
@@ -35,6 +34,9 @@ class Listener:
             # The one without the library is a courier in any case.
             courier = {"display_name": "A courier"} if client in ("raw", "js-both") else {}
             self.socket = pad(node, client, who.id, auth={"token": who.token}, **courier)
+            # Its client thinks itself in a moment before it is.
+            self.socket.emit("ping", {})
+            self._await("pong", PATIENCE)
 
     def __enter__(self):
         return self
@@ -49,14 +51,17 @@ class Listener:
             assert frame == {"type": "notification", "data": frame["data"]}
             body = frame["data"]
         else:
-            event = None
-            while event != "notification":
-                try:
-                    event, body = self.socket.heard.get(timeout=within)
-                except Empty:
-                    raise AssertionError(f"{self.user} was not notified within {within} s") from None
+            body = self._await("notification", within)
         assert body == {"type": body["type"], "data": body["data"], "timestamp": TIME}
-        self.heard.append(body["type"])
+        return body
+
+    def _await(self, wanted, within):
+        event = None
+        while event != wanted:
+            try:
+                event, body = self.socket.heard.get(timeout=within)
+            except Empty:
+                raise AssertionError(f"{self.user} heard no {wanted} within {within} s") from None
         return body
 
     def up_to(self, kind, within=PATIENCE):

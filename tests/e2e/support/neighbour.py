@@ -47,8 +47,9 @@ class Neighbour:
         self.url = f"http://127.0.0.1:{self.port}{below}"
         self.known = {}
         self.asked = Counter()
-        # What it was sent, as lists of headers: nobody's token may be among them.
-        self.headers = []
+        self.noting = threading.Lock()
+        # What it was sent: paths as they came, and headers, whose names are in lower case here.
+        self.heard = []
         self.instead = None
         # Unset while it does not answer.
         self.answers = threading.Event()
@@ -62,11 +63,11 @@ class Neighbour:
         class Handler(BaseHTTPRequestHandler):
             # Connections are kept, as real services keep them.
             protocol_version = "HTTP/1.1"
+            # An answer goes out in one piece: with two the second waits for the first to be acknowledged.
+            wbufsize = -1
 
             def do_GET(self):
-                neighbour.asked[unquote(self.path)] += 1
-                neighbour.asked[None] += 1
-                neighbour.headers.append(dict(self.headers))
+                neighbour.note(self.path, {name.lower(): value for name, value in self.headers.items()})
                 neighbour.answers.wait(PATIENCE)
                 status, body, headers = neighbour.answer(unquote(self.path))
                 self.send_response(status)
@@ -95,6 +96,12 @@ class Neighbour:
             self.server.server_close()
             self.server.hang_up()
             self.server = None
+
+    def note(self, path, headers):
+        with self.noting:
+            self.asked[unquote(path)] += 1
+            self.asked[None] += 1
+            self.heard.append((path, headers))
 
     def answer(self, path):
         if self.instead:

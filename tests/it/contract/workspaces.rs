@@ -92,14 +92,24 @@ impl Subject {
         due.expect("what is due can be read")
     }
 
-    async fn expects(&self, what: &str, within: Duration, sooner_stays: bool) {
+    async fn expects(&self, what: &str, within: Duration) {
         let what = vec![what.to_owned()];
-        let expected = self
-            .backplane
-            .expect(Queue::Runs, what, within, sooner_stays);
+        let expected = self.backplane.expect(Queue::Runs, what, within);
         expected.await.expect("expecting works");
         // The next one's time is another.
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    /// Those of them that are not waited for.
+    async fn puts_off(&self, what: &[&str], within: Duration) -> Vec<String> {
+        let what = what.iter().map(|thing| (*thing).to_owned()).collect();
+        let put_off = self.backplane.put_off(Queue::Runs, what, within);
+        put_off.await.expect("putting off works")
+    }
+
+    async fn settles(&self, what: &str, overdue: Duration) {
+        let settled = self.backplane.settle(Queue::Runs, what, overdue);
+        settled.await.expect("it is settled");
     }
 
     async fn is_there(&self) -> bool {
@@ -232,28 +242,31 @@ pub async fn a_list_is_in_order_and_has_everything_once(subject: Subject) {
 pub async fn what_is_due_stays_so_until_it_is_settled(subject: Subject) {
     let now = Duration::ZERO;
     assert_eq!(subject.due(10).await, [""; 0]);
-    subject.expects("a 1", now, false).await;
-    subject.expects("b 1", now, false).await;
-    subject.expects("c 1", LATER, false).await;
+    subject.expects("a 1", now).await;
+    subject.expects("b 1", now).await;
+    subject.expects("c 1", LATER).await;
     for _ in 0..2 {
         assert_eq!(subject.due(10).await, ["a 1", "b 1"]);
     }
     assert_eq!(subject.due(1).await, ["a 1"]);
-    // Later than it was, unless the sooner is to stay.
-    subject.expects("a 1", LATER, false).await;
-    subject.expects("b 1", LATER, true).await;
+    // Later than it was; what nobody waits for is not begun by that.
+    subject.expects("a 1", LATER).await;
     assert_eq!(subject.due(10).await, ["b 1"]);
-    subject.expects("c 1", now, true).await;
-    subject.expects("d 1", LATER, true).await;
+    subject.expects("c 1", now).await;
+    assert_eq!(
+        subject.puts_off(&["d 1", "a 1", "e 1"], LATER).await,
+        ["d 1", "e 1"]
+    );
+    assert_eq!(subject.due(10).await, ["b 1", "c 1"]);
+    // Not before it has been due for so long.
+    subject.settles("b 1", LATER).await;
     assert_eq!(subject.due(10).await, ["b 1", "c 1"]);
     for _ in 0..2 {
-        let settled = subject.backplane.settle(Queue::Runs, "b 1").await;
-        settled.expect("it is settled");
+        subject.settles("b 1", Duration::from_millis(1)).await;
     }
     assert_eq!(subject.due(10).await, ["c 1"]);
-    subject
-        .expects("a 1", Duration::from_millis(200), false)
-        .await;
+    assert_eq!(subject.puts_off(&["b 1"], now).await, ["b 1"]);
+    subject.expects("a 1", Duration::from_millis(200)).await;
     let hooks = subject.backplane.due(Queue::Hooks, 10).await;
     assert_eq!(hooks.expect("works"), [""; 0], "the queues are apart");
     let both = async {
@@ -264,8 +277,7 @@ pub async fn what_is_due_stays_so_until_it_is_settled(subject: Subject) {
     let both = tokio::time::timeout(PATIENCE, both).await;
     both.expect("what was expected is due in its time");
     for what in ["a 1", "c 1", "d 1"] {
-        let settled = subject.backplane.settle(Queue::Runs, what).await;
-        settled.expect("it is settled");
+        subject.settles(what, now).await;
     }
     assert_eq!(subject.due(10).await, [""; 0]);
 }
@@ -395,8 +407,8 @@ pub async fn hooks_are_claimed_by_one(subject: Subject) {
     let inherited = tokio::time::timeout(PATIENCE, inherited).await;
     inherited.expect("a claim runs out");
     assert!(!claims(&bob, long).await);
-    let elsewhere = Subject::new_room();
-    let other = subject.backplane.claim_hooks(&elsewhere, &bob, long);
+    let another = Subject::new_room();
+    let other = subject.backplane.claim_hooks(&another, &bob, long);
     assert_eq!(other.await, Ok(true), "another room's are apart");
 }
 

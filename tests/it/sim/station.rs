@@ -423,14 +423,17 @@ impl Index for Station {
         self.ask(self.place.store.listed(shelf, after, most)).await
     }
 
-    async fn expect(
+    async fn expect(&self, queue: Queue, what: Vec<String>, within: Duration) -> Result<(), Error> {
+        self.ask(self.place.store.expect(queue, what, within)).await
+    }
+
+    async fn put_off(
         &self,
         queue: Queue,
         what: Vec<String>,
         within: Duration,
-        sooner_stays: bool,
-    ) -> Result<(), Error> {
-        self.ask(self.place.store.expect(queue, what, within, sooner_stays))
+    ) -> Result<Vec<String>, Error> {
+        self.ask(self.place.store.put_off(queue, what, within))
             .await
     }
 
@@ -438,8 +441,9 @@ impl Index for Station {
         self.ask(self.place.store.due(queue, most)).await
     }
 
-    async fn settle(&self, queue: Queue, what: &str) -> Result<(), Error> {
-        self.ask(self.place.store.settle(queue, what)).await
+    async fn settle(&self, queue: Queue, what: &str, overdue: Duration) -> Result<(), Error> {
+        self.ask(self.place.store.settle(queue, what, overdue))
+            .await
     }
 
     async fn follow(&self, user: &UserId, agent: &AgentId, most: u64) -> Result<(), Error> {
