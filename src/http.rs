@@ -1,5 +1,7 @@
 //! Plain HTTP: answers in JSON, pages, problems by RFC 9457, and where a request carries its token.
 
+pub mod fetch;
+
 use std::borrow::Cow;
 use std::io;
 use std::num::NonZeroU16;

@@ -5,7 +5,6 @@
 //! up cancels nothing. Keys once fetched stay in use for as long as the host is away. This part knows no
 //! token and no claim.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::BadToken;
 use super::keys::{Key, Keys};
+use crate::http::fetch;
 
 /// Between two fetches asked for by unknown keys: a flood of them must not become one at the host.
 const ASKED_EVERY: Duration = Duration::from_secs(10);
@@ -50,12 +50,7 @@ impl fmt::Debug for Config {
 
 /// Whether keys can be fetched from there: `http` or `https`, with a host.
 pub fn is_url(text: &str) -> bool {
-    parsed(text).is_some()
-}
-
-fn parsed(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+    fetch::url(text).is_some()
 }
 
 pub(super) struct Jwks {
@@ -80,14 +75,14 @@ struct State {
 
 impl Jwks {
     pub(super) fn new(config: Config) -> Result<Self, String> {
-        let url = parsed(&config.url).ok_or("the URL of JWKS is not http:// or https://")?;
+        let url = fetch::url(&config.url).ok_or("the URL of JWKS is not http:// or https://")?;
         let client = Client::builder()
             // A proxy from the environment would be a setting that no table shows.
             .no_proxy()
             .timeout(config.timeout)
             .redirect(Policy::custom(same_scheme))
             .build()
-            .map_err(|error| format!("JWKS cannot be fetched: {}", reasons(error)))?;
+            .map_err(|error| format!("JWKS cannot be fetched: {}", fetch::reasons(error)))?;
         Ok(Self {
             config,
             url,
@@ -196,17 +191,11 @@ impl Jwks {
 
     async fn fetch(&self) -> Result<Arc<Keys>, String> {
         let request = self.client.get(self.url.clone()).send();
-        let mut answer = request.await.map_err(reasons)?;
+        let answer = request.await.map_err(fetch::reasons)?;
         if !answer.status().is_success() {
             return Err(format!("the host answers {}", answer.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(reasons)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(format!("the answer is longer than {MAX_BODY} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = fetch::body(answer, MAX_BODY).await?;
         Keys::read(&body).map(Arc::new)
     }
 }
@@ -221,18 +210,6 @@ fn same_scheme(attempt: Attempt<'_>) -> reqwest::redirect::Action {
         return attempt.error("it redirects too often");
     }
     attempt.follow()
-}
-
-/// An error with its causes, and without the URL, which may hold a password.
-fn reasons(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        told.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    told
 }
 
 #[cfg(test)]
