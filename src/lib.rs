@@ -7,7 +7,7 @@
 //! 4  transport   api               sockets, REST
 //! 3  node                          carries commands in and events out
 //! 2  dialects → domain             wire ⇄ meaning; meaning
-//! 1  hub   backplane   records   auth   limits   none imports a sibling
+//! 1  hub   backplane   records   auth   limits   neighbours   none imports a sibling
 //! 0  ids   clock   telemetry   http   bunching
 //! ```
 //!
@@ -28,6 +28,7 @@ pub mod http;
 pub mod hub;
 pub mod ids;
 pub mod limits;
+pub mod neighbours;
 pub mod node;
 pub mod records;
 pub mod telemetry;

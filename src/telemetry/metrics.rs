@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Unit, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
 pub use self::list::LIST;
@@ -244,6 +244,20 @@ impl Metrics {
         histogram!("collab_http_request_duration_seconds", "route" => route).record(took);
     }
 
+    /// The metrics of a service that this one asks.
+    pub fn neighbour(&self, neighbour: &'static str) -> NeighbourMetrics {
+        let metrics = NeighbourMetrics {
+            neighbour,
+            took: histogram!("collab_neighbour_request_duration_seconds", "neighbour" => neighbour),
+            open: gauge!("collab_neighbour_open", "neighbour" => neighbour),
+        };
+        metrics.open(false);
+        for result in ["ok", "not_found", "failed", "timeout", "open", "busy"] {
+            metrics.asked(result, 0);
+        }
+        metrics
+    }
+
     /// What is counted by looking, every few seconds.
     pub fn observe(&self, seen: &Observation) {
         gauge!("collab_rooms").set(seen.rooms as f64);
@@ -346,6 +360,30 @@ impl OpMetrics {
         if calls.is_multiple_of(self.one_in) {
             self.took.record(took);
         }
+    }
+}
+
+/// What comes of asking another service.
+pub struct NeighbourMetrics {
+    neighbour: &'static str,
+    took: Histogram,
+    open: Gauge,
+}
+
+impl NeighbourMetrics {
+    pub fn asked(&self, result: &'static str, times: u64) {
+        let neighbour = self.neighbour;
+        counter!("collab_neighbour_requests_total", "neighbour" => neighbour, "result" => result)
+            .increment(times);
+    }
+
+    pub fn took(&self, took: Duration) {
+        self.took.record(took);
+    }
+
+    /// Whether it is left alone.
+    pub fn open(&self, open: bool) {
+        self.open.set(f64::from(u8::from(open)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod contract;
 mod joins;
+mod neighbours;
 mod outage;
 mod packets;
 mod records;

@@ -27,6 +27,7 @@ const ROWS: &[(&str, u8)] = &[
     ("auth", 1),
     ("limits", 1),
     ("records", 1),
+    ("neighbours", 1),
     ("ids", 0),
     ("clock", 0),
     ("telemetry", 0),

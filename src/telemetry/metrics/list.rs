@@ -251,6 +251,27 @@ pub const LIST: &[Metric] = &[
         "Such requests and tunnels under way",
     ),
     row(
+        "collab_neighbour_requests_total",
+        Counter,
+        None,
+        "neighbour, result",
+        "What came of asking another service, user_service or agents_service: ok, not_found, failed, timeout; or open, not asked because it kept failing, and busy, no turn in time",
+    ),
+    row(
+        "collab_neighbour_request_duration_seconds",
+        Histogram,
+        Some(Unit::Seconds),
+        "neighbour",
+        "Time another service took to answer, or to fail",
+    ),
+    row(
+        "collab_neighbour_open",
+        Gauge,
+        None,
+        "neighbour",
+        "1 while another service is left alone because it kept failing",
+    ),
+    row(
         "collab_http_requests_total",
         Counter,
         None,
