@@ -34,6 +34,7 @@ use crate::dialects::Dialect;
 use crate::http::Answer;
 use crate::hub::Hub;
 use crate::ids::NodeId;
+use crate::neighbours::Neighbours;
 use crate::node::{Identities, Node, Parts, lobby, relay};
 use crate::records::Records;
 use crate::telemetry::metrics::metrics;
@@ -69,6 +70,8 @@ pub enum StartError {
     Identity(String),
     #[error("cannot use DATABASE_URL: {0}")]
     Records(String),
+    #[error("cannot ask other services: {0}; see USER_SERVICE_URL and AI_AGENTS_URL")]
+    Neighbours(String),
     #[error("cannot speak TLS: {0}")]
     Tls(String),
 }
@@ -93,6 +96,7 @@ impl App {
         metrics().begin(env!("CARGO_PKG_VERSION"), Dialect::Pairing.door());
         let clock = Clock::system();
         let identities = Identities::new(config.auth).map_err(StartError::Identity)?;
+        let neighbours = Neighbours::new(&config.neighbours).map_err(StartError::Neighbours)?;
         let records = config.records.as_ref().map(Records::open).transpose();
         let records = records.map_err(StartError::Records)?.map(Arc::new);
         let tls = config.transport.tls.as_ref().map(Tls::load).transpose();
@@ -108,6 +112,7 @@ impl App {
             outlet,
             records,
             identities,
+            neighbours,
         };
         let node = Node::new(id, config.node, clock, parts);
         let transport = Transport::new(node.clone(), config.transport.clone(), tls.clone());

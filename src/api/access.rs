@@ -152,6 +152,12 @@ pub(super) fn refused(why: &NotAdmitted) -> Problem {
             "records_unavailable",
             why.to_string(),
         ),
+        // Nobody is asked about who comes by REST.
+        NotAdmitted::UserService => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "user_service_unavailable",
+            why.to_string(),
+        ),
         NotAdmitted::Backplane(error) => problem(error),
         NotAdmitted::Leaving => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", why.to_string())

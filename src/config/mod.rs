@@ -5,6 +5,7 @@
 
 mod courier;
 mod identity;
+mod neighbours;
 mod parse;
 mod records;
 mod settings;
@@ -32,6 +33,7 @@ pub struct Config {
     /// `None`: nothing is kept beyond its session.
     pub records: Option<crate::records::Config>,
     pub redis: Option<redis::Config>,
+    pub neighbours: crate::neighbours::Config,
     pub keep: Keep,
     pub node: node::Config,
     pub transport: crate::transport::Config,
@@ -130,6 +132,7 @@ impl Reader<'_> {
                 window: self.seconds("DRAIN_WINDOW"),
             },
         };
+        let neighbours = self.neighbours();
         let transport = self.transport();
         let api = api::Config {
             service: self.text("APP_NAME"),
@@ -148,6 +151,7 @@ impl Reader<'_> {
             auth: auth?,
             redis: redis?,
             records: records?,
+            neighbours,
             keep,
             node,
             transport,

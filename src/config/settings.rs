@@ -164,6 +164,83 @@ pub const SETTINGS: &[Setting] = &[
         Text("any text; empty: any audience"),
         "What the `aud` of tokens must name",
     ),
+    Setting {
+        secret: true,
+        ..setting(
+            "USER_SERVICE_URL",
+            "",
+            Text(
+                "http:// or https:// and a host, with nothing behind the path; empty: nobody is asked",
+            ),
+            "The user service: `GET {url}/users/{id}` says who comes to a socket door, and the name it says wins",
+        )
+    },
+    setting(
+        "USER_SERVICE_MODE",
+        "prefer",
+        Choice(&["prefer", "require"]),
+        "`prefer`: who is not known there comes in all the same, and everybody does while it is away. `require`: who is not known \
+         there gets 403 or 4403, and while it is away everybody gets 503 or 1013",
+    ),
+    setting(
+        "USER_SERVICE_TIMEOUT",
+        "1",
+        Seconds(0.05, 30.0),
+        "Time for its answer; at most as long is waited for a turn to ask",
+    ),
+    setting(
+        "USER_SERVICE_CACHE_TTL",
+        "60",
+        Seconds(0.0, DAY),
+        "How long its answer is believed; a tenth as long that it does not know a user",
+    ),
+    Setting {
+        secret: true,
+        ..setting(
+            "AI_AGENTS_URL",
+            "",
+            Text(
+                "http:// or https:// and a host, with nothing behind the path; empty: nobody is asked",
+            ),
+            "The AI-agents service: `GET {url}/agents/{id}` says what an agent is",
+        )
+    },
+    setting(
+        "AI_AGENTS_TIMEOUT",
+        "1",
+        Seconds(0.05, 30.0),
+        "Time for its answer; at most as long is waited for a turn to ask",
+    ),
+    setting(
+        "AI_AGENTS_CACHE_TTL",
+        "60",
+        Seconds(0.0, DAY),
+        "How long its answer is believed; a tenth as long that it does not know an agent",
+    ),
+    setting(
+        "NEIGHBOUR_CACHE",
+        "10000",
+        Whole("answers", 1, 10_000_000),
+        "Answers of each of these services that are kept",
+    ),
+    setting(
+        "NEIGHBOUR_REQUESTS",
+        "64",
+        Whole("requests", 1, 10_000),
+        "Requests to each of them at once; more wait for their turn",
+    ),
+    setting(
+        "NEIGHBOUR_FAILURES",
+        "5",
+        Whole("failures", 1, 1_000),
+        "After so many in a row a service is not asked for NEIGHBOUR_PAUSE; then by one at a time, until it answers",
+    ),
+    setting(
+        "NEIGHBOUR_PAUSE",
+        "5",
+        Seconds(0.1, 3_600.0),
+        "How long a service that failed is left alone",
+    ),
     setting(
         "ALLOWED_ORIGINS",
         "",

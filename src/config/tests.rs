@@ -237,3 +237,32 @@ fn an_empty_value_is_none_and_old_names_count() {
             .contains("ENVIRONMENT=prod  # environment ENV")
     );
 }
+
+/// Other services are asked where that is said, and as it is said.
+#[test]
+fn neighbours_are_asked_where_they_are_named() {
+    let read = |pairs: &[(&str, &str)]| Config::read(&given(pairs)).unwrap().neighbours;
+    let none = read(&[]);
+    assert!(none.users.is_none() && none.agents.is_none());
+    let url = ("USER_SERVICE_URL", "http://users:8001");
+    assert!(!read(&[url]).users.unwrap().required);
+    let users = read(&[
+        url,
+        ("USER_SERVICE_MODE", "require"),
+        ("NEIGHBOUR_FAILURES", "7"),
+    ]);
+    let users = users.users.unwrap();
+    assert!(users.required);
+    assert_eq!(users.access.failures, 7);
+    let agents = read(&[
+        ("AI_AGENTS_URL", "https://agents/v2"),
+        ("AI_AGENTS_TIMEOUT", "2"),
+    ]);
+    assert_eq!(agents.agents.unwrap().timeout, Duration::from_secs(2));
+    // Told once, though both would use it.
+    let said = sentences(&[url, ("NEIGHBOUR_PAUSE", "0")]);
+    assert_eq!(
+        said,
+        ["NEIGHBOUR_PAUSE: given \"0\"; right is 0.1 to 3600 s"]
+    );
+}

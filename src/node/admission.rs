@@ -25,6 +25,8 @@ pub enum NotAdmitted {
     Backplane(#[from] Error),
     #[error("the database that has the session cannot be reached now; come again")]
     Records,
+    #[error("the user service, which says who comes, cannot be asked now; come again")]
+    UserService,
     #[error("the node is about to leave; come again, here or elsewhere")]
     Leaving,
 }

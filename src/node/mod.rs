@@ -18,6 +18,7 @@ pub mod insights;
 mod life;
 mod listening;
 pub mod lobby;
+mod neighbours;
 mod passes;
 mod presence;
 mod reaper;
@@ -75,6 +76,7 @@ use crate::domain::{Command, Limits};
 use crate::hub::{Hub, Lane, Socket, frame};
 use crate::ids::{NodeId, Position, Room};
 use crate::limits::Postage;
+use crate::neighbours::Neighbours;
 use crate::records::Records;
 use crate::telemetry::metrics::{DoorMetrics, metrics};
 
@@ -133,6 +135,7 @@ pub struct Parts {
     /// `None`: nothing is kept beyond its session.
     pub records: Option<Arc<Records>>,
     pub identities: Identities,
+    pub neighbours: Neighbours,
 }
 
 pub struct Node {
@@ -146,6 +149,7 @@ pub struct Node {
     totals: Totals,
     looked: stats::Looked,
     identities: Identities,
+    neighbours: Neighbours,
     accounts: Accounts,
     /// Recorded sessions whose text is not in the records yet.
     unsaved: Unsaved,
@@ -204,6 +208,7 @@ impl Node {
             outlet,
             records,
             identities,
+            neighbours,
         } = parts;
         let started_at = clock.now();
         let life = Life::new(id);
@@ -225,6 +230,7 @@ impl Node {
             totals: Totals::new(started_at),
             looked: stats::Looked::default(),
             identities,
+            neighbours,
             unsaved: Unsaved::new(&config),
             accounts: Accounts::new(config.accounts),
             config,

@@ -102,21 +102,18 @@ impl Door {
                 ));
             }
         };
-        let shown = identity.as_ref().or(hint.as_ref());
-        let known = shown.and_then(|identity| identity.name.clone());
-        let name = match (known, said.name.as_deref()) {
-            (Some(name), _) => name,
-            (None, None | Some("")) => user.as_str().into(),
-            (None, Some(name)) => {
-                ids::name(name).map_err(|error| Refusal::field("username", error.to_string()))?
-            }
-        };
         let since = match said.since.as_deref() {
             None | Some("") => None,
             Some(text) => Some(text.parse().map_err(|()| {
                 let right = "right is a position that this session's frames told";
                 Refusal::field("since", format!("since is no position; {right}"))
             })?),
+        };
+        let shown = identity.as_ref().or(hint.as_ref());
+        // Behind all that needs nobody else.
+        let name = match node.shown_name(&user, shown).await? {
+            Some(name) => name,
+            None => own_name(&user, shown, said.name.as_deref())?,
         };
         Ok(Visitor {
             since,
@@ -133,6 +130,22 @@ const NO_TOKEN: &str = "a token is needed: in Authorization: Bearer, in Sec-WebS
 
 fn user(text: &str) -> Result<UserId, Refusal> {
     UserId::parse(text).map_err(|error| Refusal::field("user_id", error.to_string()))
+}
+
+/// The name by which somebody is shown whom nobody else names.
+fn own_name(
+    user: &UserId,
+    identity: Option<&Identity>,
+    said: Option<&str>,
+) -> Result<Arc<str>, Refusal> {
+    let known = identity.and_then(|identity| identity.name.clone());
+    match (known, said) {
+        (Some(name), _) => Ok(name),
+        (None, None | Some("")) => Ok(user.as_str().into()),
+        (None, Some(name)) => {
+            ids::name(name).map_err(|error| Refusal::field("username", error.to_string()))
+        }
+    }
 }
 
 fn said(query: &str) -> Said {

@@ -177,12 +177,17 @@ impl Transport {
         };
         let named = named || identity.is_some();
         let is_courier = dialect == Dialect::Raw || caller.presents_itself && named;
+        // Who is a guest here is nobody elsewhere.
+        let shown = match named {
+            true => self.node.shown_name(&user, identity.as_ref()).await?,
+            false => None,
+        };
         let card = match (is_courier, &caller.name, &caller.backend_url) {
             (true, None, _) | (true, _, None) => self.card(&user).await?,
             _ => Card::default(),
         };
-        let known = identity.as_ref().and_then(|identity| identity.name.clone());
-        let name = match (known, caller.name.or(card.display_name)) {
+        let known = || identity.as_ref().and_then(|known| known.name.clone());
+        let name = match (shown.or_else(known), caller.name.or(card.display_name)) {
             (Some(name), _) => name,
             (None, Some(name)) => ids::name(&name)
                 .map_err(|error| Refusal::field("display_name", error.to_string()))?,

@@ -148,6 +148,7 @@ impl From<NotAdmitted> for Refusal {
                 Self::forbidden("you are banned from this session")
             }
             NotAdmitted::Records => Self::unavailable("records_unavailable", &sentence),
+            NotAdmitted::UserService => Self::unavailable("user_service_unavailable", &sentence),
             NotAdmitted::Backplane(_) => Self::unavailable("backplane_unavailable", AWAY),
         }
     }

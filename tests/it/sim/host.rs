@@ -12,6 +12,7 @@ use collabd::domain::Limits;
 use collabd::hub::{Bounds, Hub, Socket, Speech, Writer};
 use collabd::ids::{NodeId, Position, Room, SessionId, SocketId, UserId};
 use collabd::limits::Postage;
+use collabd::neighbours::Neighbours;
 use collabd::node::{Config, Departure, Identities, Node, Parts, accounts, drain, relay, teams};
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
@@ -87,6 +88,7 @@ impl Host {
             outlet,
             records: None,
             identities: Identities::default(),
+            neighbours: Neighbours::default(),
         };
         let node = Node::new(id, config, clock, parts);
         let host = Arc::new(Self {
