@@ -16,8 +16,10 @@ from support.workspace import SECONDS, Fellow, durable, lose_runs, lost, progres
 
 # Short enough to wait for. Between two words to the others that runs go on lies a third of it.
 LOST_AFTER = 1.5
-QUICK = {"LEASE": 4, "BEAT_INTERVAL": 0.5, "REAP_PAUSE": 2, "COMMAND_TIMEOUT": 1, "LEAVE_GRACE": 1}
-QUICK |= {"AGENT_LOST_AFTER": LOST_AFTER}
+# Nobody is lost before a node has been up for a lease; which is long enough for a machine that builds beside the tests.
+SOON = {"LEASE": 5, "BEAT_INTERVAL": 0.5, "LEAVE_GRACE": 1, "AGENT_LOST_AFTER": LOST_AFTER}
+# Of nodes that die, or lose their Redis.
+QUICK = SOON | {"LEASE": 3, "REAP_PAUSE": 2, "COMMAND_TIMEOUT": 1}
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +29,12 @@ def redis(children):
 
 @pytest.fixture(scope="module")
 def nodes(children, redis):
-    return [children.node(name, REDIS_URL=redis.url, **QUICK) for name in ("north", "south")]
+    return [children.node(name, REDIS_URL=redis.url, **SOON) for name in ("north", "south")]
 
 
 @pytest.fixture(scope="module")
 def alone(children):
-    return children.node("alone", **QUICK)
+    return children.node("alone", **SOON | {"LEASE": 2})
 
 
 @pytest.fixture(params=["alone", "in a cluster"])

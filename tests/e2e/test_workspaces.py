@@ -19,6 +19,7 @@ from support.workspace import AGENTS, WORKSPACES, Fellow, durable, resumed, ther
 # Long enough to come back in, short enough to wait for.
 GRACE = 1.5
 ROOMS = 4
+# Of nodes that die, or lose their Redis.
 QUICK = {"LEASE": 3, "BEAT_INTERVAL": 0.5, "REAP_PAUSE": 2, "COMMAND_TIMEOUT": 1, "LEAVE_GRACE": GRACE}
 
 
@@ -29,7 +30,7 @@ def redis(children):
 
 @pytest.fixture(scope="module")
 def nodes(children, redis):
-    return [children.node(name, REDIS_URL=redis.url, **QUICK) for name in ("north", "south")]
+    return [children.node(name, REDIS_URL=redis.url, LEAVE_GRACE=GRACE) for name in ("north", "south")]
 
 
 @pytest.fixture(scope="module")
@@ -527,7 +528,7 @@ def test_each_door_speaks_of_its_own(ends, come, space):
 def guarded(children):
     """Two nodes on which tokens count."""
     redis = children.redis()
-    settings = QUICK | {"JWT_SECRET": SECRET, "HOST": "127.0.0.1"}
+    settings = {"JWT_SECRET": SECRET, "HOST": "127.0.0.1"}
     return [children.node(name, REDIS_URL=redis.url, **settings) for name in ("guarded", "warded")]
 
 

@@ -33,7 +33,8 @@ class Fellow(Peer):
         return way(at, user_id=user, username=name)
 
     def send(self, type, id=None, /, **data):
-        self.send_raw(json.dumps({"type": type, **({"id": id} if id else {}), "data": data}, ensure_ascii=False))
+        frame = {"type": type} | ({"id": id} if id else {}) | ({"data": data} if data else {})
+        self.send_raw(json.dumps(frame, ensure_ascii=False))
 
     def answer(self, id, within=PATIENCE):
         """What is said to the command of this id."""
