@@ -16,7 +16,7 @@ use crate::backplane::Error;
 use crate::clock::rfc3339;
 use crate::dialects::workspace::{AgentOut, agent_out, report};
 use crate::domain::agents::{CANCELLED, COMPLETED, FAILED, IDLE, State};
-use crate::domain::{Actor, Code, Reject};
+use crate::domain::{Actor, Code, Reject, agents};
 use crate::http::{Answer, Problem, json as answer};
 use crate::ids::{AgentId, NodeId, SocketId, UserId, WorkspaceId};
 use crate::node::agents::Teller;
@@ -117,6 +117,9 @@ impl Api {
     async fn agents(&self, asked: &Asked<'_>) -> Result<Answer, Problem> {
         let (limit, cursor) = (asked.limit(PAGE)?, asked.id("cursor", AgentId::parse)?);
         let status = asked.text("status").map(str::to_owned);
+        if let Some(status) = &status {
+            agents::status_word(status).map_err(refused)?;
+        }
         let workspace = asked.id("workspace_id", WorkspaceId::parse)?;
         let user = asked.id("user_id", UserId::parse)?;
         let shown = |state: &State| {
@@ -218,7 +221,7 @@ fn follower(caller: &Caller, body: &[u8]) -> Result<UserId, Problem> {
 fn is_status(state: &State, wanted: &str) -> bool {
     let over = [IDLE, COMPLETED, FAILED, CANCELLED];
     match wanted {
-        crate::domain::agents::RUNNING => state.run.is_some(),
+        agents::RUNNING => state.run.is_some(),
         wanted if over.contains(&wanted) => state.run.is_none() && state.status == wanted,
         wanted => state.status == wanted,
     }

@@ -1,5 +1,7 @@
 //! Workspaces over REST: made, looked at, called something else, deleted; and who belongs to them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -32,7 +34,7 @@ pub(super) struct WorkspaceBody {
     description: Option<String>,
     /// Who makes it, on an open node; otherwise the token says so.
     #[serde(default)]
-    #[schema(schema_with = shapes::id)]
+    #[schema(schema_with = shapes::maybe_id)]
     user_id: Option<String>,
     #[serde(default)]
     #[schema(schema_with = shapes::name)]
@@ -161,9 +163,10 @@ impl Api {
             username,
         } = object(body, "workspace with name and description")?;
         let said = user_id.map(|user| id("user_id", &user, UserId::parse));
+        let said = said.transpose()?;
         let by = match caller {
             Some(identity) => Some(identity.user.clone()),
-            None => said.transpose()?,
+            None => said,
         };
         let known = caller.as_ref().and_then(|identity| identity.name.clone());
         let said = username.map(|name| username_of(&name)).transpose()?;
@@ -202,7 +205,7 @@ impl Api {
         let known = own.and_then(|identity| identity.name.clone());
         let name = match (known, username) {
             (Some(name), _) => name,
-            (None, Some(name)) => username_of(&name)?,
+            (None, Some(name)) => name,
             (None, None) => user.as_str().into(),
         };
         let joined = self.node.join_workspace(workspace, &user, name).await;
@@ -228,9 +231,10 @@ impl Api {
         caller: &Caller,
         workspace: &WorkspaceId,
         body: &[u8],
-    ) -> Result<(UserId, Option<String>), Problem> {
+    ) -> Result<(UserId, Option<Arc<str>>), Problem> {
         let MemberBody { user_id, username } = object(body, "member with user_id and username")?;
         let user = id("user_id", &user_id, UserId::parse)?;
+        let username = username.map(|name| username_of(&name)).transpose()?;
         if caller
             .as_ref()
             .is_some_and(|identity| identity.user != user)
@@ -292,7 +296,7 @@ fn wish(body: &[u8]) -> Result<Wish, Problem> {
     Ok(Wish { name, description })
 }
 
-fn username_of(name: &str) -> Result<std::sync::Arc<str>, Problem> {
+fn username_of(name: &str) -> Result<Arc<str>, Problem> {
     ids::name(name).map_err(|bad| Problem {
         field: Some("username".into()),
         ..Problem::new(StatusCode::BAD_REQUEST, "bad_field", bad.to_string())

@@ -172,7 +172,7 @@ impl Word {
 impl Update {
     fn check(&self) -> Result<(), Reject> {
         if let Some(status) = &self.status {
-            text("status", status, 1, MAX_STATUS)?;
+            status_word(status)?;
         }
         if let Some(step) = &self.step {
             text("current_step", step, 0, MAX_STEP)?;
@@ -270,6 +270,15 @@ impl Run {
             ("metrics", String::new()),
         ]
     }
+}
+
+/// An agent's own word for how it is.
+pub fn status_word(status: &str) -> Result<(), Reject> {
+    if status.contains(char::is_control) {
+        let sentence = "status has a control character; right is none";
+        return Err(Reject::field("status", sentence));
+    }
+    text("status", status, 1, MAX_STATUS)
 }
 
 /// What comes of a run's end: what happened, and what of the agent's state is another.

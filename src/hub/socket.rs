@@ -57,7 +57,9 @@ pub struct Socket {
     pub since: Millis,
     /// What goes before a close frame of this code.
     parting: fn(u16) -> Option<Bytes>,
-    bounds: Bounds,
+    /// Its bounds, in few bytes.
+    messages: u32,
+    bytes: u32,
     /// Where it is noted what an inbox was told, for who has one.
     marks: Option<Arc<Marks>>,
     state: Mutex<State>,
@@ -115,7 +117,8 @@ impl Socket {
             tongue: speech.tongue,
             since: Clock::system().now(),
             parting: speech.parting,
-            bounds,
+            messages: small(bounds.messages),
+            bytes: small(bounds.bytes),
             marks: None,
             state: Mutex::new(state),
             task: AtomicWaker::new(),
@@ -201,7 +204,7 @@ impl Socket {
 
     /// Bytes that may wait.
     pub fn outbox_bytes(&self) -> usize {
-        self.bounds.bytes
+        self.bytes as usize
     }
 
     /// Bytes waiting to be written.
@@ -291,7 +294,11 @@ impl Socket {
             return;
         }
         state.greeted = true;
-        let (mut conflated, mut bounds) = (0, self.bounds);
+        let mut conflated = 0;
+        let mut bounds = Bounds {
+            messages: self.messages as usize,
+            bytes: self.bytes as usize,
+        };
         if matches!(state.writer, Writer::ByTask) && !state.congested {
             bounds.messages *= BURST;
             bounds.bytes *= BURST;
@@ -362,6 +369,10 @@ impl Socket {
         state.outbox = Outbox::default();
         self.task.wake();
     }
+}
+
+fn small(bound: usize) -> u32 {
+    u32::try_from(bound).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -93,6 +93,11 @@ checks.positive_data_acceptance.enabled = false
 [[operations]]
 include-operation-id = "team_analytics"
 checks.positive_data_acceptance.enabled = false
+
+# Its body is a frame, which the other document describes.
+[[operations]]
+include-operation-id = "agent_events"
+checks.positive_data_acceptance.enabled = false
 """
 
 

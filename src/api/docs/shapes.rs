@@ -165,6 +165,11 @@ pub fn any_word() -> Object {
     text(0, 64, LINE).build()
 }
 
+pub fn maybe_id() -> Object {
+    let pattern = r"^[A-Za-z0-9._:@|-]*[A-Za-z0-9_:@|-][A-Za-z0-9._:@|-]*$";
+    maybe(text(1, 128, pattern))
+}
+
 pub fn users() -> Array {
     ArrayBuilder::new()
         .items(id())

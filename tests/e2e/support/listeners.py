@@ -9,6 +9,7 @@ from .peer import Peer, unique
 from .recorded import Visitor, given, made
 from .review import Reviewer
 from .shapes import TIME
+from .workspace import Fellow
 
 # Clients, and the name of their door.
 DOORS = {
@@ -18,6 +19,7 @@ DOORS = {
     "python-polling": "socketio",
     "js-both": "socketio",
     "raw": "raw",
+    "workspace": "workspace",
 }
 
 
@@ -30,6 +32,8 @@ class Listener:
             self.socket = Peer(node, session, token=who.token)
         elif client == "review":
             self.socket = Reviewer(node, session, who)
+        elif client == "workspace":
+            self.socket = Fellow(node, who.id, token=who.token)
         else:
             # The one without the library is a courier in any case.
             courier = {"display_name": "A courier"} if client in ("raw", "js-both") else {}
