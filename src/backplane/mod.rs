@@ -81,6 +81,24 @@ pub struct Change {
     pub hook: bool,
 }
 
+impl Change {
+    /// An event that does nothing to its room but to happen.
+    pub fn of(draft: Draft) -> Self {
+        Self {
+            draft,
+            logged: None,
+            fields: Fields::new(),
+            text: None,
+            history: None,
+            once: None,
+            role: None,
+            by: None,
+            when: None,
+            hook: false,
+        }
+    }
+}
+
 /// What becomes of the room's chat history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum History {

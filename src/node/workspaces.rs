@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::agents::Rooms;
 use super::roster::Roster;
 use super::visit::Visit;
 use super::{Denied, Node, NotAdmitted, Participant, pack};
@@ -273,7 +272,7 @@ impl Node {
         Change {
             fields,
             hook: self.hooks(room),
-            ..Rooms::change(self.roster.draft(event, None, Audience::All))
+            ..Change::of(self.roster.draft(event, None, Audience::All))
         }
     }
 }

@@ -55,16 +55,8 @@ impl Node {
             _ => "all".to_owned(),
         };
         let change = Change {
-            draft: self.roster.draft(&Event::Notified(notice), None, audience),
-            logged: None,
-            fields: Fields::new(),
-            text: None,
-            history: None,
             once: Some((by.clone(), id.to_owned())),
-            role: None,
-            by: None,
-            when: None,
-            hook: false,
+            ..Change::of(self.roster.draft(&Event::Notified(notice), None, audience))
         };
         let committed = self.commit_to_lobby(change).await?;
         let Committed {

@@ -3,28 +3,20 @@
 //! A run is written down as due before it starts, and struck off when all that its end entails is done: whoever finds it
 //! overdue (see [`super::runs`]) goes on from wherever it was left.
 
+mod end;
+mod shown;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
 use super::commands::Asker;
-use super::relay::make_agent_room;
 use super::workspaces::standing;
-use super::{Denied, Node, pack, runs, snapshots};
-use crate::backplane::{
-    Audience, Change, Committed, Draft, Entry, Error, Exit, Link, Queue, Shelf,
-};
-use crate::domain::agents::{self, Complete, Completed, RUN, Run, Start, State, Update, Word};
+use super::{Node, pack, runs};
+use crate::backplane::{Audience, Change, Committed, Entry, Error, Exit, Link, Queue, Shelf};
+use crate::domain::agents::{Complete, RUN, Run, Start, Update, Word};
 use crate::domain::{Code, Event, Reject};
 use crate::ids::{AgentId, EventId, Room, SocketId, UserId};
-use crate::records;
 use crate::telemetry::metrics::metrics;
-
-/// Agents read from their list for a page, how often for one in which few are shown, and how many are looked at at once.
-const LISTED: u64 = 200;
-const LOOKS: usize = 10;
-const AT_ONCE: usize = 32;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -54,26 +46,6 @@ impl Asker {
             Ok(Some(committed)) => self.acknowledge(committed, false),
             Ok(None) => {}
             Err(reject) => self.reject(reject),
-        }
-    }
-}
-
-/// How changes of rooms without a text begin.
-pub(super) struct Rooms;
-
-impl Rooms {
-    pub(super) fn change(draft: Draft) -> Change {
-        Change {
-            draft,
-            logged: None,
-            fields: Vec::new(),
-            text: None,
-            history: None,
-            once: None,
-            role: None,
-            by: None,
-            when: None,
-            hook: false,
         }
     }
 }
@@ -145,7 +117,7 @@ impl Node {
             once,
             when: Some((RUN, String::new())),
             hook: self.config.hooks && run.workspace.is_none(),
-            ..Rooms::change(
+            ..Change::of(
                 self.roster
                     .draft(&run.event(), teller.socket, Audience::All),
             )
@@ -247,201 +219,6 @@ impl Node {
         }
     }
 
-    /// Ends the run if it is under way, with all that this entails.
-    pub(super) async fn end_run(
-        &self,
-        state: &State,
-        run: &Run,
-        complete: &Complete,
-        reason: Option<&str>,
-        origin: Option<SocketId>,
-        once: Option<(UserId, String)>,
-    ) -> Result<Committed, Error> {
-        let room = Room::Agent(run.agent.clone());
-        let now = self.clock().now();
-        let (ended, fields) = agents::end(state, run, complete, reason, now);
-        let event = Event::AgentCompleted(ended.clone());
-        let has_copy = match &run.workspace {
-            Some(workspace) => {
-                let room = Room::Workspace(workspace.clone());
-                self.backplane.position(&room).await?.is_some()
-            }
-            None => false,
-        };
-        let change = Change {
-            fields,
-            once,
-            when: Some((RUN, run.id.to_string())),
-            hook: self.config.hooks && !has_copy,
-            ..Rooms::change(self.roster.draft(&event, origin, Audience::All))
-        };
-        let committed = self.commit(&room, change).await?;
-        if committed.repeated {
-            // It ended another run; this one goes on.
-            return Ok(committed);
-        }
-        metrics().run_ended(&ended.status, reason.is_some(), ended.took_ms);
-        tracing::info!(
-            target: "audit",
-            agent = %run.agent,
-            run = %run.id,
-            status = &*ended.status,
-            reason,
-            "run ended"
-        );
-        self.finish_run(run, &ended).await;
-        Ok(committed)
-    }
-
-    /// What the end of a run entails beside its event. What fails is done by who finds the run overdue.
-    pub(super) async fn finish_run(&self, run: &Run, ended: &Completed) {
-        self.runs.forget(&run.agent, run.id);
-        let copied = self.copy_young(run).await
-            && self
-                .copy(run, &Event::AgentCompleted(ended.clone()), "end")
-                .await;
-        let left = self.rest(&run.agent).await;
-        let noted = self.note_run(run, ended).await;
-        if copied && left.is_ok() && noted {
-            self.settle_run(&run.agent, run.id).await;
-        } else if let Err(error) = self.expect_run(&run.agent, run.id, runs::AGAIN).await {
-            tracing::debug!(agent = %run.agent, %error, "a run's end is gone on with at once");
-        }
-    }
-
-    /// Tells the run's workspace that it began as soon as that can be told; of its end the others take care.
-    async fn copy_start(&self, run: &Run, room: &Room) {
-        let tell = || async {
-            // When it is over its end took care of that, and must not be followed by its start.
-            let is_on = self
-                .runs
-                .of(&run.agent)
-                .is_some_and(|known| known.id == run.id);
-            match !is_on || self.copy(run, &run.event(), "start").await {
-                true => Ok(()),
-                false => Err(Error::Unavailable("not told yet".to_owned())),
-            }
-        };
-        self.insist(room, tell).await;
-    }
-
-    /// Tells the run's workspace of its start, if it may not have heard of it: as long as a repeat is known as one.
-    async fn copy_young(&self, run: &Run) -> bool {
-        let age = u64::try_from(self.clock().now() - run.started_at).unwrap_or(0);
-        let is_young = Duration::from_millis(age) < self.config.idempotency / 2;
-        !is_young || self.copy(run, &run.event(), "start").await
-    }
-
-    /// Tells the run's workspace, once; false when it has to be tried again.
-    async fn copy(&self, run: &Run, event: &Event, which: &str) -> bool {
-        let Some(workspace) = &run.workspace else {
-            return true;
-        };
-        let room = Room::Workspace(workspace.clone());
-        // Longer than a client's own: nobody else has it.
-        let once = format!(
-            "{which} of run {}, as the nodes tell it to its workspace",
-            run.id
-        );
-        let change = Change {
-            once: Some((run.agent.as_user(), once)),
-            hook: self.hooks(&room),
-            ..Rooms::change(self.roster.draft(event, None, Audience::All))
-        };
-        match self.commit(&room, change).await {
-            // Nobody is there any more.
-            Ok(_) | Err(Error::Missing | Error::Ended) => true,
-            Err(error) => {
-                tracing::debug!(%room, %error, "a run's event waits for its workspace");
-                false
-            }
-        }
-    }
-
-    /// Writes a run down that is over; false when it has to be tried again.
-    async fn note_run(&self, run: &Run, ended: &Completed) -> bool {
-        let Some(records) = self.records() else {
-            return true;
-        };
-        let row = records::Run {
-            id: run.id,
-            agent: run.agent.clone(),
-            user: run.user.clone(),
-            workspace: run.workspace.clone(),
-            task: run.task.clone(),
-            status: ended.status.to_string(),
-            result: ended.result.as_deref().map(str::to_owned),
-            reason: ended.reason.as_deref().map(str::to_owned),
-            started_at: run.started_at,
-            took_ms: ended.took_ms,
-        };
-        let noted = records.note_run(&row).await;
-        noted
-            .inspect_err(|error| {
-                tracing::debug!(agent = %run.agent, %error, "a run waits for the database");
-            })
-            .is_ok()
-    }
-
-    /// An agent as it is now; none that never ran.
-    pub async fn agent(&self, agent: &AgentId) -> Result<State, Denied> {
-        let (state, _) = self.agent_at(agent).await?;
-        match state.is_known() {
-            true => Ok(state),
-            false => Err(Denied::Missing("agent")),
-        }
-    }
-
-    /// A page of agents in the order of their ids, those that are to be shown; and behind which the next one begins.
-    pub async fn agents(
-        &self,
-        after: Option<&AgentId>,
-        most: usize,
-        shown: impl Fn(&State) -> bool,
-    ) -> Result<(Vec<State>, Option<AgentId>), Denied> {
-        let (mut page, mut behind) = (Vec::new(), after.cloned());
-        for _ in 0..LOOKS {
-            let after = behind.as_ref().map(AgentId::as_str);
-            let listed = self.backplane.listed(Shelf::Agents, after, LISTED).await?;
-            let is_last = (listed.len() as u64) < LISTED;
-            let ids: Vec<AgentId> = listed
-                .iter()
-                .filter_map(|id| AgentId::parse(id).ok())
-                .collect();
-            for some in ids.chunks(AT_ONCE) {
-                let states = join_all(some.iter().map(|id| self.agent_at(id))).await;
-                for (id, state) in some.iter().zip(states) {
-                    let (state, at) = state?;
-                    if at.is_none() {
-                        // Its time is over.
-                        self.backplane.unlist(Shelf::Agents, id.as_str()).await?;
-                    }
-                    behind = Some(id.clone());
-                    if state.is_known() && shown(&state) {
-                        page.push(state);
-                    }
-                    if page.len() == most {
-                        return Ok((page, behind));
-                    }
-                }
-            }
-            if is_last {
-                return Ok((page, None));
-            }
-        }
-        Ok((page, behind))
-    }
-
-    /// Those that are over, the youngest first.
-    pub async fn runs_of(
-        &self,
-        agent: &AgentId,
-        after: Option<EventId>,
-        most: u32,
-    ) -> Result<Vec<records::Run>, Denied> {
-        Ok(self.books()?.runs_of(agent, after, most).await?)
-    }
-
     /// A run that another node, or another socket, has told of before.
     async fn adopt(&self, teller: &Teller, agent: &AgentId) -> Result<Run, Refusal> {
         let (state, _) = self.agent_at(agent).await?;
@@ -470,24 +247,6 @@ impl Node {
         // At none, as a rule.
         if let Err(Refusal::Backplane(error)) = self.adopt(&teller, &agent).await {
             tracing::debug!(%agent, %error, "a run was not found again");
-        }
-    }
-
-    pub(super) async fn agent_at(
-        &self,
-        agent: &AgentId,
-    ) -> Result<(State, Option<crate::ids::Position>), Error> {
-        let room = Room::Agent(agent.clone());
-        let snapshot = self.backplane.snapshot(&room).await?;
-        Ok((snapshots::agent(agent, &snapshot), snapshot.position()))
-    }
-
-    /// Makes the agent's room if it is not there.
-    pub(super) async fn agent_room(&self, agent: &AgentId) -> Result<(), Error> {
-        let room = Room::Agent(agent.clone());
-        match self.backplane.position(&room).await? {
-            Some(_) => Ok(()),
-            None => make_agent_room(&self.backplane, &room, agent).await,
         }
     }
 
