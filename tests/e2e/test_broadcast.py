@@ -66,7 +66,8 @@ def test_everybody_is_told_once(place, service, everywhere):
         assert heard == [{"type": kind, "data": DATA, "timestamp": TIME}]
     told = 'collab_notifications_total{outcome="told"}'
     assert value(place.south.metrics(), told) == value(before, told) + 2
-    (line,) = [line for line in place.north.log().splitlines() if kind in line and '"notified"' in line]
+    noted = lambda: [line for line in place.north.log().splitlines() if f'"{kind}"' in line and '"notified"' in line]
+    (line,) = eventually(noted, "it stands in the log")
     assert json.loads(line)["user"] == "ops"
 
 
