@@ -66,7 +66,8 @@ def test_everybody_is_told_once(place, service, everywhere):
         assert heard == [{"type": kind, "data": DATA, "timestamp": TIME}]
     told = 'collab_notifications_total{outcome="told"}'
     assert value(place.south.metrics(), told) == value(before, told) + 2
-    (line,) = [line for line in place.north.log().splitlines() if kind in line and '"notified"' in line]
+    noted = lambda: [line for line in place.north.log().splitlines() if f'"{kind}"' in line and '"notified"' in line]
+    (line,) = eventually(noted, "it stands in the log")
     assert json.loads(line)["user"] == "ops"
 
 
@@ -351,14 +352,19 @@ def test_a_node_that_starts_tells_nothing_old(pair_of, own_children, join):
 
 
 def many(node, count):
-    """That many notifications, over one connection."""
+    """That many notifications, over one connection, each said again until it is taken."""
     connection = HTTPConnection(node.host, node.port, timeout=30)
-    for number in range(count):
-        body = json.dumps({"type": f"n-{number}", "data": "x" * 200, "to": {"all": True}})
-        connection.request("POST", "/broadcast", body, {"Content-Type": "application/json"})
+
+    def taken(number):
+        body = {"type": f"n-{number}", "data": "x" * 200, "to": {"all": True}, "id": f"n-{number}"}
+        connection.request("POST", "/broadcast", json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
-        assert response.status == 202, response.read()
+        assert response.status in (202, 503), response.read()
         response.read()
+        return response.status == 202
+
+    for number in range(count):
+        eventually(lambda number=number: taken(number), "it is taken")
     connection.close()
 
 
