@@ -18,7 +18,7 @@ from support.raw import RawSocket
 from support.shapes import TIME
 from support.tokens import SECRET, bearer, token
 
-NOBODY = dict.fromkeys(("pairing", "review", "socketio", "raw"), 0)
+NOBODY = dict.fromkeys(("pairing", "review", "socketio", "raw", "workspace"), 0)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def test_sums_are_of_all_nodes_and_doors(request, own_children):
         count = len(DOORS) + 3
         for node in place.nodes:
             said = eventually(lambda node=node: (one := of(node))["total"] == count and one, "all are counted")
-            assert said["by_door"] == doors(pairing=2, review=1, socketio=3, raw=3)
-            assert sorted(said["by_node"].values()) == [4, 5]
+            assert said["by_door"] == doors(pairing=2, review=1, socketio=3, raw=3, workspace=1)
+            assert sorted(said["by_node"].values()) == [5, 5]
             status = node.get("/status", headers=shown).json
             assert status["connections"] == count
             assert {one["node_id"]: one["connections"] for one in status["nodes"]} == said["by_node"]

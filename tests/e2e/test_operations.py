@@ -7,14 +7,16 @@ import socket
 
 import pytest
 
-from support.accounts import Person
 from support import shapes
+from support.accounts import Person
+from support.bridge import SECRET, Bridge
 from support.deadline import eventually
 from support.http import assert_problem
 from support.peer import Peer, door, heard
 from support.processes import ROOT, Node, free_port
 from support.proxy import DeafProxy
 from support.raw import RawSocket, refused
+from support.workspace import Fellow
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +207,13 @@ QUEUE = {
 
 def test_every_documented_metric_exists_after_some_traffic(own_children, session):
     """A dashboard draws a metric that the node does not have."""
-    redis = own_children.redis()
-    node = own_children.node(REDIS_URL=redis.url)
+    redis, bridge = own_children.redis(), Bridge()
+    node = own_children.node(REDIS_URL=redis.url, IDE_BRIDGE_URL=bridge.url, IDE_BRIDGE_SECRET=SECRET)
+    with Fellow(node, "bob") as worker:
+        worker.starts("an-agent")
+        worker.completes("an-agent")
+        bridge.has("agent:an-agent", 2)
+    bridge.stop()
     with Peer(node, session, "zebulon") as zeb, Peer(node, session, "bob") as bob:
         zeb.ask("chat", message="hello")
         zeb.ask("code_change", code="x")
