@@ -1,11 +1,13 @@
 //! Which rooms this node has to do with: those with a socket of its own, and a little longer. It holds them,
 //! so that whoever reaps it finds its members, and listens to them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::life::Life;
 use crate::backplane::{Error, SharedBackplane};
@@ -13,6 +15,9 @@ use crate::ids::{NodeId, Room};
 
 /// How long a room is still listened to after its last socket, who as a rule is back at once.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long rooms that were put down are remembered, and how many.
+const LATELY: Duration = Duration::from_secs(60);
+const LATELY_MOST: usize = 10_000;
 /// Rooms written down with one command.
 const HELD_AT_ONCE: usize = 500;
 
@@ -20,6 +25,8 @@ pub struct Listening {
     life: Arc<Life>,
     backplane: SharedBackplane,
     rooms: DashMap<Room, Arc<Mutex<Listened>>>,
+    /// Rooms that were put down lately, and when: a store that loses writes may have a member there again.
+    lately: parking_lot::Mutex<VecDeque<(Instant, Room)>>,
 }
 
 /// The lock makes begin and end of one room take turns.
@@ -48,6 +55,7 @@ impl Listening {
             life,
             backplane,
             rooms: DashMap::new(),
+            lately: parking_lot::Mutex::default(),
         }
     }
 
@@ -167,7 +175,23 @@ impl Listening {
         held.and(heard)
     }
 
+    /// Rooms put down so lately that a store may have lost it.
+    pub fn put_down_lately(&self) -> Vec<Room> {
+        let lately = self.lately.lock();
+        lately.iter().map(|(_, room)| room.clone()).collect()
+    }
+
     async fn put_down(&self, node: NodeId, room: &Room, heard: bool) {
+        {
+            let mut lately = self.lately.lock();
+            while lately
+                .front()
+                .is_some_and(|(at, _)| lately.len() >= LATELY_MOST || at.elapsed() > LATELY)
+            {
+                lately.pop_front();
+            }
+            lately.push_back((Instant::now(), room.clone()));
+        }
         if heard {
             self.backplane.unlisten(room).await;
         }

@@ -124,7 +124,12 @@ impl Node {
     /// nobody else would ever take them out.
     async fn take_out_forgotten(&self) -> Result<(), Error> {
         let mut forgotten = Vec::new();
-        for room in self.backplane.holdings(self.id()).await? {
+        let mut rooms = self.backplane.holdings(self.id()).await?;
+        // A member that is back, in a room that was put down after the store had lost that it left.
+        rooms.extend(self.listening.put_down_lately());
+        rooms.sort_unstable_by_key(Room::to_string);
+        rooms.dedup();
+        for room in rooms {
             if room != Room::Lobby {
                 let exits = self.left_behind(&room).await?;
                 forgotten.push((room, exits));
