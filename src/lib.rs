@@ -34,3 +34,4 @@ pub mod node;
 pub mod records;
 pub mod telemetry;
 pub mod transport;
+pub mod trust;

@@ -1,4 +1,4 @@
-//! The `collabd` command: serve (default), check-config, healthcheck, token.
+//! The `collabd` command: serve (default), check-config, env-example, healthcheck, token.
 
 mod healthcheck;
 mod token;
@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
 use collabd::app::App;
-use collabd::config::{Config, Given, SETTINGS};
+use collabd::config::{self, Config, Given, SETTINGS};
 use collabd::telemetry;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
             print!("{}", given.table());
             ExitCode::SUCCESS
         }
+        Some("env-example") => {
+            print!("{}", config::env_example());
+            ExitCode::SUCCESS
+        }
         Some("healthcheck") => healthcheck::run(&config),
         _ => serve(config),
     }
@@ -72,6 +77,10 @@ fn command() -> Command {
         .subcommand(
             Command::new("check-config")
                 .about("Prints the settings in force; exits with 78 when one is wrong"),
+        )
+        .subcommand(
+            Command::new("env-example")
+                .about("Prints every setting as a .env file in which none is set"),
         )
         .subcommand(
             Command::new("healthcheck").about("Asks the node that runs with these settings"),
@@ -130,6 +139,7 @@ async fn run(config: Config) -> Result<(), String> {
     let app = App::start(config)
         .await
         .map_err(|error| error.to_string())?;
+    tell_service_manager(NotifyState::Ready);
     let hurry = loop {
         tokio::select! {
             _ = terminate.recv() => break false,
@@ -138,6 +148,7 @@ async fn run(config: Config) -> Result<(), String> {
             _ = hangup.recv() => app.reload().await,
         }
     };
+    tell_service_manager(NotifyState::Stopping);
     tracing::info!(hurry, "stopping");
     tokio::select! {
         stopped = tokio::time::timeout(deadline, app.stop(hurry)) => {
@@ -149,4 +160,11 @@ async fn run(config: Config) -> Result<(), String> {
         _ = interrupt.recv() => tracing::warn!("stopped again: leaving at once"),
     }
     Ok(())
+}
+
+/// Who started this process, if that is systemd: `Type=notify` waits for it.
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
 }

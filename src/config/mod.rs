@@ -5,6 +5,7 @@
 
 mod agents;
 mod courier;
+mod example;
 mod identity;
 mod intake;
 mod neighbours;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::example::env_example;
 pub use self::parse::{Bad, Given};
 pub use self::settings::{SETTINGS, Setting};
 use crate::backplane::redis::Durability;

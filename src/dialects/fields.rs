@@ -31,6 +31,19 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str, right: &'static str) -> Res
     })
 }
 
+/// What stands below `data`, with each of its fields to be read in turn; nothing of it where there is none.
+pub fn data<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> Result<T, Reject> {
+    let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
+        return Ok(T::default());
+    };
+    // A list would be taken for a struct's fields in order.
+    if !raw.get().starts_with('{') {
+        return Err(wrong_type("data", "an object"));
+    }
+    let each_once = || wrong_type("data", "an object with each field once");
+    serde_json::from_str(raw.get()).map_err(|_| each_once())
+}
+
 /// A `null` is a missing field.
 pub fn optional<T: DeserializeOwned>(
     field: &'static str,

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fields::{command_id, missing, object, optional, required, wrong_type};
+use super::fields::{self, command_id, missing, object, optional, required, wrong_type};
 use super::{Incoming, Refused};
 use crate::domain::sessions::Wish;
 use crate::domain::{Code, Command, Cursor, Reject, Viewport, chat, comments, presence};
@@ -107,7 +107,7 @@ fn parse(text: &str) -> Result<Frame<'_>, Reject> {
 
 fn command(frame: &Frame<'_>) -> Result<Command, Reject> {
     let kind: Option<Cow<'_, str>> = optional("type", frame.kind, TEXT)?;
-    let data = || data(frame.data);
+    let data = || fields::data::<Data<'_>>(frame.data);
     match kind.as_deref() {
         Some("chat_message") => {
             let data = data()?;
@@ -227,18 +227,6 @@ fn wish(data: &Data<'_>) -> Result<Command, Reject> {
         return Err(missing("data", right));
     }
     Ok(Command::ChangeSession(wish))
-}
-
-fn data<'a>(raw: Option<&'a RawValue>) -> Result<Data<'a>, Reject> {
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
-        return Ok(Data::default());
-    };
-    // A list would be taken for the fields in order.
-    if !raw.get().starts_with('{') {
-        return Err(wrong_type("data", "an object"));
-    }
-    serde_json::from_str(raw.get())
-        .map_err(|_| wrong_type("data", "an object with each field once"))
 }
 
 impl Data<'_> {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Labels;
-use super::fields::{command_id, optional, required, wrong_type};
+use super::fields::{self, command_id, object, optional, required, wrong_type};
 use super::socketio::Said;
 use crate::domain::agents::{Complete, MAX_METRICS, MAX_RESULT, Start, Update, Word};
 use crate::domain::workspaces::MAX_UPDATE;
@@ -117,7 +117,7 @@ pub fn labels(text: &str) -> Labels {
 }
 
 fn parse(text: &str) -> Result<Frame<'_>, Reject> {
-    super::fields::object(text, "a frame is one JSON object with a type and data")
+    object(text, "a frame is one JSON object with a type and data")
 }
 
 fn command(frame: &Frame<'_>, scope: Scope) -> Result<(Command, Option<Room>), Reject> {
@@ -138,7 +138,7 @@ fn command(frame: &Frame<'_>, scope: Scope) -> Result<(Command, Option<Room>), R
         );
         return Err(Reject::new(Code::UnknownType, sentence));
     }
-    let data = data(frame.data)?;
+    let data: Data<'_> = fields::data(frame.data)?;
     match &*kind {
         "subscribe_agent" => {
             let since = data.since()?;
@@ -178,7 +178,7 @@ fn reported(word: Word) -> (Command, Option<Room>) {
 /// What an agent says over REST: the same.
 pub fn report(body: &str) -> Result<(Word, Option<String>), Reject> {
     let frame: Frame<'_> =
-        super::fields::object(body, "the body is one JSON object with a type and data")?;
+        object(body, "the body is one JSON object with a type and data")?;
     let id = command_id(frame.id)?;
     match command(&frame, Scope::Agents)? {
         (Command::Report(word), _) => Ok((word, id)),
@@ -224,18 +224,6 @@ fn update(raw: Option<&RawValue>) -> Result<Command, Reject> {
     }
     let body = serde_json::to_string(&fields).expect("a map of JSON values is JSON");
     Ok(Command::ChangeWorkspace { kind, body })
-}
-
-fn data<'a>(raw: Option<&'a RawValue>) -> Result<Data<'a>, Reject> {
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
-        return Ok(Data::default());
-    };
-    // A list would be taken for the fields in order.
-    if !raw.get().starts_with('{') {
-        return Err(wrong_type("data", "an object"));
-    }
-    serde_json::from_str(raw.get())
-        .map_err(|_| wrong_type("data", "an object with each field once"))
 }
 
 impl Data<'_> {

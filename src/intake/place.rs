@@ -8,11 +8,9 @@ use std::path::Path;
 
 use lapin::tcp::RustlsConnector;
 use lapin::uri::{AMQPScheme, AMQPUri};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::Config;
+use crate::trust::trusting;
 
 /// Seconds between signs of life unless the URL says otherwise; a broker silent for two of them is gone.
 const HEARTBEAT: u16 = 10;
@@ -101,22 +99,10 @@ fn read(url: &str) -> Result<AMQPUri, String> {
 
 /// TLS that believes these certificates, or the system's.
 fn trust(ca: Option<&Path>) -> Result<RustlsConnector, String> {
-    let Some(path) = ca else {
-        let system = RustlsConnector::new_with_native_certs();
-        return system.map_err(|error| format!("the system's: {error}"));
-    };
-    let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    match ca {
+        Some(path) => trusting(path).map(Into::into),
+        None => RustlsConnector::new_with_native_certs().map_err(|error| format!("the system's: {error}")),
     }
-    if roots.is_empty() {
-        return Err(unreadable(&"it holds no certificate"));
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots);
-    Ok(config.with_no_client_auth().into())
 }
 
 #[cfg(test)]

@@ -102,6 +102,14 @@ def come():
         yield lambda *arguments, **options: stack.enter_context(Fellow(*arguments, **options))
 
 
+@pytest.fixture(params=["alone", "in a cluster"])
+def ends(request):
+    """Two of the file's `nodes`; or twice its node that is `alone`."""
+    if request.param == "alone":
+        return [request.getfixturevalue("alone")] * 2
+    return request.getfixturevalue("nodes")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", f"{turns.ALONE}: has the machine for itself, because its bounds of time are its point")
 

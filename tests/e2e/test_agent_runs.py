@@ -37,14 +37,6 @@ def alone(children):
     return children.node("alone", **SOON | {"LEASE": 2})
 
 
-@pytest.fixture(params=["alone", "in a cluster"])
-def ends(request):
-    """Two nodes of one place; the same one twice where there is but one."""
-    if request.param == "alone":
-        return [request.getfixturevalue("alone")] * 2
-    return request.getfixturevalue("nodes")
-
-
 @pytest.fixture
 def agent():
     return unique("agent")

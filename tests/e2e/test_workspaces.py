@@ -38,14 +38,6 @@ def alone(children):
     return children.node("alone", LEAVE_GRACE=GRACE, LOG_LENGTH=10, MAX_ROOMS_PER_SOCKET=ROOMS)
 
 
-@pytest.fixture(params=["alone", "in a cluster"])
-def ends(request):
-    """Two nodes of one place; the same one twice where there is but one."""
-    if request.param == "alone":
-        return [request.getfixturevalue("alone")] * 2
-    return request.getfixturevalue("nodes")
-
-
 @pytest.fixture
 def space():
     return unique("workspace")

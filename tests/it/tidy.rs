@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use collabd::api::{PATHS, docs};
-use collabd::config::SETTINGS;
+use collabd::config::{SETTINGS, env_example};
 use collabd::telemetry::metrics::{Kind, LIST};
 use collabd::transport::Door;
 use serde_json::Value;
@@ -34,6 +34,7 @@ const ROWS: &[(&str, u8)] = &[
     ("telemetry", 0),
     ("http", 0),
     ("bunching", 0),
+    ("trust", 0),
 ];
 
 /// `dialects → domain` within their row, and what is in row 0 may see each other: they are leaves.
@@ -129,6 +130,13 @@ fn imports_go_down() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_example_of_an_env_file_has_every_setting() {
+    let kept = read(&root().join(".env.example"));
+    let right = "cargo run -- env-example > .env.example";
+    assert!(kept == env_example(), ".env.example is old; {right}");
 }
 
 #[test]

@@ -13,11 +13,9 @@ use fred::types::config::{
     ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
 };
 use fred::types::{Builder, RespVersion};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::durable::Durability;
+use crate::trust::trusting;
 
 /// How to reach Redis, and for how long to wait.
 #[derive(Debug, Clone)]
@@ -131,22 +129,10 @@ fn read(url: &str) -> Result<(FredConfig, bool), String> {
 
 /// TLS that believes these certificates, or the system's.
 fn trust(ca: Option<&Path>) -> Result<TlsConnector, String> {
-    let Some(path) = ca else {
-        let system = TlsConnector::default_rustls();
-        return system.map_err(|error| format!("the system's: {error}"));
-    };
-    let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    match ca {
+        Some(path) => trusting(path).map(Into::into),
+        None => TlsConnector::default_rustls().map_err(|error| format!("the system's: {error}")),
     }
-    if roots.is_empty() {
-        return Err(unreadable(&"it holds no certificate"));
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots);
-    Ok(config.with_no_client_auth().into())
 }
 
 /// The way to every server of the configuration.
