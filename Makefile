@@ -2,16 +2,25 @@
 # make check  quick: format, lints, tidy
 # make test   everything, with real servers, clients and a browser; installs what is missing
 # make fuzz   texts that nobody thought of, for SECONDS=60 to each target; installs cargo-fuzz if it is missing
+# make check-ops  deploy, k8s, grafana, loadtest and docs, as far as that goes without a cluster; installs its tools
+# make loadtest   load on three nodes behind a balancer; SCENARIO=name for one, SCALE=full for the sizes of its tables
+# make bench  the rig: what a node costs, beside the least that any server could
+# make sbom   what the binary is made of, as CycloneDX
+# make deb    a Debian package, with the systemd unit
 # make soak   simulated worlds from new seeds, for SECONDS=300; one again: SIM_SEED=n cargo test --test it sim::losses
 
 .DEFAULT_GOAL := run
-.PHONY: run check test tools unit e2e soak fuzz
+.PHONY: run check test tools unit e2e check-ops ops-tools loadtest bench sbom deb soak fuzz
 
 PACKAGES := redis-server chromium openssl npm haproxy postgresql rabbitmq-server
 VENV := .venv
+OPS_PACKAGES := haproxy nginx prometheus redis-server postgresql rabbitmq-server systemd
+KUSTOMIZE := v5.8.1
 SECONDS := 300
 E2E := $(VENV)/.installed
 JS := tests/e2e/js/node_modules/.installed
+OPS_VENV := .venv-ops
+OPS := $(OPS_VENV)/.installed
 
 run:
 	cargo run --release
@@ -34,6 +43,25 @@ unit:
 e2e: $(E2E) $(JS)
 	cargo build --workspace --all-targets
 	$(VENV)/bin/python -m pytest tests/e2e -n 3 --dist loadfile --no-loadscope-reorder
+
+# What can be checked without a cluster, and what is said about the binary against the binary.
+check-ops: ops-tools $(OPS)
+	cargo build --workspace
+	$(OPS_VENV)/bin/python -m pytest tests/ops -n 2 --dist loadfile
+
+ops-tools: PACKAGES := $(OPS_PACKAGES)
+ops-tools: tools
+
+# Beside the sources of the binary alone, not of its tests and tools.
+sbom:
+	command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
+	cargo cyclonedx --format json --spec-version 1.5 --target all --override-filename collabd.cdx
+	rm -f loadtest/*/collabd.cdx.json
+	mv collabd.cdx.json target/
+
+deb:
+	command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
+	cargo deb --locked
 
 soak:
 	SIM_SECONDS=$(SECONDS) cargo test --workspace --test it sim::soak -- --nocapture
@@ -70,6 +98,14 @@ tools:
 $(E2E): tests/e2e/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(OPS): tests/e2e/requirements.txt tests/ops/requirements.txt tests/ops/checkov.txt
+	python3 -m venv $(OPS_VENV)
+	$(OPS_VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/ops/requirements.txt
+	python3 -m venv $(OPS_VENV)/checkov
+	$(OPS_VENV)/checkov/bin/pip install --quiet --disable-pip-version-check -r tests/ops/checkov.txt
+	GOBIN=$(CURDIR)/$(OPS_VENV)/bin go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE)
 	touch $@
 
 # Clients that only JavaScript has.
