@@ -55,13 +55,16 @@ ops-tools: tools
 # Beside the sources of the binary alone, not of its tests and tools.
 sbom:
 	command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
-	cargo cyclonedx --format json --spec-version 1.5 --target all --override-filename collabd.cdx
+	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename collabd.cdx
 	rm -f loadtest/*/collabd.cdx.json
 	mv collabd.cdx.json target/
 
 deb:
 	command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
-	cargo deb --locked
+	cargo build --release --locked -p collabd
+	mkdir -p target/deb
+	strip --strip-debug -o target/deb/collabd target/release/collabd
+	cargo deb --no-build --no-strip
 
 soak:
 	SIM_SECONDS=$(SECONDS) cargo test --workspace --test it sim::soak -- --nocapture
