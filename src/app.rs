@@ -100,7 +100,8 @@ impl App {
                 .first()
                 .and_then(|address| redis.reachable(*address));
         }
-        metrics().begin(env!("CARGO_PKG_VERSION"), Dialect::Pairing.door());
+        let most = config.transport.max_connections;
+        metrics().begin(env!("CARGO_PKG_VERSION"), Dialect::Pairing.door(), most);
         let clock = Clock::system();
         let identities = Identities::new(config.auth).map_err(StartError::Identity)?;
         let neighbours = Neighbours::new(&config.neighbours).map_err(StartError::Neighbours)?;

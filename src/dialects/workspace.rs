@@ -177,8 +177,7 @@ fn reported(word: Word) -> (Command, Option<Room>) {
 
 /// What an agent says over REST: the same.
 pub fn report(body: &str) -> Result<(Word, Option<String>), Reject> {
-    let frame: Frame<'_> =
-        object(body, "the body is one JSON object with a type and data")?;
+    let frame: Frame<'_> = object(body, "the body is one JSON object with a type and data")?;
     let id = command_id(frame.id)?;
     match command(&frame, Scope::Agents)? {
         (Command::Report(word), _) => Ok((word, id)),

@@ -101,7 +101,8 @@ fn read(url: &str) -> Result<AMQPUri, String> {
 fn trust(ca: Option<&Path>) -> Result<RustlsConnector, String> {
     match ca {
         Some(path) => trusting(path).map(Into::into),
-        None => RustlsConnector::new_with_native_certs().map_err(|error| format!("the system's: {error}")),
+        None => RustlsConnector::new_with_native_certs()
+            .map_err(|error| format!("the system's: {error}")),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Node;
@@ -20,13 +21,17 @@ use crate::telemetry::metrics::metrics;
 const LOOKS: u32 = 10;
 /// Looks that were missed by a process that stood still.
 const LATE: u32 = 3;
+/// Between two such looks, whatever ids clients make up.
+const MEETING: Duration = Duration::from_millis(250);
+/// How long a request waits for such a look.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Life {
     id: Mutex<NodeId>,
     /// When the process last ran, as far as anybody looked.
     ran: Mutex<Instant>,
     /// When it last said that it lives, and was heard.
-    beat: Mutex<Option<Instant>>,
+    beat: watch::Sender<Option<Instant>>,
 }
 
 impl Life {
@@ -34,7 +39,7 @@ impl Life {
         Arc::new(Self {
             id: Mutex::new(id),
             ran: Mutex::new(Instant::now()),
-            beat: Mutex::new(None),
+            beat: watch::Sender::new(None),
         })
     }
 
@@ -49,12 +54,21 @@ impl Life {
 
     /// It said so at `at`, and was heard.
     pub fn has_beaten(&self, at: Instant) {
-        *self.beat.lock() = Some(at);
+        self.beat.send_replace(Some(at));
     }
 
     /// Whether the lease is over, as far as this process knows.
     fn is_over(&self, lease: Duration) -> bool {
-        self.beat.lock().is_some_and(|at| at.elapsed() > lease)
+        self.beat.borrow().is_some_and(|at| at.elapsed() > lease)
+    }
+
+    /// Waits until it has said so after `at`.
+    async fn beats_after(&self, at: Instant) {
+        let mut beat = self.beat.subscribe();
+        // An ended channel would mean that there is no life.
+        let _ = beat
+            .wait_for(|beat| beat.is_some_and(|beat| beat > at))
+            .await;
     }
 
     /// For how long the process stood still, at most.
@@ -106,6 +120,25 @@ impl Node {
             return None;
         }
         self.totals.address_of(node)
+    }
+
+    /// Makes sure that a node is known if there is one of that id: it may have come since the last beat.
+    pub async fn meet(&self, node: NodeId) {
+        let is_met = || node == self.id() || self.address_of(node).is_some();
+        if is_met() {
+            return;
+        }
+        let looked = *self.life.beat.borrow();
+        if let Some(at) = looked {
+            tokio::time::sleep_until(at + MEETING).await;
+            if is_met() {
+                return;
+            }
+        }
+        let now = Instant::now();
+        self.beat_now.notify_one();
+        // While the backplane is away nobody is met.
+        let _ = tokio::time::timeout(PATIENCE, self.life.beats_after(now)).await;
     }
 
     /// Reads the nodes' secret with every beat: a store that lost it gets it back, and who has another one learns.

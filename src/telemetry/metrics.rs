@@ -19,6 +19,16 @@ mod list;
 pub const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+/// The same of what takes minutes.
+pub const MINUTES: &[f64] = &[
+    0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
+];
+/// Histograms with these bounds.
+const LONG: [&str; 3] = [
+    "collab_agent_run_duration_seconds",
+    "collab_hook_delay_seconds",
+    "collab_match_event_duration_seconds",
+];
 /// Upper bounds of `collab_fanout_recipients`, in sockets.
 pub const RECIPIENTS: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0,
@@ -68,7 +78,13 @@ fn describe() {
 /// Installs the recorder and serves `/metrics` at this address.
 pub fn export(address: SocketAddr) -> Result<(), String> {
     let recipients = Matcher::Full("collab_fanout_recipients".to_owned());
-    let (recorder, exporter) = PrometheusBuilder::new()
+    let mut builder = PrometheusBuilder::new();
+    for long in LONG {
+        let name = Matcher::Full(long.to_owned());
+        let set = builder.set_buckets_for_metric(name, MINUTES);
+        builder = set.map_err(|error| error.to_string())?;
+    }
+    let (recorder, exporter) = builder
         .with_http_listener(address)
         .set_buckets(SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(recipients, RECIPIENTS))
@@ -369,8 +385,9 @@ impl Metrics {
     }
 
     /// So that every series exists from the start, with zero.
-    pub fn begin(&self, version: &'static str, door: &'static str) {
+    pub fn begin(&self, version: &'static str, door: &'static str, most: usize) {
         gauge!("collab_build_info", "version" => version).set(1.0);
+        gauge!("collab_connections_limit").set(most as f64);
         gauge!("collab_connections", "door" => door).set(0.0);
         self.backplane_connected(false);
         self.draining(false);
@@ -392,6 +409,12 @@ impl Metrics {
             counter!("collab_resumes_total", "outcome" => outcome).increment(0);
         }
         counter!("collab_backplane_reconnects_total").increment(0);
+        for outcome in ["filled", "snapshot", "failed"] {
+            counter!("collab_backplane_gaps_total", "outcome" => outcome).increment(0);
+        }
+        for reason in ["backplane_lagged", "relay_full", "unreadable", "unrecorded"] {
+            self.dropped(reason, 0);
+        }
         self.observe(&Observation::default());
     }
 }

@@ -149,7 +149,7 @@ impl Transport {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let owner = match self.owner(sid, request.method()) {
+        let owner = match self.owner(sid, request.method()).await {
             Ok(owner) => owner,
             Err(NotPassed::Nobody) => return Wrong::Sid.answer(),
             Err(NotPassed::Busy(refusal)) => return turned_down(&refusal),

@@ -99,9 +99,11 @@ impl Transport {
     }
 
     /// The node that has the sid's socket, if it is another one that lives.
-    pub(super) fn owner(&self, sid: &str, method: &Method) -> Result<Owner, NotPassed> {
+    pub(super) async fn owner(&self, sid: &str, method: &Method) -> Result<Owner, NotPassed> {
         let to = sid.get(..NODE_DIGITS).and_then(NodeId::parse);
-        let found = to.and_then(|to| self.way_to(to, sid, method));
+        let to = to.ok_or(NotPassed::Nobody)?;
+        self.node.meet(to).await;
+        let found = self.way_to(to, sid, method);
         let (address, pass) = found.ok_or(NotPassed::Nobody)?;
         let Ok(permit) = self.passing.room.clone().try_acquire_owned() else {
             metrics().passed("busy");

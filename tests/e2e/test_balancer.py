@@ -130,6 +130,21 @@ def test_requests_go_to_their_node_and_no_further(cluster, room):
     eventually(lambda: polled(two, sid).status == 400, "it is over")
 
 
+def test_a_node_that_has_just_come_is_known(own_children):
+    """Right after a deploy requests of the new node's clients are answered `Session ID unknown` by the others."""
+    redis = own_children.redis()
+    settings = {"REDIS_URL": redis.url, "LEASE": 60, "BEAT_INTERVAL": 20}
+    first = own_children.node("first", **settings)
+    second = own_children.node("second", **settings)
+    sid = opened(second, user_id="ann")
+    assert posted(first, sid, "40").text == "ok"
+    assert polled(first, sid).text.startswith("40")
+    # Nobody is looked for without end.
+    began = time.monotonic()
+    assert polled(first, "0" * 48).json["code"] == 1
+    assert time.monotonic() - began < 2
+
+
 def test_only_nodes_pass_requests_on(cluster):
     """Whoever writes the header is believed to be a node."""
     one, two = cluster.nodes

@@ -26,6 +26,13 @@ use Kind::{Counter, Gauge, Histogram};
 pub const LIST: &[Metric] = &[
     row("collab_connections", Gauge, None, "door", "Open sockets"),
     row(
+        "collab_connections_limit",
+        Gauge,
+        None,
+        "",
+        "Sockets this node takes at most, MAX_CONNECTIONS",
+    ),
+    row(
         "collab_connections_opened_total",
         Counter,
         None,
@@ -149,7 +156,7 @@ pub const LIST: &[Metric] = &[
         Counter,
         None,
         "reason",
-        "Events not delivered: duplicate, backplane_lagged, relay_full, unreadable",
+        "Events not delivered: duplicate, backplane_lagged, relay_full, unreadable; or not in the database: unrecorded",
     ),
     row(
         "collab_rejects_total",
