@@ -1,5 +1,6 @@
 """What the checks of everything around the node share: programs, a live node, and the settings that the binary knows."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 from support.processes import BINARY, Node
+
+# deploy/cluster.sh, too, is to take the binary that is looked at, and not a release of another day.
+os.environ.setdefault("COLLABD", str(BINARY))
 
 VENV = Path(sys.prefix)
 # Debian has some of them where only root looks.

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,9 @@ class Address:
 
 
 @pytest.fixture(scope="module")
-def cluster(root, tmp_path_factory):
-    cluster = Cluster(root, tmp_path_factory.mktemp("cluster"))
-    # PostgreSQL is another user, and has to get in.
-    for place in (cluster.folder, *cluster.folder.parents[:2]):
-        place.chmod(0o755)
+def cluster(root):
+    # Not below a folder that is for its owner alone: PostgreSQL is another user, and has to get in.
+    cluster = Cluster(root, Path(tempfile.mkdtemp(prefix="collabd-cluster-")))
     cluster("up", "--nodes", "2", "--env", "DRAIN_DELAY=0", "--env", "LEAVE_GRACE=1")
     yield cluster
     if (cluster.folder / "env").exists():
