@@ -52,6 +52,21 @@ check-ops: ops-tools $(OPS)
 ops-tools: PACKAGES := $(OPS_PACKAGES)
 ops-tools: tools
 
+# Three nodes, HAProxy, Redis and PostgreSQL of deploy/cluster.sh. K6 names a k6 program; without it the scenarios are
+# run by loadtest/k6/runner.
+loadtest: SCALE := smoke
+loadtest: tools
+	cargo build --release -p collabd -p rig
+	python3 loadtest/run.py $(SCENARIO) --scale $(SCALE)
+
+# A quarter of an hour on a machine that does nothing else.
+bench:
+	cargo build --release -p collabd -p rig
+	set -e; for run in fanout "fanout --redis" idle commit handshake agents storm \
+	    "order --kill-node-at 20 --redis-restart-at 40"; do \
+	  target/release/rig $$run; \
+	done
+
 # Beside the sources of the binary alone, not of its tests and tools.
 sbom:
 	command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx

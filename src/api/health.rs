@@ -210,7 +210,7 @@ impl Api {
     pub(super) fn ready(&self) -> Answer {
         let (code, status, detail) = if self.node.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining", "")
-        } else if self.node.link() == Link::Never || !self.node.is_leased() {
+        } else if self.is_starting() {
             let detail = "the backplane has not been reached since the start";
             (StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
         } else if !self.node.hears() {
@@ -221,10 +221,17 @@ impl Api {
         part_out(code, status, detail)
     }
 
-    /// For balancers that take a node out on 404.
+    /// Nobody can be let in: the backplane does not know this node yet.
+    fn is_starting(&self) -> bool {
+        self.node.link() == Link::Never || !self.node.is_leased()
+    }
+
+    /// For balancers that take a node out on 404, and do not take one in before it is ready.
     pub(super) fn balancer(&self) -> Answer {
         let (code, status) = if self.node.is_draining() {
             (StatusCode::NOT_FOUND, "draining")
+        } else if self.is_starting() {
+            (StatusCode::SERVICE_UNAVAILABLE, "starting")
         } else {
             (StatusCode::OK, "ready")
         };

@@ -27,6 +27,8 @@ use crate::hub::{Lane, Phase, Socket};
 use crate::node::{Admission, Departure, Handled, Participant};
 use crate::telemetry::metrics::metrics;
 
+/// Close codes for what the protocol library refused: nothing behind that can be told apart.
+const UNREADABLE: [u16; 3] = [close::PROTOCOL, close::NOT_UTF8, close::TOO_LARGE];
 /// Bytes thrown away at once after a close.
 const SCRATCH: usize = 4 * 1024;
 
@@ -58,6 +60,8 @@ struct Goodbye {
     timeout: Pin<Box<Sleep>>,
     /// We close: the peer gets time to read what we sent, and its rest is thrown away.
     ours: bool,
+    /// The peer has answered our close, or speaks in a way that no answer could be found in.
+    heard_out: bool,
     shut: bool,
     /// The node leaves, and counts how its sockets took it.
     draining: bool,
@@ -203,6 +207,7 @@ impl Connection {
         self.goodbye = Some(Box::new(Goodbye {
             timeout: Box::pin(tokio::time::sleep(self.transport.config.close_timeout)),
             ours,
+            heard_out: !ours || UNREADABLE.contains(&code),
             shut: false,
             draining: ours && code == close::RESTARTING,
         }));
@@ -217,8 +222,9 @@ impl Connection {
         self.transport.see_off(participant, code);
     }
 
-    /// The close frame out, our side shut, then the peer's rest thrown away until it is done too. A
-    /// connection that was closed at once could lose the close frame to a reset.
+    /// The close frame out, the peer's answer in, our side shut, then the peer's rest thrown away until it is done
+    /// too. A connection that was closed at once could lose the close frame to a reset; and behind a proxy also one
+    /// whose side was shut at once: proxies end both directions then, and reset the client that still says something.
     fn say_goodbye(&mut self, flushed: Poll<()>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(goodbye) = &mut self.goodbye else {
             return Poll::Ready(());
@@ -227,6 +233,16 @@ impl Connection {
         let ended = lost || goodbye.timeout.as_mut().poll(cx).is_ready();
         if !ended {
             ready!(flushed);
+            if !goodbye.heard_out {
+                let mut stream = Stream {
+                    cx,
+                    wire: &mut self.wire,
+                    socket: &self.socket,
+                    got: 0,
+                };
+                ready!(hear_out(&mut self.protocol, &mut stream));
+                goodbye.heard_out = true;
+            }
             if ready!(goodbye.shut(&mut self.wire, cx)).is_ok() && goodbye.ours {
                 ready!(goodbye.part(&mut self.wire, cx));
             }
@@ -251,6 +267,21 @@ impl Transport {
         metrics().closed(participant.door(), code);
         tracing::info!(target: "audit", parent: &participant.span(), code, "left");
         self.node.leave(participant, departure);
+    }
+}
+
+/// Ready when the peer has answered our close, or is gone, or says what cannot be read. Whatever else it says is thrown
+/// away.
+fn hear_out(protocol: &mut Protocol, stream: &mut Stream<'_, '_>) -> Poll<()> {
+    loop {
+        match protocol.read(stream) {
+            Ok(Message::Close(_)) => return Poll::Ready(()),
+            Ok(_) => {}
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Poll::Pending;
+            }
+            Err(_) => return Poll::Ready(()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ from support.deadline import eventually
 from support.peer import Peer, door, unique
 from support.people import hear_of, told
 from support.processes import Node, free_port
+from support.raw import CLOSE as CLOSE_FRAME
 from support.raw import RawSocket, Wire
 
 # Short enough to wait for, and far enough apart to be told from each other.
@@ -150,6 +151,24 @@ def test_sigint_waits_for_no_balancer(own_children):
     assert code == 0
     assert at - began < CLOSE + SLACK
     assert {end.code for end in crowd.ends.values()} == {1012}
+
+
+def test_who_still_says_something_is_not_cut_off(own_children, session):
+    """Behind a proxy a client that spoke at that moment gets a reset in the place of 1012, because our end came first."""
+    node = own_children.node(**AT_ONCE | {"CLOSE_TIMEOUT": 5})
+    with RawSocket(node, door(session, "ann")) as ann:
+        assert ann.recv_json()["type"] == "session_state"
+        node.signal(signal.SIGTERM)
+        while (told := ann.recv_frame()).opcode != CLOSE_FRAME:
+            pass
+        ann.send_json("ping")
+        ann.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            ann.socket.recv(1)
+        ann.socket.settimeout(10)
+        ann.send_frame(CLOSE_FRAME, told.payload[:2])
+        assert ann.rest() == b""
+    assert exit_of(node, 10)[0] == 0
 
 
 def test_who_does_not_read_holds_nobody_up(own_children, session, join):

@@ -90,7 +90,8 @@ fn ready() {}
 
 /// The same for balancers that take a node out on 404.
 #[utoipa::path(get, path = "/lb", security(()),
-    responses((status = 200, body = WordOut), (status = 404, description = "It leaves.", body = WordOut)))]
+    responses((status = 200, body = WordOut), (status = 404, description = "It leaves.", body = WordOut),
+        (status = 503, description = "It starts.", body = WordOut)))]
 fn balancer() {}
 
 /// The cluster and its nodes.
