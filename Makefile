@@ -72,6 +72,7 @@ sbom:
 	command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
 	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename collabd.cdx
 	rm -f loadtest/*/collabd.cdx.json
+	mkdir -p target
 	mv collabd.cdx.json target/
 
 deb:

@@ -4,6 +4,8 @@
 # Most variables are read out of the cluster's own file.
 # shellcheck disable=SC2153,SC2154
 set -euo pipefail
+# There are secrets among what it writes.
+umask 077
 
 usage() {
   cat <<'USAGE'
@@ -59,16 +61,24 @@ launch() {
 AS_POSTGRES=()
 if [ "$(id -u)" = 0 ]; then AS_POSTGRES=(setpriv --reuid=postgres --regid=postgres --init-groups); fi
 
+# Whether what was launched is over. Nobody may ever have asked after it, where process 1 does not.
+has_ended() {
+  local state
+  state=$(cut -d' ' -f3 "/proc/$(cat "$DIR/$1/pid")/stat" 2>/dev/null) || return 0
+  [ "$state" = Z ]
+}
+
 # await WHO CONDITION...: until the condition holds; not any longer when WHO has ended.
 await() {
-  local who=$1 end=$((SECONDS + START_PATIENCE))
+  local who=$1 end=$((SECONDS + START_PATIENCE)) why=''
   shift
   until "$@" >/dev/null 2>&1; do
-    if ! kill -0 "$(cat "$DIR/$who/pid")" 2>/dev/null; then
+    if has_ended "$who"; then why="$who ended"; fi
+    if [ $SECONDS -ge $end ]; then why="$who does not answer after $START_PATIENCE s"; fi
+    if [ -n "$why" ]; then
       tail -n 20 "$DIR/$who/log" >&2
-      fail "$who ended; its log is $DIR/$who/log"
+      fail "$why; above is the end of what it said"
     fi
-    [ $SECONDS -lt $end ] || fail "$who does not answer after $START_PATIENCE s; its log is $DIR/$who/log"
     sleep 0.05
   done
 }
@@ -99,13 +109,13 @@ free_port() {
     if [ -z "${GIVEN[$port]:-}" ] && ! listens $port; then break; fi
   done
   GIVEN[$port]=1
-  say "$1=$port"
+  say "$1" "$port"
 }
 
-# What `env` prints, and what every later call of this script reads.
+# say NAME VALUE: what `env` prints, and what every later call of this script reads.
 say() {
-  echo "$1" >>"$DIR/env"
-  eval "$1"
+  printf '%s=%q\n' "$1" "$2" >>"$DIR/env"
+  printf -v "$1" '%s' "$2"
 }
 
 # Servers: start_WHO starts one and waits until it can be used.
@@ -150,7 +160,7 @@ start_rabbitmq() {
     RABBITMQ_DIST_PORT="$RABBITMQ_DIST_PORT" ERL_EPMD_PORT="$EPMD_PORT" ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_LOGS=- \
     RABBITMQ_MNESIA_BASE="$place/data" RABBITMQ_LOG_BASE="$place/log.d" RABBITMQ_ENABLED_PLUGINS_FILE="$place/plugins" \
     RABBITMQ_CONFIG_FILE="$place/rabbit.conf" RABBITMQ_CONF_ENV_FILE=/dev/null \
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none' /usr/lib/rabbitmq/bin/rabbitmq-server
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none' /usr/lib/rabbitmq/bin/rabbitmq-server
   await rabbitmq listens "$RABBITMQ_PORT"
 }
 
@@ -202,6 +212,8 @@ start_node() {
 
 load() {
   [ -f "$DIR/env" ] || fail "there is no cluster in $DIR; 'cluster.sh up' makes one"
+  # It is run as a script, and its folder is removed in the end: both must be ours.
+  if [ ! -O "$DIR" ] || [ ! -O "$DIR/env" ]; then fail "$DIR is somebody else's"; fi
   # shellcheck disable=SC1091
   . "$DIR/env"
 }
@@ -230,6 +242,7 @@ signal() {
   pid=$(pid_of "$1") || fail "$1 does not run"
   kill -s "$2" "$pid"
   await_end "$1" "$pid"
+  rm -f "$DIR/$1/env"
   awk -v who="$1" -v began="$began" -v now="$EPOCHREALTIME" 'BEGIN { printf "%s ended after %.1f s\n", who, now - began }'
 }
 
@@ -242,7 +255,8 @@ stop() {
 }
 
 print_env() {
-  cat "$DIR/env" "$DIR"/[0-9]*/env
+  cat "$DIR/env"
+  cat "$DIR"/[0-9]*/env 2>/dev/null || true
 }
 
 status() {
@@ -255,9 +269,13 @@ status() {
 down() {
   local who pid
   # Nodes first, and all at once: they are not asked to drain.
-  for who in haproxy $(seq "$NODES") prometheus rabbitmq epmd postgres redis; do
+  for who in haproxy $(seq "$NODES") prometheus rabbitmq epmd redis postgres; do
     if pid=$(pid_of "$who"); then
-      kill -s KILL "$pid"
+      case $who in
+        # Killed, it would leave its shared memory behind.
+        postgres) kill -s INT "$pid" ;;
+        *) kill -s KILL "$pid" ;;
+      esac
       await_end "$who" "$pid"
     fi
   done
@@ -293,44 +311,46 @@ up() {
     shift 2
   done
   [ ! -e "$DIR/env" ] || fail "there is a cluster in $DIR already; 'cluster.sh down' ends it"
+  # `down` removes it.
+  [ ! -e "$DIR" ] || [ -z "$(ls -A "$DIR")" ] || fail "$DIR is not empty; right is a folder that is, or is not there"
   for number in ${with//,/ }; do
     case $number in rabbitmq | prometheus) ;; *) fail "--with does not know '$number'; right is rabbitmq, prometheus or both" ;; esac
   done
   WITH=$with
   missing
   mkdir -p "$DIR"
-  # PostgreSQL's user has to get in.
-  chmod 755 "$DIR"
+  # PostgreSQL's user has to get through.
+  chmod 711 "$DIR"
   DIR=$(cd "$DIR" && pwd -P)
   local program=${COLLABD:-$ROOT/target/release/collabd}
   if [ -z "${COLLABD:-}" ] && [ ! -x "$program" ]; then program=$ROOT/target/debug/collabd; fi
   [ -x "$program" ] || fail "there is no $program; 'cargo build --release' makes it"
-  say "CLUSTER_DIR=$DIR"
-  say "COLLABD=$(realpath "$program")"
-  say "NODES=$nodes"
-  say "WITH=$with"
-  say "JWT_SECRET=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
+  say "CLUSTER_DIR" "$DIR"
+  say "COLLABD" "$(realpath "$program")"
+  say "NODES" "$nodes"
+  say "WITH" "$with"
+  say "JWT_SECRET" "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
   if [ ${#settings[@]} -gt 0 ]; then printf '%s\n' "${settings[@]}"; fi >"$DIR/settings"
   for name in REDIS POSTGRES HAPROXY HAPROXY_METRICS; do free_port "${name}_PORT"; done
-  say "REDIS_URL=redis://127.0.0.1:$REDIS_PORT"
-  say "DATABASE_URL=postgres://collabd@127.0.0.1:$POSTGRES_PORT/postgres"
-  say "URL=http://127.0.0.1:$HAPROXY_PORT"
-  say "HAPROXY_METRICS=127.0.0.1:$HAPROXY_METRICS_PORT"
-  say "HAPROXY_SOCKET=$DIR/haproxy/socket"
+  say "REDIS_URL" "redis://127.0.0.1:$REDIS_PORT"
+  say "DATABASE_URL" "postgres://collabd@127.0.0.1:$POSTGRES_PORT/postgres"
+  say "URL" "http://127.0.0.1:$HAPROXY_PORT"
+  say "HAPROXY_METRICS" "127.0.0.1:$HAPROXY_METRICS_PORT"
+  say "HAPROXY_SOCKET" "$DIR/haproxy/socket"
   for ((number = 1; number <= nodes; number++)); do
     free_port "PORT_$number"
     free_port "METRICS_PORT_$number"
     local port=PORT_$number metrics=METRICS_PORT_$number
-    say "NODE_$number=127.0.0.1:${!port}"
-    say "METRICS_$number=127.0.0.1:${!metrics}"
+    say "NODE_$number" "127.0.0.1:${!port}"
+    say "METRICS_$number" "127.0.0.1:${!metrics}"
   done
   if [[ ,$with, = *,rabbitmq,* ]]; then
     for name in RABBITMQ RABBITMQ_DIST EPMD; do free_port "${name}_PORT"; done
-    say "RABBITMQ_URL=amqp://collabd:collabd@127.0.0.1:$RABBITMQ_PORT"
+    say "RABBITMQ_URL" "amqp://collabd:collabd@127.0.0.1:$RABBITMQ_PORT"
   fi
   if [[ ,$with, = *,prometheus,* ]]; then
     free_port PROMETHEUS_PORT
-    say "PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT"
+    say "PROMETHEUS_URL" "http://127.0.0.1:$PROMETHEUS_PORT"
   fi
   # What was started is ended again when something is missing.
   trap 'down' EXIT

@@ -20,6 +20,11 @@ const BAD_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
+    // Also for who has a wrong setting.
+    if matches.subcommand_name() == Some("env-example") {
+        print!("{}", config::env_example());
+        return ExitCode::SUCCESS;
+    }
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
@@ -47,10 +52,6 @@ fn main() -> ExitCode {
     match matches.subcommand_name() {
         Some("check-config") => {
             print!("{}", given.table());
-            ExitCode::SUCCESS
-        }
-        Some("env-example") => {
-            print!("{}", config::env_example());
             ExitCode::SUCCESS
         }
         Some("healthcheck") => healthcheck::run(&config),

@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Node;
 use super::drain::{RESTARTING, come_back_in};
+use crate::backplane::Link;
 use crate::ids::{NodeId, SocketId};
 use crate::telemetry::metrics::metrics;
 
@@ -32,6 +33,8 @@ pub(super) struct Life {
     ran: Mutex<Instant>,
     /// When it last said that it lives, and was heard.
     beat: watch::Sender<Option<Instant>>,
+    /// When others were last looked for between two beats.
+    looked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Life {
@@ -40,6 +43,7 @@ impl Life {
             id: Mutex::new(id),
             ran: Mutex::new(Instant::now()),
             beat: watch::Sender::new(None),
+            looked: tokio::sync::Mutex::new(None),
         })
     }
 
@@ -122,22 +126,25 @@ impl Node {
         self.totals.address_of(node)
     }
 
-    /// Makes sure that a node is known if there is one of that id: it may have come since the last beat.
+    /// Makes sure that a node is known if there is one of that id: it may have come since the last beat. Many who wait
+    /// for whatever node share one look.
     pub async fn meet(&self, node: NodeId) {
-        let is_met = || node == self.id() || self.address_of(node).is_some();
-        if is_met() {
+        let is_met = || node == self.id() || self.totals.knows(node);
+        if is_met() || self.link() != Link::Up {
             return;
         }
-        let looked = *self.life.beat.borrow();
-        if let Some(at) = looked {
+        let came = Instant::now();
+        let mut looked = self.life.looked.lock().await;
+        if looked.is_some_and(|at| at > came) {
+            return;
+        }
+        if let Some(at) = *looked {
             tokio::time::sleep_until(at + MEETING).await;
-            if is_met() {
-                return;
-            }
         }
         let now = Instant::now();
+        *looked = Some(now);
         self.beat_now.notify_one();
-        // While the backplane is away nobody is met.
+        // A backplane that goes away meanwhile is not waited for.
         let _ = tokio::time::timeout(PATIENCE, self.life.beats_after(now)).await;
     }
 

@@ -104,6 +104,13 @@ impl Totals {
         self.cluster.lock().clone()
     }
 
+    /// Whether it lived at the last look.
+    pub(super) fn knows(&self, node: NodeId) -> bool {
+        let node = node.to_string();
+        let reports = &self.cluster.lock().reports;
+        reports.iter().any(|report| report.node == node)
+    }
+
     pub(super) fn address_of(&self, node: NodeId) -> Option<String> {
         let node = node.to_string();
         let cluster = self.cluster.lock();

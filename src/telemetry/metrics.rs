@@ -24,10 +24,9 @@ pub const MINUTES: &[f64] = &[
     0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
 ];
 /// Histograms with these bounds.
-const LONG: [&str; 3] = [
+const LONG: [&str; 2] = [
     "collab_agent_run_duration_seconds",
     "collab_hook_delay_seconds",
-    "collab_match_event_duration_seconds",
 ];
 /// Upper bounds of `collab_fanout_recipients`, in sockets.
 pub const RECIPIENTS: &[f64] = &[

@@ -55,7 +55,8 @@ class Address:
 def cluster(root):
     # Not below a folder that is for its owner alone: PostgreSQL is another user, and has to get in.
     cluster = Cluster(root, Path(tempfile.mkdtemp(prefix="collabd-cluster-")))
-    cluster("up", "--nodes", "2", "--env", "DRAIN_DELAY=0", "--env", "LEAVE_GRACE=1")
+    cluster.shared = set(os.listdir("/dev/shm"))
+    cluster("up", "--nodes", "2", "--with", "rabbitmq", "--env", "DRAIN_DELAY=0", "--env", "LEAVE_GRACE=1")
     yield cluster
     if (cluster.folder / "env").exists():
         cluster("down")
@@ -64,7 +65,7 @@ def cluster(root):
 def test_whoever_comes_meets_the_others(cluster):
     """Nodes behind the balancer are strangers to each other."""
     known = cluster.env()
-    assert len(re.findall(r"runs, pid", cluster("status"))) == 5
+    assert len(re.findall(r"runs, pid", cluster("status"))) == 6
     session = unique("cluster")
     nodes = [Address(known[name]) for name in ("NODE_1", "NODE_2", "URL")]
     with Peer(nodes[0], session, "ann") as ann, Peer(nodes[1], session, "bob"), Peer(nodes[2], session, "cat"):
@@ -111,7 +112,7 @@ def test_servers_come_back_with_what_they_had(cluster):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["kill", "9"], ["start", "rabbitmq"], ["up"], ["drain", "redis"], ["kill", ""]],
+    [["kill", "9"], ["start", "prometheus"], ["up"], ["drain", "redis"], ["kill", ""]],
     ids=" ".join,
 )
 def test_what_cannot_be_done_is_said(cluster, wrong):
@@ -121,8 +122,36 @@ def test_what_cannot_be_done_is_said(cluster, wrong):
     assert sorted(cluster.running()) == before
 
 
+def test_only_this_machine_is_listened_to(cluster):
+    """Whoever is in the same network takes the cluster for theirs, without a password."""
+    inodes = set()
+    for pid in cluster.running():
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            if (target := os.readlink(link)).startswith("socket:["):
+                inodes.add(target[8:-1])
+    listening = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                listening.append(fields[1].split(":")[0])
+    # 127.0.0.1 and ::1, as the kernel writes them.
+    assert len(listening) >= 7 and set(listening) <= {"0100007F", "0" * 24 + "01000000"}
+
+
 def test_nothing_is_left_behind(cluster):
-    """The next run finds ports taken, or a folder full of data."""
-    assert cluster.running()
+    """The next run finds ports taken, or a folder full of data, or no shared memory left."""
+    shared = set(os.listdir("/dev/shm")) - cluster.shared
+    assert cluster.running() and shared
     cluster("down")
     assert not cluster.running() and not cluster.folder.exists()
+    assert not shared & set(os.listdir("/dev/shm"))
+
+
+def test_a_folder_with_something_in_it_is_left_alone(cluster, tmp_path):
+    """CLUSTER_DIR=$HOME, and `down` removes it."""
+    (tmp_path / "mine").write_text("kept")
+    other = Cluster(cluster.script.parents[1], tmp_path)
+    assert "is not empty" in other("up", right=1)
+    assert "there is no cluster" in other("down", right=1)
+    assert (tmp_path / "mine").read_text() == "kept"

@@ -90,7 +90,7 @@ def test_compose_sets_what_there_is(compose, settings):
 
 def test_compose_gives_the_node_a_configuration_that_it_takes(compose, tool, root):
     """The containers restart for ever: a setting is wrong."""
-    secrets = {"JWT_SECRET": "0123456789abcdef0123456789abcdef", "POSTGRES_PASSWORD": "word", "RABBITMQ_PASSWORD": "word"}
+    secrets = {"JWT_SECRET": "0123456789abcdef0123456789abcdef", "GRAFANA_PASSWORD": "word", "POSTGRES_PASSWORD": "word", "RABBITMQ_PASSWORD": "word"}
     expand = lambda text: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: secrets[found.group(1)], text)
     given = {name: expand(value) for name, value in compose["services"]["collabd"]["environment"].items()}
     given["HOST"] = re.search(r"HOST=(\S+)", (root / "deploy/Dockerfile").read_text()).group(1)
@@ -141,6 +141,15 @@ def test_the_unit_lets_nodes_drain(unit, defaults):
     assert unit["LimitNOFILE"] == ["1048576"] and unit["DynamicUser"] == ["yes"]
 
 
+def test_a_wrong_setting_ends_the_node_for_good(unit):
+    """The node is started once a second for ever, and fails each time for the same reason."""
+    done = subprocess.run([*Node("wrong").arguments], cwd="/", env={"PORT": "0"}, capture_output=True, text=True, check=False)
+    assert "PORT" in done.stderr
+    assert unit["RestartPreventExitStatus"] == [str(done.returncode)]
+    # What is said about the main process does not hold for what comes before it.
+    assert all(command.startswith("-") for command in unit["ExecStartPre"])
+
+
 def test_the_service_manager_is_told(tmp_path):
     """systemd takes a node for started that is not, or waits for ever, or takes its drain for a hang."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -187,7 +196,7 @@ def test_haproxy_keeps_what_the_node_needs(root):
 @pytest.fixture
 def nginx(run, tool, root, tmp_path):
     """nginx with its file in front of two nodes: `(port, nodes)`."""
-    nodes = [Node(name).start() for name in ("north", "south")]
+    nodes = [Node(name, DATABASE_URL="none", ALLOWED_ORIGINS="").start() for name in ("north", "south")]
     port = free_port()
     text = (root / "deploy/nginx.conf").read_text().replace("listen 8004", f"listen 127.0.0.1:{port}")
     text = re.sub(r"    server node3\S+.*\n", "", text)
@@ -222,6 +231,13 @@ def test_nginx_leads_to_nodes_that_are_there(nginx, root):
     }
     path = "/api/v1/ws/session/ops?user_id=ann"
     assert http.request("127.0.0.1", port, "GET", path, headers=upgrade).status == 101
+    # A page of the host that it came to, port and all.
+    of_page = upgrade | {"Origin": f"http://127.0.0.1:{port}"}
+    assert http.request("127.0.0.1", port, "GET", path, headers=of_page).status == 101
+    # An answer of 503 is no sign of a node that is ill.
+    login = lambda: http.request("127.0.0.1", port, "POST", "/api/auth/login", body={"email": "a@b.example", "password": "a word"})
+    assert [login().status for _ in range(6)] == [503] * 6
+    assert [get("/health").status for _ in range(6)] == [200] * 6
     nodes[0].kill()
     assert [get("/health").status for _ in range(6)] == [200] * 6
     text = (root / "deploy/nginx.conf").read_text()
