@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import jsonschema
 import pytest
 import yaml
-from k8s.manifests import Manifests, pod_labels, ports, quantity, references
+from k8s.manifests import POD, Manifests, pod_labels, ports, quantity, references
 from support.processes import BINARY
 
 HERE = Path(__file__).resolve().parent
@@ -235,7 +235,8 @@ def test_stopping_fits_into_the_grace(manifests, tmp_path):
 def test_settings_exist(manifests, settings):
     """A setting is misspelt, or was renamed, and a node never hears of it."""
     unknown = set(manifests.environment(SAMPLES)) - settings
-    assert unknown == set()
+    # What is no setting is there to be a part of one.
+    assert unknown == manifests.parts()
     # Nor does anything of the namespace act as one.
     assert manifests.pod["enableServiceLinks"] is False
 
@@ -252,6 +253,35 @@ def test_settings_are_right(usable, tmp_path):
         str(named["metrics"]),
     )
     assert settings["TRUSTED_PROXIES"] or usable.name == "dev"
+
+
+def test_nodes_say_where_they_are_reached(usable, tmp_path):
+    """A node looks for its own address before names are found, has none for life, and no request is passed on to it."""
+    port = ports(usable.one("Deployment"))["http"]
+    assert in_force(usable, tmp_path)["ADVERTISE_ADDRESS"] == f"{POD['status.podIP']}:{port}"
+    # And there they are let in to: test_nodes_reach_each_other_and_names.
+
+
+def test_readme_says_what_ipv6_wants(root, build, run, tmp_path, monkeypatch):
+    """Nodes of a cluster with IPv6 end with 78, and what README has operators write does not help."""
+    monkeypatch.setitem(POD, "status.podIP", "fd00:10:244::7")
+    with pytest.raises(AssertionError, match="ADVERTISE_ADDRESS"):
+        in_force(build("prod"), tmp_path)
+    (patch,) = [text for text in blocks(root, "yaml") if "ADVERTISE_ADDRESS" in text]
+    k8s = Path(os.path.relpath(root / "k8s", tmp_path))
+    # With what adds variables of its own, which kustomize puts before the others.
+    parts = f"resources: [{k8s}/overlays/prod]\ncomponents: [{k8s}/components/neighbours]\n"
+    (tmp_path / "kustomization.yaml").write_text(parts + patch)
+    settings = in_force(render("ipv6", tmp_path, run), tmp_path)
+    assert settings["ADVERTISE_ADDRESS"] == "[fd00:10:244::7]:8004"
+
+
+def test_prod_trusts_nobody_yet(root, whole):
+    """Prod believes X-Forwarded-For of whole networks that nobody chose: any pod in them may forge an address."""
+    trusted = whole.environment(SAMPLES)["TRUSTED_PROXIES"]
+    documentation = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"]
+    assert trusted in documentation
+    assert f"{trusted} is a documentation network, to be replaced" in (root / "k8s/README.md").read_text()
 
 
 def test_rollout(manifests):
@@ -426,6 +456,16 @@ def test_one_autoscaler_owns_the_number(whole):
     assert "replicas" not in whole.one("Deployment")["spec"]
 
 
+def test_redis_of_dev_refuses_before_it_is_killed(build):
+    """Redis has more data than its memory: it is killed for it, reads all of it again, and is killed again."""
+    (container,) = build("dev").one("StatefulSet", "redis")["spec"]["template"]["spec"]["containers"]
+    said = dict(zip(container["args"][::2], container["args"][1::2], strict=True))
+    assert said["--maxmemory-policy"] == "noeviction"
+    # Redis's own mb are Kubernetes's Mi. A quarter is for buffers and for what a rewrite copies.
+    most = int(re.fullmatch(r"(\d+)mb", said["--maxmemory"])[1]) * 2**20
+    assert most <= 0.75 * quantity(container["resources"]["limits"]["memory"])
+
+
 def test_dev_has_no_autoscaler(build):
     """Dev waits for an adapter that is not there, or asks for more nodes than a laptop holds."""
     dev = build("dev")
@@ -504,7 +544,7 @@ def test_gateways_lead_to_the_doors(build):
     """A route leads to a Service or a port that is not there, or to the metrics."""
     ingress = build("haproxy").one("Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
     (route,) = build("traefik").one("IngressRoute")["spec"]["routes"]
-    (rule,) = build("gateway-api").one("HTTPRoute")["spec"]["rules"]
+    (rule,) = [each for each in build("gateway-api").one("HTTPRoute")["spec"]["rules"] if "backendRefs" in each]
     (port,) = build("prod").one("Service")["spec"]["ports"]
     assert (ingress["name"], ingress["port"]) == ("collabd", {"name": port["name"]})
     assert [(each["name"], each["port"]) for each in route["services"]] == [("collabd", port["name"])]
@@ -678,7 +718,9 @@ def test_gateway_api_does_not_cut_sockets(build):
     """A gateway takes an open socket for one request that has lasted too long, or upgrades by HTTP/2."""
     gateway = build("gateway-api")
     route = gateway.one("HTTPRoute")["spec"]
-    for rule in route["rules"]:
+    rules = [each for each in route["rules"] if "backendRefs" in each]
+    assert rules
+    for rule in rules:
         assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
     (port,) = gateway.one("Service")["spec"]["ports"]
     assert port["appProtocol"] == "kubernetes.io/ws"
@@ -722,12 +764,48 @@ def test_haproxy_means_what_deploy_means(build, root, run, tmp_path):
 
 
 def test_traefik_deals_newcomers_to_who_has_fewer(build):
-    """A node that came late stays empty for hours, or the probes of a single node are public."""
+    """A node that came late stays empty for hours."""
     (route,) = build("traefik").one("IngressRoute")["spec"]["routes"]
     assert [service["strategy"] for service in route["services"]] == ["p2c"]
     assert "sticky" not in route["services"][0]
-    for path in ("/readyz", "/livez", "/lb"):
-        assert f"!Path(`{path}`)" in route["match"]
+
+
+PROBES = ["/readyz", "/livez", "/lb"]
+
+
+def kept_in(manifests):
+    """The paths that a gateway leads to no node."""
+    if manifests.name == "haproxy":
+        snippet = manifests.one("Service")["metadata"]["annotations"]["haproxy.org/backend-config-snippet"]
+        (paths,) = re.findall(r"http-request return status 404 if \{ path (.+) \}", snippet)
+        return paths.split()
+    if manifests.name == "traefik":
+        (route,) = manifests.one("IngressRoute")["spec"]["routes"]
+        return re.findall(r"&& !Path\(`(.+?)`\)", route["match"])
+    rules = [each for each in manifests.one("HTTPRoute")["spec"]["rules"] if "backendRefs" not in each]
+    matches = [match["path"] for rule in rules for match in rule["matches"]]
+    # An exact path goes before a prefix, whichever rule is first.
+    assert {match["type"] for match in matches} == {"Exact"}
+    return [match["value"] for match in matches]
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_probes_are_not_public(build, node, gateway):
+    """Anybody out there sees which node starts and which one drains."""
+    assert kept_in(build(gateway)) == PROBES
+    assert [node.get(path).status for path in PROBES] == [200, 200, 200]
+
+
+def test_gateway_api_sends_probes_to_nothing(build, node):
+    """A redirect leads to what nodes have, and whoever asks for a probe out there takes that for its answer."""
+    route = build("gateway-api").one("HTTPRoute")["spec"]
+    (rule,) = [each for each in route["rules"] if "backendRefs" not in each]
+    # A rule that leads nowhere at all is left out by some gateways, and then the next one would hold.
+    (filtered,) = rule["filters"]
+    assert filtered["type"] == "RequestRedirect"
+    path = filtered["requestRedirect"]["path"]
+    assert path["type"] == "ReplaceFullPath"
+    assert node.get(path["replaceFullPath"]).status == 404
 
 
 # Monitoring.
@@ -784,6 +862,13 @@ def test_dashboards_are_those_of_grafana(build, root):
 # What README says.
 
 
+def blocks(root, language):
+    """README's blocks of a language; of commands, where that is empty."""
+    readme = (root / "k8s/README.md").read_text()
+    found = re.findall(r"^```([a-z]*)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    return [text for said, text in found if said == language]
+
+
 def test_readme_tells_of_all(root):
     """Somebody looks for an overlay or a component that README does not know, or for one that is gone."""
     readme = (root / "k8s/README.md").read_text()
@@ -811,7 +896,7 @@ def test_readme_s_overlay_builds(root, run, tmp_path):
         shutil.copytree(root / folder, tmp_path / folder)
     mine = tmp_path / "k8s/overlays/mine"
     mine.mkdir()
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", (root / "k8s/README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (example,) = [text for text in blocks(root, "yaml") if text.startswith("apiVersion")]
     (mine / "kustomization.yaml").write_text(example)
     built = render("mine", mine, run)
     assert built.container["image"].startswith("registry.example.net/collabd:")
@@ -826,8 +911,7 @@ def test_readme_s_overlay_builds(root, run, tmp_path):
 def test_readme_s_commands_are_for_these_objects(build, root):
     """A command of README names a deployment, a service, a Secret or a namespace that is not there."""
     readme = (root / "k8s/README.md").read_text()
-    blocks = re.findall(r"^```([a-z]*)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-    commands = "\n".join(text for language, text in blocks if not language)
+    commands = "\n".join(blocks(root, ""))
     spaces = {here or there for here, there in re.findall(r"kubectl -n (\S+)|/namespaces/([^/]+)/", commands)}
     assert spaces == {build(name).kind("Namespace")[0]["metadata"]["name"] for name in ("dev", "prod")}
     assert set(re.findall(r"\b(deployment|service|hpa)[/ ](collabd\S*)", commands)) == {

@@ -4,6 +4,11 @@ import base64
 import math
 import re
 
+# What the kubelet writes into a pod by the downward API.
+POD = {"status.podIP": "10.42.0.7"}
+# How one variable is used in another's value.
+USED = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+
 
 class Manifests:
     """All objects of one rendered kustomization."""
@@ -50,8 +55,15 @@ class Manifests:
         for source in self.container.get("envFrom", []):
             given |= self.one("ConfigMap", source["configMapRef"]["name"])["data"]
         for variable in self.container.get("env", []):
-            given[variable["name"]] = self._value(variable, samples)
+            # Of those before it alone: what comes later is not known to the kubelet yet, and stays as it is written.
+            value = self._value(variable, samples)
+            given[variable["name"]] = USED.sub(lambda used: given.get(used[1], used[0]), value)
         return given
+
+    def parts(self):
+        """Names of the variables that are there to be used in others' values."""
+        values = [variable.get("value", "") for variable in self.container.get("env", [])]
+        return {name for value in values for name in USED.findall(value)}
 
     def _value(self, variable, samples):
         if "value" in variable:
@@ -60,6 +72,8 @@ class Manifests:
         if "secretKeyRef" in source:
             reference = source["secretKeyRef"]
             return self.secret(reference["name"], reference["key"]) or samples[variable["name"]]
+        if "fieldRef" in source:
+            return POD[source["fieldRef"]["fieldPath"]]
         reference = source["resourceFieldRef"]
         group, _, resource = reference["resource"].partition(".")
         value = self.container.get("resources", {}).get(group, {}).get(resource, "0")
