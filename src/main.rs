@@ -1,5 +1,6 @@
 //! The `collabd` command: serve (default), check-config, env-example, healthcheck, token.
 
+mod envfile;
 mod healthcheck;
 mod token;
 
@@ -25,12 +26,13 @@ fn main() -> ExitCode {
         print!("{}", config::env_example());
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = dotenvy::dotenv()
-        && !error.not_found()
-    {
-        eprintln!("collabd: .env cannot be read: {error}");
-        return ExitCode::from(BAD_CONFIG);
-    }
+    let strangers = match envfile::load() {
+        Ok(strangers) => strangers,
+        Err(error) => {
+            eprintln!("collabd: {error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
     let flags = matches.subcommand().map_or(&matches, |(_, sub)| sub);
     let flag = |name: &'static str| {
         let given = |matches: &ArgMatches| matches.get_one::<String>(name).cloned();
@@ -52,6 +54,9 @@ fn main() -> ExitCode {
     match matches.subcommand_name() {
         Some("check-config") => {
             print!("{}", given.table());
+            for name in strangers {
+                eprintln!("collabd: .env says {name}, which is no setting");
+            }
             ExitCode::SUCCESS
         }
         Some("healthcheck") => healthcheck::run(&config),
@@ -153,7 +158,9 @@ async fn run(config: Config) -> Result<(), String> {
     tracing::info!(hurry, "stopping");
     tokio::select! {
         stopped = tokio::time::timeout(deadline, app.stop(hurry)) => {
-            if stopped.is_err() {
+            if stopped.is_ok() {
+                tracing::info!("left in order");
+            } else {
                 tracing::warn!(deadline_s = deadline.as_secs_f64(), "the time to leave in order is over");
             }
         }

@@ -9,7 +9,8 @@ const WIDTH: usize = 118;
 
 const HEAD: &str = "\
 # Settings of collabd. Copy this file to .env beside where the node starts, and take the # from a line to change it.
-# The environment and flags win over this file; `collabd check-config` prints what is in force.
+# The environment and flags win over this file; `collabd check-config` prints what is in force, and names what is none.
+# A value with spaces, $, # or quotes in it stands in 'single quotes'.
 ";
 
 /// The file that `.env.example` holds.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 
@@ -478,3 +479,25 @@ def test_sigint_ends_it_as_well(own_children):
     node = own_children.node()
     node.signal(signal.SIGINT)
     assert node.process.wait(10) == 0
+
+def test_an_env_file_is_read_where_it_lies_and_never_repeated(own_children):
+    """A typing error prints the secret beside it, a name that is no setting is heeded by nobody, or another folder's file is."""
+    node = own_children.adopt(Node("env"))
+    del node.environment["MESSAGE_RATE"]
+    file = node.folder / ".env"
+    for text in ("A=1\nJWT_SECRET=canary canary canary\n", "A=1\nJWT_SECRET canary-canary-canary\n"):
+        file.write_text(text)
+        done = node.run("check-config")
+        assert done.returncode == 78 and ".env, line 2: right is NAME=value" in done.stderr
+        assert "canary" not in done.stdout + done.stderr
+    file.write_text("MESSAGE_RATE=77\nMESSAGE_RAT=78\nAPP_NAME='pa$word#x y'\nRUST_BACKTRACE=1\nENV=word\n")
+    done = node.run("check-config")
+    assert done.returncode == 0
+    assert "MESSAGE_RATE=77 " in done.stdout and "APP_NAME=pa$word#x y " in done.stdout
+    assert done.stderr == "collabd: .env says MESSAGE_RAT, which is no setting\n"
+    below = own_children.adopt(Node("below"))
+    del below.environment["MESSAGE_RATE"]
+    shutil.rmtree(below.folder)
+    below.folder = node.folder / "below"
+    below.folder.mkdir()
+    assert "MESSAGE_RATE=77 " not in below.run("check-config").stdout

@@ -15,6 +15,7 @@ const ROWS: &[(&str, u8)] = &[
     ("main", 7),
     ("token", 7),
     ("healthcheck", 7),
+    ("envfile", 7),
     ("app", 6),
     ("config", 5),
     ("transport", 4),
