@@ -176,6 +176,7 @@ start_prometheus() {
       local address=METRICS_$target
       printf '          - %s\n' "${!address}"
     done
+    printf '  - job_name: haproxy\n    static_configs:\n      - targets: ["%s"]\n' "$HAPROXY_METRICS"
   } >"$place/prometheus.yml"
   launch prometheus prometheus --config.file="$place/prometheus.yml" --storage.tsdb.path="$place/data" \
     --web.listen-address="${PROMETHEUS_URL#http://}"
@@ -297,8 +298,14 @@ up() {
   local nodes=3 with="" settings=() number
   while [ $# -gt 0 ]; do
     case $1 in
-      --nodes) nodes=${2:?--nodes wants a number} ;;
-      --with) with=${2:?--with wants names} ;;
+      --nodes)
+        nodes=${2:-}
+        [[ $nodes =~ ^[1-9][0-9]?$ ]] || fail "--nodes wants a number from 1 to 99"
+        ;;
+      --with)
+        with=${2:-}
+        [ -n "$with" ] || fail "--with wants rabbitmq, prometheus or both"
+        ;;
       --env)
         [[ ${2:-} = *=* ]] || fail "--env wants NAME=VALUE"
         settings+=("$2")
@@ -316,7 +323,7 @@ up() {
   for number in ${with//,/ }; do
     case $number in rabbitmq | prometheus) ;; *) fail "--with does not know '$number'; right is rabbitmq, prometheus or both" ;; esac
   done
-  WITH=$with
+  NODES=$nodes WITH=$with
   missing
   mkdir -p "$DIR"
   # PostgreSQL's user has to get through.
@@ -324,7 +331,9 @@ up() {
   DIR=$(cd "$DIR" && pwd -P)
   local program=${COLLABD:-$ROOT/target/release/collabd}
   if [ -z "${COLLABD:-}" ] && [ ! -x "$program" ]; then program=$ROOT/target/debug/collabd; fi
-  [ -x "$program" ] || fail "there is no $program; 'cargo build --release' makes it"
+  [ -x "$program" ] || fail "there is no $program; 'cargo build --release' makes target/release/collabd"
+  # What was started is ended again when something is missing.
+  trap 'down' EXIT
   say "CLUSTER_DIR" "$DIR"
   say "COLLABD" "$(realpath "$program")"
   say "NODES" "$nodes"
@@ -352,8 +361,6 @@ up() {
     free_port PROMETHEUS_PORT
     say "PROMETHEUS_URL" "http://127.0.0.1:$PROMETHEUS_PORT"
   fi
-  # What was started is ended again when something is missing.
-  trap 'down' EXIT
   start_redis
   start_postgres
   if [[ ,$with, = *,rabbitmq,* ]]; then start_rabbitmq; fi

@@ -111,11 +111,12 @@ def agents():
             wide=12,
         ),
         panel(
-            "Mean time of a run",
+            "Time of a run",
             "Of the runs that ended. Agents set it, not the nodes; one that drops to nothing is agents that fail at"
-            " once.",
+            " once. What took longer than an hour is shown as an hour, but counts in full in the mean.",
             "s",
             (mean("collab_agent_run_duration_seconds"), "mean"),
+            *quantiles("collab_agent_run_duration_seconds", shares=(0.5, 0.95)),
             wide=12,
         ),
     ]
@@ -153,7 +154,8 @@ def neighbours():
         ),
         panel(
             "How late the IDE bridge is told",
-            "From an event to its having been told. What took longer than 10 s is shown as 10 s.",
+            "From an event to its having been told. Above 10 s the bridge fails or is slow, and events of a workspace wait for"
+            " each other; minutes are the tries of one that is away. What took longer than an hour is shown as an hour.",
             "s",
             *quantiles("collab_hook_delay_seconds"),
             wide=12,

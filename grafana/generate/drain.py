@@ -34,7 +34,7 @@ def drain():
         ),
         stat(
             "Cut in 30 minutes",
-            "Of the sockets closed by drains, those that did not take the close frame in time. Above 1 % it alerts.",
+            "Of the sockets closed by drains, those that did not take the close frame in time. Above 1 %, and five or more, it alerts.",
             "percentunit",
             zero(
                 'sum(increase(collab_drain_closed_total{SEL, result="forced"}[30m])) /'

@@ -96,7 +96,7 @@ class Cluster:
     def scraped(self):
         """Waits until every node was looked at once more."""
         looked = lambda: {
-            one["metric"]["instance"]: float(one["value"][1]) for one in self.ask("query", query="timestamp(up)")
+            one["metric"]["instance"]: float(one["value"][1]) for one in self.ask("query", query='timestamp(up{job="collabd"})')
         }
         before = looked()
         eventually(lambda: all(at > before.get(node, 0) for node, at in looked().items()), "another scrape", every=0.2)
@@ -143,7 +143,7 @@ def observe():
 def live_and_look(cluster):
     began = time.time()
     pages = []
-    cluster.shows("count(up == 1) == 3")
+    cluster.shows('count(up{job="collabd"} == 1) == 3')
     talk(cluster)
     pages += [node.metrics() for node in cluster.nodes]
     roll(cluster)
@@ -167,7 +167,7 @@ def roll(cluster):
     cluster.call("drain", "3")
     assert {peer.close_code() for peer in crowd} == {1012}
     cluster.call("start", "3")
-    cluster.shows("count(up == 1) == 3")
+    cluster.shows('count(up{job="collabd"} == 1) == 3')
     cluster.acquainted()
 
 

@@ -112,7 +112,7 @@ def test_servers_come_back_with_what_they_had(cluster):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["kill", "9"], ["start", "prometheus"], ["up"], ["drain", "redis"], ["kill", ""]],
+    [["kill", "9"], ["start", "prometheus"], ["up"], ["up", "--nodes", "three"], ["up", "--with"], ["drain", "redis"], ["kill", ""]],
     ids=" ".join,
 )
 def test_what_cannot_be_done_is_said(cluster, wrong):
