@@ -14,7 +14,7 @@
 
 PACKAGES := redis-server chromium openssl npm haproxy postgresql rabbitmq-server
 VENV := .venv
-OPS_PACKAGES := haproxy nginx prometheus redis-server postgresql rabbitmq-server systemd
+OPS_PACKAGES := curl haproxy nginx prometheus redis-server postgresql rabbitmq-server systemd
 KUSTOMIZE := v5.8.1
 SECONDS := 300
 E2E := $(VENV)/.installed
@@ -55,11 +55,11 @@ ops-tools: tools
 # Three nodes, HAProxy, Redis and PostgreSQL of deploy/cluster.sh. K6 names a k6 program; without it the scenarios are
 # run by loadtest/k6/runner.
 loadtest: SCALE := smoke
-loadtest: tools
+loadtest: ops-tools
 	cargo build --release -p collabd -p rig
 	python3 loadtest/run.py $(SCENARIO) --scale $(SCALE)
 
-# A quarter of an hour on a machine that does nothing else.
+# On a machine that does nothing else, for a good while.
 bench:
 	cargo build --release -p collabd -p rig
 	set -e; for run in fanout "fanout --redis" idle commit handshake agents storm \
@@ -103,6 +103,7 @@ tools:
 	for package in $(PACKAGES); do \
 	  case $$package in \
 	    postgresql) program='/usr/lib/postgresql/*/bin/postgres' ;; \
+	    systemd) program=systemd-analyze ;; \
 	    rabbitmq-server) program=/usr/lib/rabbitmq/bin/rabbitmq-server ;; \
 	    *) program=$$package ;; \
 	  esac; \

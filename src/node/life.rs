@@ -22,7 +22,7 @@ use crate::telemetry::metrics::metrics;
 const LOOKS: u32 = 10;
 /// Looks that were missed by a process that stood still.
 const LATE: u32 = 3;
-/// Between two such looks, whatever ids clients make up.
+/// Between two looks for nodes that have just come, whatever ids clients make up.
 const MEETING: Duration = Duration::from_millis(250);
 /// How long a request waits for such a look.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -129,8 +129,7 @@ impl Node {
     /// Makes sure that a node is known if there is one of that id: it may have come since the last beat. Many who wait
     /// for whatever node share one look.
     pub async fn meet(&self, node: NodeId) {
-        let is_met = || node == self.id() || self.totals.knows(node);
-        if is_met() || self.link() != Link::Up {
+        if node == self.id() || self.totals.knows(node) || self.link() != Link::Up {
             return;
         }
         let came = Instant::now();
