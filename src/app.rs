@@ -199,6 +199,7 @@ impl App {
         self.tasks.spawn(node.clone().attend_hooks());
         self.tasks.spawn(node.clone().keep_texts());
         self.tasks.spawn(node.clone().attend_presence());
+        self.tasks.spawn(node.clone().attend_texts());
         self.tasks.spawn(node.clone().forget_old());
         self.tasks.spawn(node.clone().sweep_accounts());
         books

@@ -68,6 +68,15 @@ impl<'a> Asked<'a> {
         number.ok_or_else(|| wrong("limit", text, &format!("1 to {most}")))
     }
 
+    /// A whole number.
+    pub(super) fn number(&self, name: &'static str) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let wrong = |_| bad_field(name, format!("{name} is no number; right is 0 or more"));
+        text.parse().map(Some).map_err(wrong)
+    }
+
     /// A text as it is looked for.
     pub(super) fn words(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let Some(text) = self.text(name) else {

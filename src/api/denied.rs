@@ -36,6 +36,7 @@ pub(super) fn denied(why: Denied) -> Problem {
         Denied::NoAccount | Denied::Off(_) | Denied::Missing(_) => {
             plain(StatusCode::NOT_FOUND, "not_found")
         }
+        Denied::VersionGone(_) => plain(StatusCode::GONE, "version_gone"),
         Denied::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Denied::NoRecords => plain(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         Denied::Records(detail) => {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use crate::backplane::Link;
-use crate::http::{Answer, html, json as answer};
+use crate::http::{Answer, json as answer};
 
 pub(super) const NOT_CONFIGURED: &str = "not configured";
 const DEAF: &str = "redis takes commands, but this node hears nothing of what is published";
@@ -76,12 +76,14 @@ pub(super) struct CardOut<'a> {
 }
 
 /// Where to go from here.
-const LINKS: [(&str, &str); 18] = [
+const LINKS: [(&str, &str); 20] = [
     (
         "pairing",
         "/api/v1/ws/session/{session_id}?user_id=&username=",
     ),
     ("pairing_page", "/pairing.html"),
+    ("playground", "/playground"),
+    ("yjs", "/yjs/{session_id}?user_id=&username="),
     ("code_rooms", "/socket.io/"),
     (
         "courier",
@@ -239,10 +241,7 @@ impl Api {
     }
 
     /// What this is and where to go from here.
-    pub(super) fn card(&self, page: bool) -> Answer {
-        if page {
-            return html(include_str!("pages/card.html"));
-        }
+    pub(super) fn card(&self) -> Answer {
         let body = CardOut {
             service: &self.config.service,
             version: env!("CARGO_PKG_VERSION"),

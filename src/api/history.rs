@@ -134,6 +134,19 @@ pub(super) struct PresenceOut<'a> {
     next_cursor: Option<String>,
 }
 
+/// The text of a version.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PastText)]
+pub(super) struct TextOut<'a> {
+    session_id: &'a str,
+    version: u64,
+    code: &'a str,
+    /// Who made that version; `null` where that is not known, as of the newest.
+    user_id: Option<&'a str>,
+    /// And when.
+    timestamp: Option<String>,
+}
+
 /// Chat, summed up.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ChatSums)]
@@ -186,8 +199,29 @@ impl Api {
             Endpoint::Comments => self.comments(caller, session, &asked).await,
             Endpoint::Presence => self.presence(caller, session, &asked).await,
             Endpoint::Replay => self.replay(caller, session, &asked).await,
+            Endpoint::Text => self.text(caller, session, &asked).await,
             _ => self.events(caller, session, &asked).await,
         }
+    }
+
+    async fn text(
+        &self,
+        caller: &Identity,
+        session: &SessionId,
+        asked: &Asked<'_>,
+    ) -> Result<Answer, Problem> {
+        let version = asked.number("version")?;
+        let past = self.node.text(session, caller, version).await;
+        let past = past.map_err(denied)?;
+        let (user, at) = past.by.unzip();
+        let body = TextOut {
+            session_id: session.as_str(),
+            version: past.version,
+            code: &past.code,
+            user_id: user.as_ref().map(UserId::as_str),
+            timestamp: at.map(rfc3339),
+        };
+        Ok(http::json(StatusCode::OK, &body))
     }
 
     async fn messages(

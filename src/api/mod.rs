@@ -14,6 +14,7 @@ mod health;
 mod history;
 mod insights;
 mod paths;
+mod playground;
 mod recorded;
 mod sessions;
 mod stats;
@@ -103,7 +104,9 @@ impl Api {
             .and_then(|accept| accept.to_str().ok())
             .is_some_and(|accept| accept.contains("text/html"));
         let answer = match endpoint {
-            Endpoint::Card => Ok(self.card(wants_page)),
+            Endpoint::Card if wants_page => Ok(playground::serve(&request)),
+            Endpoint::Card => Ok(self.card()),
+            Endpoint::Playground => Ok(playground::serve(&request)),
             Endpoint::Health => Ok(self.health()),
             Endpoint::HealthRedis => Ok(self.health_redis()),
             Endpoint::SocketHealth => Ok(self.socket_health()),
@@ -113,7 +116,6 @@ impl Api {
             Endpoint::OpenApi => Ok(part(JSON, docs::openapi())),
             Endpoint::AsyncApi => Ok(part(JSON, docs::asyncapi())),
             Endpoint::Docs => Ok(docs::page(request.uri().path())),
-            Endpoint::CardStyle => Ok(part(CSS, include_str!("pages/card.css"))),
             Endpoint::PairingPage => Ok(html(include_str!("pages/pairing.html"))),
             Endpoint::PairingScript => Ok(part(SCRIPT, include_str!("pages/pairing.js"))),
             Endpoint::PairingStyle => Ok(part(CSS, include_str!("pages/pairing.css"))),
@@ -140,7 +142,8 @@ impl Api {
             | Endpoint::Comments
             | Endpoint::Presence
             | Endpoint::Events
-            | Endpoint::Replay => {
+            | Endpoint::Replay
+            | Endpoint::Text => {
                 let served = self.serve_history(*endpoint, place, &request).await;
                 served.map_err(|problem| noted(path, &None, problem))
             }

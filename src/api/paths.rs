@@ -23,7 +23,7 @@ pub(super) enum Endpoint {
     Status,
     Connections,
     Broadcast,
-    CardStyle,
+    Playground,
     PairingPage,
     PairingScript,
     PairingStyle,
@@ -48,6 +48,7 @@ pub(super) enum Endpoint {
     Presence,
     Events,
     Replay,
+    Text,
     Logout,
     UsersOnline,
     Register,
@@ -94,7 +95,11 @@ pub const PATHS: &[Path] = &[
     at("/status", &[(Method::GET, Endpoint::Status)]),
     at("/connections", &[(Method::GET, Endpoint::Connections)]),
     at("/broadcast", &[(Method::POST, Endpoint::Broadcast)]),
-    at("/card.css", &[(Method::GET, Endpoint::CardStyle)]),
+    at("/playground", &[(Method::GET, Endpoint::Playground)]),
+    at(
+        "/playground/{*file}",
+        &[(Method::GET, Endpoint::Playground)],
+    ),
     at("/pairing.html", &[(Method::GET, Endpoint::PairingPage)]),
     at("/pairing.js", &[(Method::GET, Endpoint::PairingScript)]),
     at("/pairing.css", &[(Method::GET, Endpoint::PairingStyle)]),
@@ -169,6 +174,10 @@ pub const PATHS: &[Path] = &[
     at(
         "/api/sessions/{session_id}/replay",
         &[(Method::GET, Endpoint::Replay)],
+    ),
+    at(
+        "/api/sessions/{session_id}/text",
+        &[(Method::GET, Endpoint::Text)],
     ),
     at(
         "/api/teams",

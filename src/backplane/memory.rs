@@ -5,6 +5,7 @@
 
 mod cluster;
 mod courier;
+mod documents;
 mod index;
 mod mirror;
 
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 use super::{
     Access, BANNED, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry,
     Envelope, Error, Exit, Fields, HOST, KEPT_UNTIL, Keep, Link, MEMBERS_LISTED, RECORDED, ROLE,
-    Replay, Snapshot, role_of,
+    Replay, Snapshot, TextEntry, role_of,
 };
 use super::{History, LAST};
 use crate::clock::{Clock, Millis};
@@ -68,6 +69,8 @@ struct Stored {
     /// Not expired before, once everybody is gone.
     kept_until: Option<Millis>,
     hooks: index::Hooks,
+    /// Of a session.
+    paper: Box<documents::Paper>,
     /// Of a user's room.
     post: Box<courier::Post>,
     /// The users of [`Room::Couriers`], and the record of each one's first socket.
@@ -364,14 +367,14 @@ impl Backplane for Memory {
                 stored.meets(when)?;
             }
             let changes_text = change.text.is_some();
-            if let Some((text, base)) = change.text {
-                if base.is_some_and(|base| base != stored.version) {
+            if let Some(TextEntry { entry, expected }) = change.text {
+                if expected.is_some_and(|expected| expected != stored.version) {
                     return Err(Error::Stale {
                         version: stored.version,
                     });
                 }
                 stored.version += 1;
-                stored.set("code", text);
+                stored.paper.push(stored.version, entry);
             }
             for (name, value) in change.fields {
                 stored.set(name, value);

@@ -14,6 +14,7 @@
 
 mod cluster;
 mod courier;
+pub mod documents;
 mod envelope;
 mod index;
 pub mod memory;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 
 pub use cluster::{Beat, Cluster, Counters, Held, NodeReport};
 pub use courier::{CONTACTS, Card, Courier, Inbox, Letter, Receipt, Registry};
+pub use documents::{Documents, TextEntry};
 pub use envelope::{BadEnvelope, Draft, Envelope, NEWEST as ENVELOPE_VERSION};
 pub use index::{Index, Queue, Shelf};
 pub use mirror::Mirror;
@@ -66,8 +68,8 @@ pub struct Change {
     /// What the log keeps when that is not the event itself: large texts are in the state.
     pub logged: Option<Bytes>,
     pub fields: Fields,
-    /// A new text, and the version it was made from when the sender said so.
-    pub text: Option<(String, Option<u64>)>,
+    /// What changes the text.
+    pub text: Option<TextEntry>,
     pub history: Option<History>,
     /// The sender's own id for the command: a repeat changes nothing and gets the first answer.
     pub once: Option<(UserId, String)>,
@@ -234,7 +236,7 @@ pub enum Error {
     Full,
     #[error("the room is not in the state that this was for")]
     Unmet,
-    #[error("the text is at version {version}, not at the one the change was made from")]
+    #[error("the text is at version {version}, not at the one that this was for")]
     Stale { version: u64 },
 }
 
@@ -297,7 +299,7 @@ pub struct InboxKeep {
 }
 
 #[async_trait]
-pub trait Backplane: Cluster + Courier + Index + Mirror {
+pub trait Backplane: Cluster + Courier + Documents + Index + Mirror {
     /// State, log and publication in one step. [`Error::Unavailable`] leaves open whether it was
     /// done: repeat with `once` set.
     async fn commit(&self, room: &Room, change: Change) -> Result<Committed, Error>;

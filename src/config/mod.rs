@@ -119,6 +119,13 @@ impl Reader<'_> {
                 log_length: keep.log_length,
                 compare_idle: self.seconds("COMPARE_IDLE"),
             },
+            text: node::text::Config {
+                linger: self.seconds("DOCUMENT_LINGER"),
+                batch: self.seconds("DOCUMENT_BATCH"),
+                log_length: self.whole("DOCUMENT_LOG_LENGTH"),
+                log_bytes: self.size("DOCUMENT_LOG_BYTES"),
+                length: self.whole("MAX_DOCUMENT_LENGTH"),
+            },
             beat_every: self.seconds("BEAT_INTERVAL"),
             lease: self.lease(),
             reap_pause: self.seconds("REAP_PAUSE"),

@@ -431,6 +431,36 @@ pub const SETTINGS: &[Setting] = &[
         "Between savings of the texts of recorded sessions to the database; until then they are in Redis alone. At most half of SESSION_GRACE",
     ),
     setting(
+        "DOCUMENT_BATCH",
+        "0.01",
+        Seconds(0.0, 1.0),
+        "Updates of Yjs clients to one session's text within this time are stored and told as one",
+    ),
+    setting(
+        "DOCUMENT_LOG_LENGTH",
+        "500",
+        Whole("versions", 16, 100_000),
+        "Versions of a session's text, back from the newest, that a change by a whole text may be made from; from older ones it gets version_gone",
+    ),
+    setting(
+        "DOCUMENT_LOG_BYTES",
+        "4194304",
+        Whole("bytes", 65_536, 1 << 30),
+        "Updates of a session's text that are kept for that; of more, fewer versions",
+    ),
+    setting(
+        "DOCUMENT_LINGER",
+        "30",
+        Seconds(0.0, 3_600.0),
+        "How long a session's text stays in a node's memory after its last socket there",
+    ),
+    setting(
+        "MAX_DOCUMENT_LENGTH",
+        "33554432",
+        Whole("UTF-16 units", 1_024, 1 << 30),
+        "Longest text that Yjs clients can make of a session's; whoever goes beyond it is closed with 1009",
+    ),
+    setting(
         "REPLAY_STEP",
         "1",
         Seconds(0.01, 3_600.0),

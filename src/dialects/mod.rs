@@ -13,6 +13,7 @@ mod pairing;
 pub mod review;
 pub mod socketio;
 pub mod workspace;
+pub mod yjs;
 
 use self::socketio::Words;
 use crate::clock::Millis;
@@ -29,6 +30,8 @@ pub enum Dialect {
     Raw,
     Review,
     Workspace,
+    /// Binary, for editors that merge by themselves.
+    Yjs,
 }
 
 /// An event on its way to sockets.
@@ -116,7 +119,7 @@ pub struct Labels {
 
 impl Dialect {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// In the order of their tongues.
     pub const ALL: [Self; Self::COUNT] = [
         Dialect::Pairing,
@@ -124,6 +127,14 @@ impl Dialect {
         Dialect::Raw,
         Dialect::Review,
         Dialect::Workspace,
+        Dialect::Yjs,
+    ];
+    /// Those that take whole texts.
+    pub const WHOLE: [Self; 4] = [
+        Dialect::Pairing,
+        Dialect::SocketIo,
+        Dialect::Raw,
+        Dialect::Review,
     ];
 
     /// For metrics: the door's name.
@@ -134,6 +145,7 @@ impl Dialect {
             Dialect::Raw => "raw",
             Dialect::Review => "review",
             Dialect::Workspace => "workspace",
+            Dialect::Yjs => "yjs",
         }
     }
 
@@ -145,7 +157,13 @@ impl Dialect {
             Dialect::Raw => 2,
             Dialect::Review => 3,
             Dialect::Workspace => 4,
+            Dialect::Yjs => 5,
         }
+    }
+
+    /// Whether its frames are binary.
+    pub fn is_binary(self) -> bool {
+        self == Dialect::Yjs
     }
 
     pub fn of_tongue(tongue: u8) -> Option<Self> {
@@ -158,7 +176,7 @@ impl Dialect {
             Dialect::Review => review::decode(frame),
             // A packet means something in its conversation alone: see [`socketio::Talk`]; and others are read as their
             // door allows.
-            Dialect::SocketIo | Dialect::Raw | Dialect::Workspace => Err(Refused {
+            Dialect::SocketIo | Dialect::Raw | Dialect::Workspace | Dialect::Yjs => Err(Refused {
                 reject: Reject::new(Code::BadFrame, "packets belong to a conversation"),
                 id: None,
             }),
@@ -179,12 +197,13 @@ impl Dialect {
             Dialect::SocketIo => socketio::labels(frame).unwrap_or_default(),
             Dialect::Raw => socketio::raw::labels(frame),
             Dialect::Workspace => workspace::labels(frame),
+            Dialect::Yjs => Labels::default(),
         }
     }
 
     /// Writes the event; false, and nothing written, when the dialect has no word for it.
     pub fn encode(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
-        if let Event::Notified(notice) = delivery.event {
+        if let (Event::Notified(notice), false) = (delivery.event, self == Dialect::Yjs) {
             notification::write(self, notice, delivery.at, out);
             return true;
         }
@@ -194,6 +213,7 @@ impl Dialect {
             Dialect::SocketIo => socketio::encode(delivery, Words::packets(out)),
             Dialect::Raw => socketio::encode(delivery, Words::raw(out)),
             Dialect::Workspace => workspace::encode(delivery, out),
+            Dialect::Yjs => yjs::encode(delivery, out),
         }
     }
 
@@ -204,6 +224,7 @@ impl Dialect {
             Dialect::SocketIo => socketio::reply(reply, now, Words::packets(out)),
             Dialect::Raw => socketio::reply(reply, now, Words::raw(out)),
             Dialect::Workspace => workspace::reply(reply, now, out),
+            Dialect::Yjs => yjs::reply(reply, out),
         }
     }
 }

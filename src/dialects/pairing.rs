@@ -279,6 +279,7 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         Event::TextChanged {
             user,
             code: Some(code),
+            ..
         } => Out::CodeUpdate {
             code,
             user_id: user.as_str(),
@@ -304,7 +305,9 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         },
         Event::ChatPosted(line) => Out::Chat(chat_out(line, seq)),
         Event::Ended => Out::SessionEnded { seq, timestamp },
-        Event::CameOnline { .. }
+        Event::AwarenessChanged { .. }
+        | Event::AwarenessAsked
+        | Event::CameOnline { .. }
         | Event::WentOffline { .. }
         | Event::Directed(_)
         | Event::ViewportChanged { .. }

@@ -6,7 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::roles::Role;
 use super::{Cursor, Viewport, agents, chat, comments, courier, notices, workspaces};
-use crate::ids::{AgentId, EventId, UserId};
+use crate::ids::{AgentId, EventId, SocketId, UserId};
+
+/// What one Yjs client shows of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Awareness {
+    pub client: u64,
+    pub clock: u64,
+    /// JSON; `null` when it is gone.
+    pub state: Arc<str>,
+    /// Whose it is.
+    pub socket: SocketId,
+    pub user: UserId,
+}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,9 +37,19 @@ pub enum Event {
     },
     TextChanged {
         user: UserId,
-        /// Missing in the log, which leaves large texts to the state.
+        /// The whole text, on its way to sockets that take nothing else. It does not travel between nodes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<Arc<str>>,
+        /// What changed, as Yjs says it. Missing in the log: the document has one of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        update: Option<serde_bytes::ByteBuf>,
     },
+    /// Cursors and the like of sockets that speak Yjs, as they say it; for certain nodes' documents.
+    AwarenessChanged {
+        entries: Vec<Awareness>,
+    },
+    /// A node has this document from now on, and wants to be told who is aware of it.
+    AwarenessAsked,
     CursorMoved {
         user: UserId,
         cursor: Cursor,
@@ -178,6 +200,8 @@ impl Event {
             Event::WorkspaceChanged(changed) => changed.user.as_ref(),
             Event::AgentStarted(started) => Some(&started.user),
             Event::Ended
+            | Event::AwarenessChanged { .. }
+            | Event::AwarenessAsked
             | Event::Directed(_)
             | Event::Notified(_)
             | Event::AgentProgressed(_)

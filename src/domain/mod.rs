@@ -20,7 +20,7 @@ pub mod workspaces;
 
 use std::sync::Arc;
 
-pub use self::event::Event;
+pub use self::event::{Awareness, Event};
 pub use self::presence::{Cursor, Member, Viewport};
 pub use self::reject::{Code, Reject};
 use crate::ids::{AgentId, EventId, Position, SocketId, UserId};

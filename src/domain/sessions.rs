@@ -33,6 +33,8 @@ pub struct View {
     pub roles: Option<HashMap<String, String>>,
     pub created_at: String,
     pub version: u64,
+    /// Of the text that is shown, which may be older.
+    pub code_version: u64,
     pub position: Option<Position>,
     pub users: Vec<Present>,
     /// Distinct users, also those beyond the list.
@@ -204,6 +206,7 @@ pub fn view(
         roles: None,
         created_at: field("created_at"),
         version: field("version").parse().unwrap_or(0),
+        code_version: field("code_version").parse().unwrap_or(0),
         position,
         users,
         user_count,

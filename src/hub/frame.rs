@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 /// Room for the longest header of an unmasked frame.
@@ -12,11 +13,20 @@ pub const MAX_REASON: usize = 123;
 
 /// A text frame around what `fill` writes.
 pub fn text_with(capacity: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    with(TEXT, capacity, fill)
+}
+
+/// The same as a binary one.
+pub fn binary_with(capacity: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    with(BINARY, capacity, fill)
+}
+
+fn with(opcode: u8, capacity: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut buffer = Vec::with_capacity(HEADROOM + capacity);
     buffer.resize(HEADROOM, 0);
     fill(&mut buffer);
     let length = buffer.len() - HEADROOM;
-    let (header, used) = header(TEXT, length);
+    let (header, used) = header(opcode, length);
     let start = HEADROOM - used;
     buffer[start..HEADROOM].copy_from_slice(&header[..used]);
     Bytes::from(buffer).slice(start..)
@@ -48,6 +58,7 @@ pub fn close(code: u16, reason: &str) -> Bytes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
+    Binary,
     Close,
     Ping,
 }
@@ -72,6 +83,7 @@ pub fn split(frames: &[u8]) -> impl Iterator<Item = (Kind, &[u8])> {
         rest = behind;
         let kind = match first & 0x0f {
             TEXT => Kind::Text,
+            BINARY => Kind::Binary,
             CLOSE => Kind::Close,
             _ => Kind::Ping,
         };

@@ -290,7 +290,7 @@ impl Socket {
     }
 
     fn push_locked(&self, state: &mut State, lane: Lane, frame: Bytes) {
-        if state.phase != Phase::Open {
+        if state.phase != Phase::Open || frame.is_empty() {
             return;
         }
         state.greeted = true;

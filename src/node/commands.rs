@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::saver::Kept;
+use super::text::{Sender, Unwritten, Written};
 use super::visit::{Packet, Visit};
 use super::{Node, NotAdmitted, Participant, pack, snapshots};
 use crate::auth::BadToken;
 use crate::backplane::{Audience, Change, Committed, Error, History, Link};
-use crate::dialects::{Incoming, Labels, Refused, Reply};
+use crate::dialects::{Dialect, Incoming, Labels, Refused, Reply};
 use crate::domain::roles::Action;
 use crate::domain::sessions::View;
 use crate::domain::{Actor, Code, Command, Effect, Event, Reject, Voice, Write, decide, documents};
@@ -63,10 +64,14 @@ impl Node {
     pub fn handle_binary(
         self: &Arc<Self>,
         participant: &mut Participant,
-        bytes: usize,
+        frame: &[u8],
     ) -> Option<Handled> {
+        if participant.dialect == Dialect::Yjs {
+            metrics().received_bytes(frame.len());
+            return Some(self.handle_yjs(participant, frame));
+        }
         let visit = participant.visit.clone()?;
-        metrics().received_bytes(bytes);
+        metrics().received_bytes(frame.len());
         self.converse(participant, &visit, Packet::Binary)
     }
 
@@ -248,6 +253,11 @@ impl Participant {
         )
     }
 
+    /// Whether it speaks in binary frames alone.
+    pub fn is_binary(&self) -> bool {
+        self.dialect.is_binary()
+    }
+
     /// The door it came through.
     pub fn door(&self) -> &'static str {
         self.dialect.door()
@@ -280,11 +290,11 @@ fn is_recorded(room: Option<&Room>) -> bool {
 }
 
 impl Asker {
-    async fn commit(self, write: Write) {
-        let base = write.text.as_ref().and_then(|text| text.base);
-        let text = write.text.as_ref().map(|text| text.code.clone());
+    async fn commit(self, mut write: Write) {
+        if let Some(text) = write.text.take() {
+            return self.write_text(&text).await;
+        }
         let change = self.change(write);
-        let wants_version = base.is_some();
         let node = &self.node;
         let answer = if node.link() == Link::Up {
             node.commit(&self.room, change).await
@@ -293,21 +303,54 @@ impl Asker {
         };
         match answer {
             Ok(committed) => {
-                self.note(&committed, text);
-                self.acknowledge(committed, wants_version);
+                self.note(&committed, None);
+                self.acknowledge(committed, false);
             }
-            Err(Error::Stale { version }) => {
-                self.reject(documents::stale(base, version));
+            Err(error) => self.fail(error),
+        }
+    }
+
+    async fn write_text(self, text: &documents::TextChange) {
+        let (node, socket) = (&self.node, &self.participant.socket);
+        let Some(session) = self.room.session() else {
+            return;
+        };
+        let sender = Sender {
+            socket: socket.id,
+            user: &socket.user,
+            roles: self.by().map(|(_, roles)| roles),
+            once: self.id.clone(),
+        };
+        let written = if node.link() == Link::Up {
+            node.texts.write(session, text, sender).await
+        } else {
+            Err(Unwritten::Backplane(Error::Unavailable(
+                "not connected".to_owned(),
+            )))
+        };
+        match written {
+            Ok(Written { committed, merged }) => {
+                let code = merged.as_ref().map_or(&text.code, |(text, _)| text);
+                self.note(&committed, Some(code.clone()));
+                self.acknowledge(committed, text.base.is_some());
+                if let Some((code, version)) = merged {
+                    node.tell_merged(&self.participant, &self.room, code, version);
+                }
+            }
+            Err(Unwritten::Gone { base, version }) => {
+                self.reject(documents::gone(base, version));
                 node.send_text(&self.participant).await;
             }
-            Err(error) => {
-                if matches!(error, Error::Unavailable(_)) {
-                    // It may have been done.
-                    node.unsaved.note(&self.room);
-                }
-                self.reject(self.refusal(error));
-            }
+            Err(Unwritten::Backplane(error)) => self.fail(error),
         }
+    }
+
+    fn fail(&self, error: Error) {
+        if matches!(error, Error::Unavailable(_)) {
+            // It may have been done.
+            self.node.unsaved.note(&self.room);
+        }
+        self.reject(self.refusal(error));
     }
 
     /// Why the backplane did not do it, for who asked.
@@ -366,9 +409,9 @@ impl Asker {
         let once = self.id.clone();
         Change {
             draft: node.roster.draft(&write.event, Some(socket), audience),
-            logged: documents::logged(&write.event).map(|event| pack(&event)),
+            logged: None,
             fields: write.field.into_iter().collect(),
-            text: write.text.map(|text| (text.code.to_string(), text.base)),
+            text: None,
             history: match &write.event {
                 Event::ChatPosted(line) => Some(History::Push(pack(line))),
                 _ => None,
@@ -420,6 +463,20 @@ impl Node {
     pub(super) fn send_view(&self, participant: &Participant, view: &View) {
         let (user, now) = (&participant.socket.user, self.clock().now());
         let frame = snapshots::text(participant.dialect, view, user, now);
+        participant.socket.send(Lane::Ordered, frame);
+    }
+
+    /// The text that came of somebody's own and others' changes.
+    fn tell_merged(&self, participant: &Participant, room: &Room, code: Arc<str>, version: u64) {
+        let user = participant.socket.user.clone();
+        let frame = snapshots::text_of(
+            participant.dialect,
+            room,
+            user,
+            code,
+            version,
+            self.clock().now(),
+        );
         participant.socket.send(Lane::Ordered, frame);
     }
 

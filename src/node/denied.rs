@@ -32,6 +32,8 @@ pub enum Denied {
     Conflict(&'static str),
     #[error("there is no such {0}")]
     Missing(&'static str),
+    #[error("version {0} cannot be made again: what it was made of is not kept any more")]
+    VersionGone(u64),
     #[error("nothing is kept here: this node has no DATABASE_URL")]
     NoRecords,
     /// Why a database did not do it; for the log.

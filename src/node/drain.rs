@@ -121,6 +121,7 @@ impl Node {
         self.farewells.wait().await;
         self.chores.close();
         self.chores.wait().await;
+        self.texts.stop().await;
         metrics().drain_remaining(0);
         let _no_beat = self.beating.lock().await;
         if self.link() == Link::Up {

@@ -40,6 +40,7 @@ mod snapshots;
 pub mod stats;
 mod tally;
 pub mod teams;
+pub mod text;
 mod totals;
 mod visit;
 pub mod workspaces;
@@ -78,6 +79,7 @@ use self::roster::Roster;
 use self::runs::Runs;
 use self::saver::Unsaved;
 use self::tally::Tally;
+use self::text::Texts;
 use self::totals::Totals;
 pub use self::visit::FOR_SESSIONS;
 use self::visit::Visit;
@@ -107,6 +109,7 @@ pub struct Config {
     pub leave_grace: Duration,
     pub autocreate: bool,
     pub relay: relay::Config,
+    pub text: text::Config,
     pub beat_every: Duration,
     /// A node not heard of for this long is dead.
     pub lease: Duration,
@@ -162,6 +165,7 @@ pub struct Node {
     hub: Arc<Hub>,
     backplane: SharedBackplane,
     relay: Relay,
+    texts: Arc<Texts>,
     roster: Arc<Roster>,
     listening: Listening,
     totals: Totals,
@@ -241,8 +245,12 @@ impl Node {
             presence: Presence::default(),
             records,
         });
+        let inlet = outlet.inlet();
+        let texts = Texts::new(config.text.clone(), &backplane, &roster, &hub, inlet);
+        let idle = config.relay.compare_idle;
         Arc::new(Self {
-            relay: Relay::start(outlet, &hub, &backplane, &roster, config.relay.compare_idle),
+            relay: Relay::start(outlet, &hub, &backplane, &roster, &texts, idle),
+            texts,
             hub,
             listening: Listening::new(life.clone(), backplane.clone()),
             life,
@@ -337,7 +345,17 @@ impl Node {
 
     fn frame(&self, participant: &Participant, reply: &Reply<'_>) -> Bytes {
         let now = self.roster.clock.now();
-        let frame = frame::text_with(256, |out| participant.dialect.reply(reply, now, out));
+        let dialect = participant.dialect;
+        let mut said = false;
+        let frame = framed(dialect, 256, |out| {
+            let before = out.len();
+            dialect.reply(reply, now, out);
+            said = out.len() > before;
+        });
+        // Not everything has a word in every dialect.
+        if !said {
+            return Bytes::new();
+        }
         self.door(participant).sent(1);
         metrics().sent_bytes(frame.len());
         frame
@@ -345,6 +363,14 @@ impl Node {
 
     fn door(&self, participant: &Participant) -> &DoorMetrics {
         &self.doors[usize::from(participant.dialect.tongue())]
+    }
+}
+
+/// A frame of that dialect around what `fill` writes.
+fn framed(dialect: Dialect, capacity: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    match dialect.is_binary() {
+        true => frame::binary_with(capacity, fill),
+        false => frame::text_with(capacity, fill),
     }
 }
 

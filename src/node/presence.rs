@@ -18,6 +18,7 @@ use crate::domain::presence::{self, ACTIVE, AWAY, IDLE, STATUSES};
 use crate::domain::{Command, Cursor, Event, Member, Viewport};
 use crate::hub::Socket;
 use crate::ids::{Room, SessionId, SocketId, UserId};
+use crate::node::Participant;
 
 /// Between looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -180,10 +181,14 @@ impl Node {
         if matches!(command, Command::Ping | Command::Authenticate { .. }) {
             return;
         }
-        seat.hear(self.clock().now());
         if matches!(command, Command::SetStatus { .. }) {
-            return;
+            return seat.hear(self.clock().now());
         }
+        self.wake(socket, seat);
+    }
+
+    fn wake(self: &Arc<Self>, socket: &Arc<Socket>, seat: &Arc<Seat>) {
+        seat.hear(self.clock().now());
         if let Some(before) = seat.wake() {
             let (node, seat) = (self.clone(), seat.clone());
             // The socket itself must not be held: the connection ends with its last owner.
@@ -193,6 +198,13 @@ impl Node {
                     node.show_status(&socket, &seat, before).await;
                 }
             });
+        }
+    }
+
+    /// The same for what is no command.
+    pub(super) fn stir_now(self: &Arc<Self>, participant: &Participant) {
+        if let Some(seat) = &participant.seat {
+            self.wake(&participant.socket, seat);
         }
     }
 

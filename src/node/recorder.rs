@@ -200,6 +200,7 @@ fn with_text(text: &Kept) -> Happened {
     let event = Event::TextChanged {
         user: text.user.clone(),
         code: None,
+        update: None,
     };
     let row = row(&event, text.position.seq, text.at);
     let mut row = row.expect("a text has a word at the review door");
@@ -212,8 +213,8 @@ fn with_text(text: &Kept) -> Happened {
 fn row(event: &Event, seq: u64, at: Millis) -> Option<Happened> {
     let mut blank = event.clone();
     blank.blank();
-    if let Event::TextChanged { code, .. } = &mut blank {
-        *code = None;
+    if let Event::TextChanged { code, update, .. } = &mut blank {
+        (*code, *update) = (None, None);
     }
     Some(Happened {
         seq,

@@ -162,14 +162,19 @@ impl Node {
             room,
             socket,
             visit,
+            dialect,
             ..
         } = participant;
+        let session = room.as_ref().and_then(Room::session).cloned();
         let is_visitor = visit.is_some();
         let others = visit.map(|visit| visit.take_rooms()).unwrap_or_default();
         for room in room.into_iter().chain(others) {
             self.depart(&socket, &room, departure);
         }
         self.roster.presence.end(socket.id);
+        if let (Dialect::Yjs, Some(session)) = (dialect, &session) {
+            self.texts.farewell(session, socket.id);
+        }
         self.roster.couriers.forget(socket.id);
         if is_visitor {
             self.followers.remove(&socket.user, socket.id);

@@ -225,11 +225,16 @@ impl Node {
         if snapshot.ended() || !snapshot.fields.contains_key(RECORDED) {
             return Ok(true);
         }
-        let mut field = |name: &str| snapshot.fields.remove(name).unwrap_or_default();
+        self.texts.save(session).await?;
+        let whole = self
+            .texts
+            .whole(session)
+            .await
+            .map_err(|error| error.to_string())?;
         let saved = Saved {
-            version: field("version").parse().unwrap_or(0),
-            code: field("code"),
-            language: field("language"),
+            version: whole.version,
+            code: whole.text.to_string(),
+            language: snapshot.fields.remove("language").unwrap_or_default(),
         };
         let done = records.save_text(session, &saved).await;
         done.map(|()| true).map_err(|error| error.to_string())

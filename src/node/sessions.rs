@@ -16,7 +16,9 @@ impl Node {
         if snapshot.fields.is_empty() {
             return Err(Error::Missing);
         }
-        Ok(snapshots::view(session, snapshot))
+        let mut view = snapshots::view(session, snapshot);
+        self.texts.complete(&mut view).await?;
+        Ok(view)
     }
 
     /// Whether there is such a session at this moment.

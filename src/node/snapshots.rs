@@ -1,5 +1,7 @@
 //! From a room's snapshot to what people see of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::backplane::{RECORDED, ROLE, Snapshot};
@@ -73,17 +75,38 @@ pub fn greeting(dialect: Dialect, view: &View, now: Millis) -> Option<Bytes> {
 /// The current text as an ordinary update, for a socket whose own change was refused.
 pub fn text(dialect: Dialect, view: &View, asker: &UserId, now: Millis) -> Bytes {
     let user = UserId::parse(&view.code_by).unwrap_or_else(|_| asker.clone());
+    let room = Room::Session(view.session.clone());
+    text_of(
+        dialect,
+        &room,
+        user,
+        view.code.as_str().into(),
+        view.version,
+        now,
+    )
+}
+
+/// The same of a text alone.
+pub fn text_of(
+    dialect: Dialect,
+    room: &Room,
+    user: UserId,
+    code: Arc<str>,
+    version: u64,
+    now: Millis,
+) -> Bytes {
     let event = Event::TextChanged {
         user,
-        code: Some(view.code.as_str().into()),
+        code: Some(code),
+        update: None,
     };
     let delivery = Delivery {
-        room: &Room::Session(view.session.clone()),
+        room,
         event: &event,
         at: now,
         seq: None,
         epoch: None,
-        version: Some(view.version),
+        version: Some(version),
     };
     frame::text_with(512, |out| {
         dialect.encode(&delivery, out);

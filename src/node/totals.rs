@@ -129,6 +129,12 @@ impl Totals {
         said.any(|said| said.parse().is_ok_and(|at: SocketAddr| at.ip() == address))
     }
 
+    /// The nodes that live, as they were last heard.
+    pub(super) fn living(&self) -> HashSet<String> {
+        let reports = &self.cluster.lock().reports;
+        reports.iter().map(|report| report.node.clone()).collect()
+    }
+
     /// Whether some other node is there and not about to leave itself.
     pub(super) fn others_stay(&self, node: NodeId) -> bool {
         let node = node.to_string();

@@ -23,6 +23,7 @@ const STEPS: &[(&str, &str)] = steps![
     "0004_events",
     "0005_teams",
     "0006_workspaces",
+    "0007_documents",
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

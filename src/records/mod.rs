@@ -6,6 +6,7 @@
 //! or its tables are not made yet, it is [`Error::Unavailable`], and once it is back all goes on without a restart.
 
 mod analytics;
+mod documents;
 mod events;
 mod group;
 mod history;
@@ -29,6 +30,7 @@ use sqlx::{AnyPool, Executor};
 use tokio::time::MissedTickBehavior;
 
 pub use self::analytics::{Counts, TeamCounts};
+pub use self::documents::{Changed, Parts};
 pub use self::events::{Cursor, Happened, Order, Span, Told, Words};
 use self::group::Group;
 pub use self::history::{Reactions, Sums, Wanted};

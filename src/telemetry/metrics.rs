@@ -206,6 +206,27 @@ impl Metrics {
         self.backplane_lag.record(took);
     }
 
+    /// A whole text met others' changes, and was merged with them.
+    pub fn text_merged(&self) {
+        counter!("collab_text_merges_total").increment(1);
+    }
+
+    /// The store got back what it had lost of a text.
+    pub fn document_healed(&self) {
+        counter!("collab_documents_healed_total").increment(1);
+    }
+
+    /// A snapshot took the place of a log; false: another node's had.
+    pub fn document_compacted(&self, done: bool) {
+        let outcome = if done { "done" } else { "overtaken" };
+        counter!("collab_documents_compacted_total", "outcome" => outcome).increment(1);
+    }
+
+    /// Texts in this node's memory.
+    pub fn documents(&self, warm: usize) {
+        gauge!("collab_documents").set(warm as f64);
+    }
+
     pub fn conflated(&self, frames: u64) {
         self.conflated.increment(frames);
     }
@@ -408,6 +429,11 @@ impl Metrics {
             counter!("collab_resumes_total", "outcome" => outcome).increment(0);
         }
         counter!("collab_backplane_reconnects_total").increment(0);
+        counter!("collab_text_merges_total").increment(0);
+        counter!("collab_documents_healed_total").increment(0);
+        for outcome in ["done", "overtaken"] {
+            counter!("collab_documents_compacted_total", "outcome" => outcome).increment(0);
+        }
         for outcome in ["filled", "snapshot", "failed"] {
             counter!("collab_backplane_gaps_total", "outcome" => outcome).increment(0);
         }

@@ -41,7 +41,11 @@ pub fn speech(dialect: Dialect) -> Speech {
     Speech {
         tongue: dialect.tongue(),
         parting: match dialect {
-            Dialect::Pairing | Dialect::Raw | Dialect::Review | Dialect::Workspace => |_| None,
+            Dialect::Pairing
+            | Dialect::Raw
+            | Dialect::Review
+            | Dialect::Workspace
+            | Dialect::Yjs => |_| None,
             Dialect::SocketIo => parting,
         },
     }

@@ -134,7 +134,7 @@ impl Connection {
         }
         match message {
             Ok(Message::Text(text)) => self.take(&text),
-            Ok(Message::Binary(bytes)) => self.take_binary(bytes.len()),
+            Ok(Message::Binary(frame)) => self.take_binary(&frame),
             Ok(Message::Close(frame)) => {
                 let code = frame.map_or(close::NO_CODE, |frame| frame.code.into());
                 self.leave(code);
@@ -165,11 +165,11 @@ impl Connection {
         }
     }
 
-    fn take_binary(&mut self, bytes: usize) -> Read {
+    fn take_binary(&mut self, frame: &[u8]) -> Read {
         let Some(participant) = &mut self.participant else {
             return Read::Nothing;
         };
-        Read::Command(self.intake.take_binary(&self.transport, participant, bytes))
+        Read::Command(self.intake.take_binary(&self.transport, participant, frame))
     }
 
     fn count_control(&mut self, bytes: usize) -> Read {

@@ -20,6 +20,7 @@ pub enum Door {
     /// The courier without Socket.IO, at a path that also has a page.
     Raw,
     Review,
+    Yjs,
     /// Workspaces and agents, or one of the two.
     Workspace(Scope),
 }
@@ -43,11 +44,12 @@ struct Said {
 }
 
 impl Door {
-    pub const ALL: [Door; 7] = [
+    pub const ALL: [Door; 8] = [
         Door::Pairing,
         Door::SocketIo,
         Door::Raw,
         Door::Review,
+        Door::Yjs,
         Door::Workspace(Scope::All),
         Door::Workspace(Scope::Agents),
         Door::Workspace(Scope::Workspaces),
@@ -60,6 +62,7 @@ impl Door {
             Door::SocketIo => "/socket.io/",
             Door::Raw => "/",
             Door::Review => "/ws/session/{session_id}",
+            Door::Yjs => "/yjs/{session_id}",
             Door::Workspace(Scope::All) => "/ws",
             Door::Workspace(Scope::Agents) => "/ws/agents",
             Door::Workspace(Scope::Workspaces) => "/ws/workspaces",
@@ -72,6 +75,7 @@ impl Door {
             Door::SocketIo => Dialect::SocketIo,
             Door::Raw => Dialect::Raw,
             Door::Review => Dialect::Review,
+            Door::Yjs => Dialect::Yjs,
             Door::Workspace(_) => Dialect::Workspace,
         }
     }

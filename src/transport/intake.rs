@@ -41,6 +41,11 @@ impl Intake {
         participant: &mut Participant,
         text: &str,
     ) -> Handled {
+        if participant.is_binary() {
+            let reason = "text frames are not spoken here; send binary ones";
+            participant.socket.close(close::BINARY, reason);
+            return Handled::Done;
+        }
         let limits = &transport.limits;
         let user = &participant.socket.user;
         match limits.frame(&mut self.pace, user, text.len()) {
@@ -63,17 +68,43 @@ impl Intake {
         &mut self,
         transport: &Transport,
         participant: &mut Participant,
-        bytes: usize,
+        frame: &[u8],
     ) -> Handled {
-        if let Some(flood) = self.count_control(transport, &participant.socket, bytes) {
+        if participant.is_binary() {
+            return self.take_at_a_pace(transport, participant, frame);
+        }
+        if let Some(flood) = self.count_control(transport, &participant.socket, frame.len()) {
             return flood;
         }
-        let handled = transport.node.handle_binary(participant, bytes);
+        let handled = transport.node.handle_binary(participant, frame);
         handled.unwrap_or_else(|| {
             let reason = "binary frames are not spoken here; send text";
             participant.socket.close(close::BINARY, reason);
             Handled::Done
         })
+    }
+
+    /// Who speaks Yjs builds each frame on those before: none is passed over. Nothing more is read until the next may come.
+    fn take_at_a_pace(
+        &mut self,
+        transport: &Transport,
+        participant: &mut Participant,
+        frame: &[u8],
+    ) -> Handled {
+        let (limits, user) = (&transport.limits, &participant.socket.user);
+        let wait = match limits.frame(&mut self.pace, user, frame.len()) {
+            Verdict::Fine => None,
+            Verdict::Haste { retry_in, .. } => Some(retry_in),
+            Verdict::Flood => return self.stop_flood(&participant.socket),
+        };
+        let handled = transport.node.handle_binary(participant, frame);
+        match (handled.unwrap_or(Handled::Done), wait) {
+            (Handled::Later(busy), Some(wait)) => Handled::Later(Box::pin(async move {
+                tokio::join!(busy, tokio::time::sleep(wait));
+            })),
+            (Handled::Done, Some(wait)) => Handled::Later(Box::pin(tokio::time::sleep(wait))),
+            (handled, _) => handled,
+        }
     }
 
     /// A ping costs as much as a small frame. It is answered in any case, because the peer may take silence for

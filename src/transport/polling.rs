@@ -496,6 +496,8 @@ impl AsyncWrite for Told {
 /// The packets of a row of frames; a close frame is the packet that says so.
 fn packets(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     frame::split(frames).filter_map(|(kind, payload)| match kind {
+        // Only sockets that speak Yjs are sent any, and none of them polls.
+        frame::Kind::Binary => None,
         frame::Kind::Text => Some(payload),
         frame::Kind::Close => Some(write::CLOSE.as_bytes()),
         frame::Kind::Ping => None,

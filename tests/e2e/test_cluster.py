@@ -162,15 +162,20 @@ def test_a_command_id_of_a_former_session_is_new(own_children, redis, session):
         ann.hears_in_any_order(shapes.chat_message("ann", "now"), shapes.ack("1"))
 
 
-def test_a_stale_change_is_a_conflict_across_nodes(trio):
+def test_a_stale_change_is_merged_across_nodes(trio):
     """Versions count per node, and two people overwrite each other unseen."""
-    ann, bob, _cat = trio
-    ann.ask("code_change", code="hers", base_version=0)
-    bob.hears(shapes.code_update("ann", "hers", 1))
-    bob.send("code_change", code="his", base_version=0)
-    bob.hears(shapes.error("conflict", field="base_version"))
+    ann, bob, cat = trio
+    ann.ask("code_change", code="one two", base_version=0)
+    bob.hears(shapes.code_update("ann", "one two", 1))
+    ann.ask("code_change", code="zero one two", base_version=1)
+    bob.hears(shapes.code_update("ann", "zero one two", 2))
+    bob.send("code_change", code="one two three", base_version=1)
+    bob.hears(shapes.code_ack(3))
     current = bob.expect("code_update")
-    assert (current["code"], current["version"]) == ("hers", 1)
+    assert (current["code"], current["version"]) == ("zero one two three", 3)
+    for other in (ann, cat):
+        frames = other.until(lambda frame: frame.get("version") == 3)
+        assert frames[-1] == shapes.code_update("bob", "zero one two three", 3)
 
 
 def test_an_ended_session_is_over_on_every_node(nodes, session, trio):
@@ -222,9 +227,11 @@ def test_the_session_hash_has_the_documented_fields(redis, nodes, session, trio)
     ann, _bob, _cat = trio
     ann.ask("code_change", code="x = 1")
     seq = ann.ask("language", language="rust")["seq"]
+    shown = lambda: redis.client.hget(f"session:{session}", "code") == "x = 1"
+    eventually(shown, "the text is where other services read it", within=1)
     fields = redis.client.hgetall(f"session:{session}")
     assert fields["session_id"] == session
-    assert fields["code"] == "x = 1"
+    assert fields["code_version"] == fields["version"] == "1"
     assert fields["language"] == "rust"
     assert json.loads(fields["users"]) == ["ann", "bob", "cat"]
     assert fields["created_at"] == shapes.TIME

@@ -204,7 +204,7 @@ def test_pairing_says_what_is_documented(node, doors, session):
     with ExitStack() as stack:
         ann, bob = come("ann"), come("bob")
         say(ann, "code_change", code="print(1)", base_version=0, id="a1")
-        say(ann, "code_change", code="print(2)", base_version=0)
+        say(ann, "code_change", code="print(2)", base_version=9)
         say(ann, "cursor_move", cursor={"lineNumber": 1, "column": 9})
         say(ann, "language_change", language="rust", id="a2")
         say(ann, "chat", message="hello", id="a3")
@@ -348,7 +348,7 @@ def test_review_says_what_is_documented(node, doors):
         ann.scroll("main.py", 1, 40)
         ann.send("presence_update", data={"status": "away"})
         assert bob.ask("code_change", code="print(1)", base_version=0)["type"] == "code_ack"
-        ann.refused("conflict", "code_change", "base_version", code="print(2)", base_version=0)
+        ann.refused("version_gone", "code_change", "base_version", code="print(2)", base_version=9)
         ann.send("auth", token=host.token)
         ann.until(lambda frame: frame["type"] == "auth_ok")
         for type in ("cursor_update", "viewport_update", "presence_update"):

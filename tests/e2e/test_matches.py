@@ -153,8 +153,9 @@ def test_an_event_that_comes_again_changes_nothing(start, rabbit, redis, queue, 
     rabbit.publish(*[found(session, question_id="another")] * 20, queue=queue)
     eventually(lambda: total(nodes, "existing") == 20, "all were seen")
     assert total(nodes, "created") == 1
-    fields = hash_of(redis, session)
-    assert (fields["code"], fields["question_id"]) == ("kept", "two-sum")
+    shown = lambda: hash_of(redis, session)["code"] == "kept"
+    eventually(shown, "the text is where other services read it", within=1)
+    assert hash_of(redis, session)["question_id"] == "two-sum"
     drained(rabbit, queue, *nodes)
 
 

@@ -176,7 +176,7 @@ def test_the_service_card(node):
     page = node.get("/", headers={"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"})
     assert page.status == 200
     assert page.kind == "text/html"
-    assert "/pairing.html" in page.text
+    assert "/playground/assets/" in page.text
 
 
 def test_the_try_out_page_is_served(node):

@@ -236,18 +236,31 @@ def test_a_change_with_its_base_version_is_acknowledged(pair):
     assert frames[-1]["seq"] == ack["seq"]
 
 
-def test_a_stale_change_is_a_conflict_and_brings_the_current_text(pair):
+def test_a_stale_change_is_merged_and_brings_the_merged_text(pair):
     """Two people who type at once overwrite each other unseen."""
+    ann, bob = pair
+    ann.ask("code_change", code="her line\n", base_version=0)
+    bob.hears(shapes.code_update("ann", "her line\n", 1))
+    ann.ask("code_change", code="her new line\n", base_version=1)
+    bob.hears(shapes.code_update("ann", "her new line\n", 2))
+    bob.send("code_change", code="her line\nhis line\n", base_version=1, id="late")
+    bob.hears(shapes.code_ack(3, id="late"))
+    both = "her new line\nhis line\n"
+    merged = bob.expect("code_update")
+    assert (merged["code"], merged["version"]) == (both, 3)
+    assert heard(bob, ann) == [[shapes.code_update("bob", both, 3)]]
+
+
+def test_a_change_of_a_version_that_never_was_brings_the_current_text(pair):
+    """A client of another life of the session writes its text over everybody's."""
     ann, bob = pair
     ann.ask("code_change", code="hers", base_version=0)
     bob.hears(shapes.code_update("ann", "hers", 1))
-    bob.send("code_change", code="his", base_version=0, id="late")
-    bob.hears(shapes.error("conflict", field="base_version", id="late"))
+    bob.send("code_change", code="his", base_version=7, id="lost")
+    bob.hears(shapes.error("version_gone", field="base_version", id="lost"))
     current = bob.expect("code_update")
     assert (current["code"], current["version"], current["user_id"]) == ("hers", 1, "ann")
-    bob.send("code_change", code="both", base_version=1)
-    bob.hears(shapes.code_ack(2))
-    assert heard(bob, ann) == [[shapes.code_update("bob", "both", 2)]]
+    assert heard(bob, ann) == [[]]
 
 
 def test_a_change_without_base_version_replaces(pair):

@@ -10,7 +10,7 @@ use collabd::backplane::memory::Memory;
 use collabd::backplane::redis::{Config as RedisConfig, Durability, Redis};
 use collabd::backplane::{
     Access, Audience, Backplane, Change, Counters, Created, Draft, Entry, Error, Exit, Fields,
-    History, InboxKeep, Keep, Link, NodeReport, Replay,
+    History, InboxKeep, Keep, Link, NodeReport, Replay, TextEntry,
 };
 use collabd::clock::Clock;
 use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
@@ -22,6 +22,7 @@ use crate::support::secured::{LOGIN, Secured};
 use crate::support::sentinel::Watched;
 
 mod couriers;
+mod documents;
 mod durability;
 mod hearing;
 mod nodes;
@@ -218,10 +219,13 @@ fn change(event: &str) -> Change {
     }
 }
 
-fn text(code: &str, base: Option<u64>) -> Change {
+fn text(code: &str, expected: Option<u64>) -> Change {
     Change {
         logged: Some(Bytes::from_static(b"a text")),
-        text: Some((code.to_owned(), base)),
+        text: Some(TextEntry {
+            entry: Bytes::copy_from_slice(code.as_bytes()),
+            expected,
+        }),
         ..change(code)
     }
 }
@@ -284,6 +288,10 @@ macro_rules! contract {
 }
 
 contract!(
+    changes_of_a_text_are_in_its_log,
+    a_snapshot_takes_the_place_of_a_log,
+    a_text_is_shown_unless_a_newer_one_is,
+    a_text_goes_with_its_session,
     a_commit_is_heard_once_in_order,
     what_nodes_counted_is_added_once,
     nothing_is_heard_before_listening_or_after,
@@ -350,6 +358,10 @@ use nodes::{
     everybody_in_a_room_is_counted_once, nodes_share_a_secret, what_nodes_counted_is_added_once,
 };
 
+use documents::{
+    a_snapshot_takes_the_place_of_a_log, a_text_goes_with_its_session,
+    a_text_is_shown_unless_a_newer_one_is, changes_of_a_text_are_in_its_log,
+};
 use workspaces::{
     a_change_is_made_in_the_state_that_it_is_for_alone, a_list_is_in_order_and_has_everything_once,
     a_repeat_counts_before_its_condition, a_report_is_heard_and_kept_and_not_logged,
@@ -429,7 +441,8 @@ async fn a_text_from_an_older_version_is_refused(subject: Subject) {
     assert_eq!(commit(text("b", Some(1))).await.expect("works").version, 2);
     let refused = commit(text("c", Some(1))).await;
     assert_eq!(refused, Err(Error::Stale { version: 2 }));
-    assert_eq!(subject.field("code").await.as_deref(), Some("b"));
+    let document = subject.backplane.document(&subject.room, None).await;
+    assert_eq!(document.expect("works").log.len(), 2);
     assert_eq!(subject.field("version").await.as_deref(), Some("2"));
     assert_eq!(subject.sounds.envelope().await.version, Some(1));
     assert_eq!(subject.sounds.envelope().await.version, Some(2));
@@ -1124,11 +1137,13 @@ async fn redis_keys_are_the_documented_ones() {
     keys.sort();
     let part = |part: &str| format!("{{{name}}}:{part}");
     let mut expected = vec![name.clone()];
-    expected.extend(["chat", "idem:ann/k", "log", "members", "users"].map(part));
+    let parts = ["chat", "doc:log", "idem:ann/k", "log", "members", "users"];
+    expected.extend(parts.map(part));
     expected.sort();
     assert_eq!(keys, expected);
     assert_eq!(server.cli(&["HGET", &name, "users"]), r#"["ann"]"#);
-    assert_eq!(server.cli(&["HGET", &name, "code"]), "x = 1");
+    let first = server.cli(&["XRANGE", &part("doc:log"), "-", "+", "COUNT", "1"]);
+    assert!(first.starts_with("1-0"), "{first}");
     let first = server.cli(&["XRANGE", &part("log"), "-", "+", "COUNT", "1"]);
     assert!(first.starts_with("1-0"), "{first}");
 }

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use serde_json::Value;
 
 /// What all doors have in common, then the doors.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     include_str!("asyncapi/common.json"),
     include_str!("asyncapi/pairing.json"),
     include_str!("asyncapi/codepad.json"),
     include_str!("asyncapi/courier.json"),
     include_str!("asyncapi/review.json"),
     include_str!("asyncapi/workspace.json"),
+    include_str!("asyncapi/yjs.json"),
 ];
 
 /// The document of all doors, as JSON.

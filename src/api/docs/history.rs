@@ -5,10 +5,10 @@
 use utoipa::OpenApi;
 
 use super::shapes;
-use crate::api::history::{CommentsOut, EventsOut, MessagesOut, PresenceOut, StatsOut};
+use crate::api::history::{CommentsOut, EventsOut, MessagesOut, PresenceOut, StatsOut, TextOut};
 
 #[derive(OpenApi)]
-#[openapi(paths(messages, message_stats, comments, presence, events, replay))]
+#[openapi(paths(messages, message_stats, comments, presence, events, replay, text))]
 pub(super) struct Area;
 
 /// Which messages are wanted.
@@ -122,3 +122,18 @@ fn events() {}
     responses((status = 200, description = "Frames of the review door.", body = String, content_type = "application/x-ndjson")),
     extensions(("x-problems" = json!(["forbidden", "not_found"]))))]
 fn replay() {}
+
+/// Which text is wanted.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct TextQuery {
+    /// As the door's frames have it; the newest where it is not said.
+    #[param(minimum = 0, required = false)]
+    version: u64,
+}
+
+/// The session's text as it was at a version, also when the session has ended.
+#[utoipa::path(get, path = "/api/sessions/{session_id}/text", params(TextQuery),
+    responses((status = 200, description = "The text.", body = TextOut)),
+    extensions(("x-problems" = json!(["forbidden", "not_found", "version_gone", "backplane_unavailable"]))))]
+fn text() {}

@@ -31,6 +31,11 @@ const ROWS: &[Row] = &[
     ),
     ("ended", 410, "the session has ended"),
     (
+        "version_gone",
+        410,
+        "what this version of the text was made of is not kept any more",
+    ),
+    (
         "too_large",
         413,
         "the body is larger than MAX_BODY_BYTES, or what `field` names larger than it may be",

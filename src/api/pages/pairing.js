@@ -133,8 +133,8 @@ function receive(frame) {
   }
 }
 
-// The text. A change names the version it was made from. While one is under way, nothing newer is shown;
-// when it was made from an old version, it is put into the newest text and sent again.
+// The text. A change names the version it was made from. While one is under way, nothing newer is shown. What came of
+// it and of others' changes comes as a text of the version that was acknowledged.
 
 const text = {
   base: "",
@@ -173,7 +173,7 @@ const text = {
   hear(code, version) {
     if (this.pending) {
       if (!this.held || version >= this.held.version) this.held = { code, version };
-    } else if (version > this.version) {
+    } else if (version >= this.version) {
       this.show(merge(this.base, editor.value, code));
       this.accept(code, version);
       this.later(0);

@@ -77,6 +77,16 @@ impl Keys {
         self.part("subs")
     }
 
+    /// The snapshot of the session's document.
+    pub fn document(&self) -> Key {
+        self.part("doc")
+    }
+
+    /// What came since.
+    pub fn document_log(&self) -> Key {
+        self.part("doc:log")
+    }
+
     pub fn channel(&self) -> Key {
         self.part("events")
     }

@@ -11,6 +11,7 @@ mod bunch;
 mod cluster;
 mod connect;
 mod courier;
+mod documents;
 mod durable;
 mod index;
 mod keys;
@@ -48,7 +49,7 @@ use self::shards::Shards;
 use super::{
     Access, Backplane, Change, Committed, Created, DEFAULT_ROLE, Draft, Ear, Entry, Envelope,
     Error, Exit, Fields, HOST, History, Keep, LAST, Link, MEMBERS_LISTED, RECORDED, ROLE, Replay,
-    Snapshot, envelope, role_of,
+    Snapshot, TextEntry, envelope, role_of,
 };
 use crate::ids::{Epoch, NodeId, Position, Room, SocketId, UserId};
 
@@ -106,8 +107,10 @@ impl Redis {
             keys.members(),
             keys.users(),
         ];
-        if *room == Room::Couriers {
-            all.extend(keys.listed());
+        match room {
+            Room::Couriers => all.extend(keys.listed()),
+            Room::Session(_) => all.extend([keys.document(), keys.document_log()]),
+            _ => {}
         }
         all
     }
@@ -330,9 +333,12 @@ impl Backplane for Redis {
         if change.hook {
             named.push(keys.hooks());
         }
-        let (base, code) = match change.text {
+        if change.text.is_some() {
+            named.push(keys.document_log());
+        }
+        let (expected, entry) = match change.text {
             None => (Value::from_static_str("-"), none()),
-            Some((code, base)) => (base.map_or_else(none, int), text(code)),
+            Some(TextEntry { entry, expected }) => (expected.map_or_else(none, int), bin(entry)),
         };
         let (line, replaced) = match change.history {
             None => (none(), none()),
@@ -354,8 +360,8 @@ impl Backplane for Redis {
             bin(rest),
             logged,
             line,
-            base,
-            code,
+            expected,
+            entry,
             by,
             taken,
             replaced,
@@ -459,13 +465,16 @@ impl Backplane for Redis {
         args.extend(chat.into_iter().map(bin));
         flat(&mut args, fields);
         flat_roles(&mut args, roles);
-        let named = vec![
+        let mut named = vec![
             keys.state(),
             keys.log(),
             keys.chat(),
             keys.members(),
             keys.users(),
         ];
+        if room.session().is_some() {
+            named.extend([keys.document(), keys.document_log()]);
+        }
         match self.write(&self.scripts.create, named, args).await {
             Ok(parts) if parts.first().and_then(Value::as_str).as_deref() == Some("new") => {
                 Ok(Created::New)

@@ -59,6 +59,9 @@ pub struct Scripts {
     pub hooks: Script,
     pub unhook: Script,
     pub tried: Script,
+    pub document: Script,
+    pub compact: Script,
+    pub show: Script,
 }
 
 impl Scripts {
@@ -105,6 +108,9 @@ impl Scripts {
             hooks: script("hooks", include_str!("lua/hooks.lua")),
             unhook: script("unhook", include_str!("lua/unhook.lua")),
             tried: script("tried", include_str!("lua/tried.lua")),
+            document: frequent("document", include_str!("lua/document.lua")),
+            compact: script("compact", include_str!("lua/compact.lua")),
+            show: frequent("show", include_str!("lua/show.lua")),
         }
     }
 }

@@ -88,6 +88,7 @@ fn every_event_in_its_documented_shape() {
         Event::TextChanged {
             user: ann.clone(),
             code: Some("x = 1\n".into()),
+            update: None,
         },
         Event::LanguageChanged {
             user: ann.clone(),
@@ -143,6 +144,7 @@ fn every_reply_in_its_documented_shape() {
         language: "python".into(),
         created_at: "2025-11-12T10:30:00.000Z".into(),
         version: 3,
+        code_version: 3,
         position,
         users: vec![Present {
             user: ann.clone(),

@@ -183,7 +183,9 @@ pub fn kind(event: &Event) -> Option<&'static str> {
         Event::CommentResolved { .. } => "comment_resolved",
         Event::ParticipantChanged { .. } => "participant_update",
         Event::Ended => "session_ended",
-        Event::CameOnline { .. }
+        Event::AwarenessChanged { .. }
+        | Event::AwarenessAsked
+        | Event::CameOnline { .. }
         | Event::WentOffline { .. }
         | Event::Directed(_)
         | Event::WorkspaceChanged(_)
@@ -225,6 +227,7 @@ pub fn encode(delivery: &Delivery<'_>, out: &mut Vec<u8>) -> bool {
         Event::TextChanged {
             user,
             code: Some(code),
+            ..
         } => frame.write(Text {
             code,
             user_id: user.as_str(),

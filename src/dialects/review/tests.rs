@@ -116,6 +116,7 @@ fn every_event_in_its_documented_shape() {
         Event::TextChanged {
             user: ann.clone(),
             code: Some("x".into()),
+            update: None,
         },
         Event::LanguageChanged {
             user: ann.clone(),

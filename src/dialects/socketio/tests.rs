@@ -119,6 +119,7 @@ fn every_event_in_its_documented_shape() {
         Event::TextChanged {
             user: ann.clone(),
             code: Some("x = \"1\"".into()),
+            update: None,
         },
         Event::Ended,
         Event::CameOnline {

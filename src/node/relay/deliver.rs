@@ -1,28 +1,22 @@
-//! Events on their way to the hub: read once, encoded once, large texts at a pace.
+//! Events on their way to the hub: read once, encoded once.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::Note;
 use super::local::{Sampled, millis};
 use super::worker::Worker;
 use crate::backplane::{Audience, Envelope};
 use crate::dialects::{self, Dialect, Reply};
-use crate::domain::{Code, Event, Reject, documents};
+use crate::domain::{Code, Event, Reject};
 use crate::hub::{self, Lane, Recipients, frame};
 use crate::ids::{Position, Room, UserId};
-use crate::node::{ENDED, NOT_ADMITTED, SENT_AWAY};
+use crate::node::{ENDED, NOT_ADMITTED, SENT_AWAY, framed};
 use crate::telemetry::metrics::{SAMPLED, metrics};
 
-/// Between copies of a text for readers of code rooms.
-const MIRROR_PACE: Duration = Duration::from_millis(100);
-const PACE: Duration = Duration::from_millis(documents::LARGE_TEXT_PACE_MS);
-
 impl Worker {
-    /// Hands an event to the hub, or keeps a large text back for its pace.
+    /// Hands an event to the hub. Texts go their own way.
     pub(super) fn deliver(&mut self, envelope: &Envelope, at: Option<Position>) {
         let event: Event = match rmp_serde::from_slice(&envelope.event) {
             Ok(event) => event,
@@ -32,17 +26,23 @@ impl Worker {
                 return;
             }
         };
-        match event {
+        match &event {
             Event::CameOnline { .. } => self.roster.couriers.came(),
             Event::WentOffline { .. } => self.roster.couriers.went(),
             _ => {}
         }
         if event.is_text() {
-            self.mirror_soon(&envelope.room, &event);
-            if self.hold_back(envelope, &event) {
-                return;
+            return self.hear_text(envelope, &event, at);
+        }
+        let event = match event {
+            Event::AwarenessChanged { entries } => {
+                return self.hear_awareness(&envelope.room, entries);
             }
-        } else if self.hold_progress(envelope, &event) {
+            Event::AwarenessAsked => return self.say_awareness(&envelope.room),
+            event => event,
+        };
+        self.show_to_yjs(envelope, &event);
+        if self.hold_progress(envelope, &event) {
             return;
         } else if at.is_some() {
             self.tell_progress_before(&envelope.room, &event);
@@ -55,47 +55,6 @@ impl Worker {
         if event == Event::Ended {
             self.end_room(&envelope.room);
         }
-    }
-
-    /// Where code rooms are, their text is copied for readers, a moment after it changed.
-    fn mirror_soon(&mut self, room: &Room, event: &Event) {
-        let Event::TextChanged {
-            code: Some(code), ..
-        } = event
-        else {
-            return;
-        };
-        let pads = [Dialect::SocketIo, Dialect::Raw];
-        if !pads.iter().any(|pad| self.hub.speaks(room, pad.tongue())) {
-            return;
-        }
-        let Some(local) = self.rooms.get_mut(room) else {
-            return;
-        };
-        if local.mirror.replace(code.clone()).is_none() {
-            let room = room.clone();
-            self.jobs.spawn(async move {
-                tokio::time::sleep(MIRROR_PACE).await;
-                Note::Mirror(room)
-            });
-        }
-    }
-
-    pub(super) fn mirror(&mut self, room: &Room) {
-        let code = self
-            .rooms
-            .get_mut(room)
-            .and_then(|local| local.mirror.take());
-        let (Some(code), Some(session)) = (code, room.session().cloned()) else {
-            return;
-        };
-        let backplane = self.backplane.clone();
-        self.jobs.spawn(async move {
-            if let Err(error) = backplane.mirror(&session, &code).await {
-                tracing::debug!(%session, %error, "a text was not copied");
-            }
-            Note::Done
-        });
     }
 
     /// Whoever came through the session's door has nothing left to do here; the others are just out of the room.
@@ -146,7 +105,7 @@ impl Worker {
         }
     }
 
-    fn hand_over(&mut self, envelope: &Envelope, event: &Event, at: Option<Position>) {
+    pub(super) fn hand_over(&mut self, envelope: &Envelope, event: &Event, at: Option<Position>) {
         let only = match &envelope.audience {
             Audience::Users(users) => Some(users.as_slice()),
             _ => None,
@@ -233,75 +192,16 @@ impl Worker {
         }
         sum
     }
-
-    /// True when the text waits: large ones go out at a pace, and any newer text replaces one that waits.
-    fn hold_back(&mut self, envelope: &Envelope, event: &Event) -> bool {
-        let Some(local) = self.rooms.get_mut(&envelope.room) else {
-            return false;
-        };
-        let Event::TextChanged { code, .. } = event else {
-            return false;
-        };
-        let was_waiting = local.large.pending.take().is_some();
-        if was_waiting {
-            metrics().conflated(1);
-        }
-        if code.as_ref().map_or(0, |code| code.len()) <= documents::LARGE_TEXT_BYTES {
-            return false;
-        }
-        let now = Instant::now();
-        match local.large.next {
-            Some(next) if next > now => {
-                local.large.pending = Some(Box::new(envelope.clone()));
-                if !was_waiting {
-                    let room = envelope.room.clone();
-                    self.jobs.spawn(async move {
-                        tokio::time::sleep_until(next).await;
-                        Note::Release(room)
-                    });
-                }
-                true
-            }
-            _ => {
-                local.large.next = Some(now + PACE);
-                false
-            }
-        }
-    }
-
-    /// A text that waits for its pace goes before any later event: who was told of that one, and comes back with
-    /// its position, would never hear of the text.
-    fn tell_text_before(&mut self, room: &Room) {
-        let Some(local) = self.rooms.get_mut(room) else {
-            return;
-        };
-        let Some(pending) = local.large.pending.take() else {
-            return;
-        };
-        local.large.next = Some(Instant::now() + PACE);
-        self.hand_over_again(&pending);
-    }
-
-    pub(super) fn release_text(&mut self, room: &Room) {
-        let pending = self
-            .rooms
-            .get_mut(room)
-            .and_then(|local| local.large.pending.take());
-        if let Some(envelope) = pending {
-            let at = envelope.position;
-            self.deliver(&envelope, at);
-        }
-    }
 }
 
 pub(super) fn encode(dialect: Dialect, delivery: &dialects::Delivery<'_>) -> Option<Bytes> {
     let mut known = true;
-    let frame = frame::text_with(256, |out| known = dialect.encode(delivery, out));
+    let frame = framed(dialect, 256, |out| known = dialect.encode(delivery, out));
     known.then_some(frame)
 }
 
 /// Texts and cursors give way to newer ones when a socket is slow; nothing else does.
-fn lane(room: &Room, event: &Event, at: Option<Position>) -> Lane {
+pub(super) fn lane(room: &Room, event: &Event, at: Option<Position>) -> Lane {
     // A socket may be in several rooms: their texts have nothing to do with each other.
     let hash = |key: (&str, &str)| {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();

@@ -16,6 +16,7 @@ use crate::domain::sessions::View;
 use crate::hub::{Lane, Socket, frame};
 use crate::ids::Position;
 use crate::node::snapshots;
+use crate::node::text::Page;
 use crate::telemetry::metrics::metrics;
 
 /// A room at one instant, for those who wait.
@@ -24,6 +25,8 @@ pub(super) struct Taken {
     /// See [`Local::kept`](super::local::Local).
     pub(super) kept: Option<Fields>,
     pub(super) told: Told,
+    /// The version of the text that is told.
+    pub(super) text: Option<u64>,
 }
 
 pub(super) enum Told {
@@ -32,6 +35,8 @@ pub(super) enum Told {
         missed: Vec<Missed>,
         /// For those who are greeted one by one.
         hall: Option<Box<Hall>>,
+        /// For those who speak Yjs.
+        page: Option<Box<Page>>,
     },
     Inbox(Greetings),
     Inside(Box<Inside>),
@@ -78,6 +83,7 @@ impl Told {
         view: View,
         missed: Vec<Missed>,
         letters: Letters,
+        page: Option<Page>,
         now: Millis,
         is_spoken: impl Fn(u8) -> bool,
     ) -> Self {
@@ -89,6 +95,7 @@ impl Told {
         Told::Session {
             greetings: Greetings::of(is_spoken, greeting),
             missed,
+            page: page.map(Box::new),
             hall: has_hall.then(|| {
                 Box::new(Hall {
                     welcome: Welcome::of(&view),
@@ -122,6 +129,12 @@ impl Told {
     ) -> Vec<(Lane, Bytes)> {
         match self {
             Told::Inside(inside) => inside.first(socket, since, ask, afresh),
+            Told::Session {
+                page: Some(page), ..
+            } if socket.tongue == Dialect::Yjs.tongue() => {
+                let first = page.first.iter().cloned();
+                first.map(|frame| (Lane::Ordered, frame)).collect()
+            }
             Told::Session { missed, .. } => {
                 let missed = missed.iter().find(|missed| missed.is_for(socket.tongue));
                 let resumed = since
@@ -156,6 +169,13 @@ impl Told {
             Told::Session {
                 hall: Some(hall), ..
             } if socket.tongue == Dialect::Review.tongue() => Some(hall.greet(socket)),
+            // Two frames in one piece.
+            Told::Session {
+                page: Some(page), ..
+            } if socket.tongue == Dialect::Yjs.tongue() => {
+                let again = page.again.as_ref()?;
+                Some((Lane::Ordered, again.concat().into()))
+            }
             Told::Session { greetings, .. } | Told::Inbox(greetings) => {
                 greetings.of_tongue(socket.tongue)
             }

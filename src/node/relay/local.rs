@@ -1,7 +1,6 @@
 //! What a worker knows of a room, and notes of what it delivered.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +9,8 @@ use super::Waiter;
 use super::track::Track;
 use crate::backplane::{Envelope, Fields};
 use crate::clock::Millis;
-use crate::ids::{AgentId, Epoch, Position};
+use crate::domain::Awareness;
+use crate::ids::{AgentId, Epoch, Position, SocketId, UserId};
 
 /// A room on this worker.
 #[derive(Default)]
@@ -31,12 +31,32 @@ pub(super) struct Local {
     /// The worker's tick at which the room was last heard, and at which it is compared if it stays quiet.
     pub(super) heard: u64,
     pub(super) look_at: u64,
-    /// The text that is to be copied for readers of code rooms.
-    pub(super) mirror: Option<Arc<str>>,
+    /// The text is about to be copied for readers of code rooms.
+    pub(super) mirror: bool,
+    /// The last change of the text that was heard.
+    pub(super) text: Option<(Epoch, u64)>,
+    /// Changes of the text that are told with the next one, the newest last.
+    pub(super) owed: Vec<Owed>,
     /// What a session for certain users is made of again, should the backplane lose it.
     pub(super) kept: Option<Fields>,
+    pub(super) awake: Awake,
     /// How far agents at work here were told of.
     pub(super) progress: HashMap<AgentId, Paced>,
+}
+
+/// What Yjs clients show of themselves, at a pace; of each client the newest.
+#[derive(Default)]
+pub(super) struct Awake {
+    pub(super) next: Option<Instant>,
+    pub(super) pending: HashMap<u64, Awareness>,
+}
+
+/// A change of the text that was not told yet.
+#[derive(Clone, PartialEq)]
+pub(super) struct Owed {
+    /// Who made it, and by which socket, which knows it.
+    pub(super) user: UserId,
+    pub(super) except: Option<SocketId>,
 }
 
 /// What is passed on at a pace; of those in between only the newest.

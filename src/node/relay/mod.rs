@@ -3,6 +3,7 @@
 //! A room belongs to one worker, by its hash, so what a worker knows of a room needs no lock. Workers never
 //! wait for a socket; what takes time (a snapshot, the log) runs beside them and comes back as a note.
 
+mod aware;
 mod deliver;
 mod greeting;
 mod inside;
@@ -12,6 +13,7 @@ mod look;
 mod progress;
 mod repair;
 mod resume;
+mod text;
 mod track;
 mod worker;
 
@@ -20,6 +22,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -29,7 +32,9 @@ pub(super) use self::inside::make_agent_room;
 use self::worker::Worker;
 use super::lobby;
 use super::roster::Roster;
+use super::text::Texts;
 use crate::backplane::{Ear, Envelope, Error, Replay, SharedBackplane};
+use crate::domain::Awareness;
 use crate::hub::{Hub, Socket};
 use crate::ids::{AgentId, Position, Room};
 use crate::telemetry::metrics::metrics;
@@ -56,7 +61,7 @@ enum Note {
     Compare(Room),
     /// The room is not listened to any more.
     Forget(Room),
-    Snapshot(Room, Result<Taken, Error>),
+    Snapshot(Room, Result<Box<Taken>, Error>),
     Filled(Room, Result<Fill, Error>),
     /// Where a quiet room is; asked for when it was known to be at that position.
     Looked(Room, Position, Result<Option<Position>, Error>),
@@ -64,8 +69,16 @@ enum Note {
     Release(Room),
     /// The same of an agent's progress.
     ReleaseProgress(Room, AgentId),
+    /// What Yjs clients show of themselves waited long enough.
+    ReleaseAwareness(Room),
+    /// Some of them are gone.
+    Unaware(Room, Vec<Awareness>),
     /// The text is to be copied for readers of code rooms.
     Mirror(Room),
+    /// A document was thrown away: it is to be read again, and what is owed of it told.
+    Retell(Room),
+    /// It is read.
+    Told(Room),
     /// Nothing is left to do.
     Done,
 }
@@ -79,12 +92,12 @@ struct Waiter {
     done: oneshot::Sender<Result<(), Error>>,
 }
 
-/// The log after what a worker knows, and the newest text if the log speaks of one.
+/// The log after what a worker knows, and how the text changed since if the log speaks of that.
 struct Fill {
     /// The store is behind what was told here: it lost writes.
     behind: bool,
     replay: Replay,
-    text: Option<(String, u64)>,
+    text: Option<(Bytes, u64)>,
 }
 
 /// One worker's way in.
@@ -140,10 +153,27 @@ pub fn channel(config: &Config) -> (Inlet, lobby::Attendance, Outlet) {
     (inlet, attendance, outlet)
 }
 
+impl Outlet {
+    pub fn inlet(&self) -> Inlet {
+        self.inlet.clone()
+    }
+}
+
 impl Inlet {
     fn line(&self, room: &Room) -> &Line {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(room);
         &self.lines[hash as usize % self.lines.len()]
+    }
+
+    /// An event for this node's own sockets.
+    pub fn local(&self, envelope: Envelope) {
+        let room = envelope.room.clone();
+        self.tell(&room, Note::Local(envelope));
+    }
+
+    /// The room's text is told again, once it is known.
+    pub fn tell_text(&self, room: &Room) {
+        self.tell(room, Note::Retell(room.clone()));
     }
 
     fn tell(&self, room: &Room, note: Note) {
@@ -199,12 +229,21 @@ impl Relay {
         hub: &Arc<Hub>,
         backplane: &SharedBackplane,
         roster: &Arc<Roster>,
+        texts: &Arc<Texts>,
         compare_idle: Duration,
     ) -> Self {
         let mut workers = JoinSet::new();
         for (at, queue) in outlet.queues.into_iter().enumerate() {
             let (hub, backplane, roster) = (hub.clone(), backplane.clone(), roster.clone());
-            let worker = Worker::new(hub, backplane, roster, compare_idle, outlet.log_length);
+            let texts = texts.clone();
+            let worker = Worker::new(
+                hub,
+                backplane,
+                roster,
+                texts,
+                compare_idle,
+                outlet.log_length,
+            );
             workers.spawn(worker.run(outlet.inlet.clone(), at, queue));
         }
         Self {
@@ -240,8 +279,7 @@ impl Relay {
 
     /// An event for this node's own sockets, while the backplane is away.
     pub fn local(&self, envelope: Envelope) {
-        let room = envelope.room.clone();
-        self.inlet.tell(&room, Note::Local(envelope));
+        self.inlet.local(envelope);
     }
 
     pub fn compare(&self, room: &Room) {
@@ -251,6 +289,12 @@ impl Relay {
     /// Compares every room, and enters its members again.
     pub fn compare_all(&self) {
         self.inlet.resumed();
+    }
+
+    /// Yjs clients in a room are gone.
+    pub fn unaware(&self, room: Room, gone: Vec<Awareness>) {
+        let note = Note::Unaware(room.clone(), gone);
+        self.inlet.tell(&room, note);
     }
 
     pub async fn forget(&self, room: &Room) {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::greeting::{Taken, Told};
@@ -14,15 +15,16 @@ use super::worker::Worker;
 use super::{Fill, Note, Waiter};
 use crate::backplane::{Audience, Envelope, Error, Fields, Link, Replay, SharedBackplane};
 use crate::dialects::Dialect;
-use crate::domain::{Event, sessions};
+use crate::domain::{Event, documents, sessions};
 use crate::hub::{Hub, Socket};
 use crate::ids::{Epoch, EventId, Position, Room, UserId};
 use crate::node::roster::Roster;
+use crate::node::text::{ANOTHER, Renewed, Texts};
 use crate::node::{pack, snapshots};
 use crate::telemetry::metrics::metrics;
 
 /// Wait before a failed comparison is tried again.
-const RETRY: Duration = Duration::from_millis(250);
+pub(super) const RETRY: Duration = Duration::from_millis(250);
 
 impl Worker {
     pub(super) fn open(&mut self, room: Room, waiter: Waiter) {
@@ -74,15 +76,16 @@ impl Worker {
                         remote.backplane.rotate(&room, asked.epoch).await?;
                     }
                     remote.enter_all(&room, kept).await?;
+                    remote.renew(&room).await?;
                 }
-                remote.take(&room, &returning, readers).await
+                remote.take(&room, &returning, readers, restarting).await
             };
             let result = result.await;
-            Note::Snapshot(room, result)
+            Note::Snapshot(room, result.map(Box::new))
         });
     }
 
-    pub(super) fn snapshotted(&mut self, room: &Room, result: Result<Taken, Error>) {
+    pub(super) fn snapshotted(&mut self, room: &Room, result: Result<Box<Taken>, Error>) {
         let Some(local) = self.rooms.get_mut(room) else {
             return;
         };
@@ -94,7 +97,8 @@ impl Worker {
             return self.fetch_snapshot(room);
         }
         let again = !local.waiting.is_empty();
-        if let Ok(Taken { at, .. }) = &result {
+        if let Ok(taken) = &result {
+            let at = &taken.at;
             if local.ending == Some(at.epoch) {
                 // Taken before the order was to end.
                 local.waiting.extend(aboard);
@@ -113,7 +117,7 @@ impl Worker {
             local.ending = None;
         }
         match result {
-            Ok(taken) => self.start_from(room, taken, aboard),
+            Ok(taken) => self.start_from(room, *taken, aboard),
             Err(error) => self.snapshot_failed(room, &error, aboard),
         }
         if again {
@@ -122,12 +126,20 @@ impl Worker {
     }
 
     fn start_from(&mut self, room: &Room, taken: Taken, aboard: Vec<Waiter>) {
-        let Taken { at, kept, told } = taken;
+        let Taken {
+            at,
+            kept,
+            told,
+            text,
+        } = taken;
         let Some(local) = self.rooms.get_mut(room) else {
             return;
         };
         local.kept = kept;
         let restarted = local.track.snapshot(at);
+        if restarted || local.text.is_none() {
+            local.text = text.map(|version| (at.epoch, version));
+        }
         if let Told::Couriers(users) = told {
             self.roster.couriers.are(users);
         }
@@ -140,6 +152,7 @@ impl Worker {
         if restarted {
             metrics().gap("snapshot");
             local.large.pending = None;
+            local.owed.clear();
             local.progress.clear();
             let greeting = |socket: &Socket| told.again(socket);
             self.hub.restart(room, at, &greeting, &mut self.touched);
@@ -193,10 +206,22 @@ impl Worker {
         }
     }
 
+    /// Reads the log once more, unless that is under way.
+    pub(super) fn compare_log(&mut self, room: &Room) {
+        let since = self
+            .rooms
+            .get_mut(room)
+            .and_then(|local| local.track.compare());
+        if let Some(since) = since {
+            self.fetch_log(room.clone(), since, false);
+        }
+    }
+
     pub(super) fn fetch_log(&mut self, room: Room, since: Position, entering: bool) {
         let local = self.rooms.get(&room);
         let kept = local.and_then(|local| local.kept.clone());
         let last = local.and_then(|local| local.track.last());
+        let text = local.and_then(|local| local.text);
         let remote = self.remote();
         self.jobs.spawn(async move {
             let result = async {
@@ -211,7 +236,16 @@ impl Worker {
                     }
                     remote.enter_all(&room, kept).await?;
                 }
-                fill(&remote.backplane, &room, since, last).await
+                let mut fill = fill(&remote.backplane, &room, since, last).await?;
+                let speaks_of_text = match &fill.replay {
+                    Replay::Events(events) => events.iter().any(|event| event.version.is_some()),
+                    Replay::Gone => false,
+                };
+                if let Some(session) = room.session().filter(|_| speaks_of_text) {
+                    let known = text.unwrap_or((since.epoch, 0));
+                    fill.text = Some(remote.texts.since(session, known).await?);
+                }
+                Ok(fill)
             };
             let result = result.await;
             Note::Filled(room, result)
@@ -315,11 +349,19 @@ impl Worker {
         Remote {
             backplane: self.backplane.clone(),
             roster: self.roster.clone(),
+            texts: self.texts.clone(),
             hub: self.hub.clone(),
             comparing: self.comparing.clone(),
             log_length: self.log_length,
         }
     }
+}
+
+fn names(view: &sessions::View) -> Vec<(UserId, Arc<str>)> {
+    let users = view.users.iter();
+    users
+        .map(|user| (user.user.clone(), user.name.clone()))
+        .collect()
 }
 
 /// Users of sockets that are greeted with what was said to them alone.
@@ -333,6 +375,7 @@ fn readers<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>>) -> Vec<UserId> {
 struct Remote {
     backplane: SharedBackplane,
     roster: Arc<Roster>,
+    texts: Arc<Texts>,
     hub: Arc<Hub>,
     comparing: Arc<Semaphore>,
     log_length: u64,
@@ -354,6 +397,7 @@ impl Remote {
         room: &Room,
         returning: &Returning,
         readers: Vec<UserId>,
+        afresh: bool,
     ) -> Result<Taken, Error> {
         let now = self.roster.clock.now();
         match room {
@@ -364,7 +408,8 @@ impl Remote {
                 }
                 let at = snapshot.position().ok_or(Error::Missing)?;
                 let kept = sessions::kept(session, &snapshot.fields, now);
-                let view = snapshots::view(session, snapshot);
+                let mut view = snapshots::view(session, snapshot);
+                self.texts.complete(&mut view).await?;
                 let missed = Missed::read(
                     &self.backplane,
                     room,
@@ -383,8 +428,18 @@ impl Remote {
                     _ => Letters::default(),
                 };
                 let speaks = |tongue| self.hub.speaks(room, tongue);
-                let told = Told::session(view, missed, letters, now, speaks);
-                Ok(Taken { at, kept, told })
+                let page = match speaks(Dialect::Yjs.tongue()) {
+                    true => Some(self.texts.page(session, &names(&view), afresh).await?),
+                    false => None,
+                };
+                let text = Some(view.version);
+                let told = Told::session(view, missed, letters, page, now, speaks);
+                Ok(Taken {
+                    at,
+                    kept,
+                    told,
+                    text,
+                })
             }
             Room::Workspace(_) | Room::Agent(_) => {
                 let (inner, at) = inside::look(&self.backplane, room).await?;
@@ -402,7 +457,12 @@ impl Remote {
                     missed: missed.await.unwrap_or_default(),
                 };
                 let told = Told::Inside(Box::new(inside));
-                Ok(Taken { at, kept, told })
+                Ok(Taken {
+                    at,
+                    kept,
+                    told,
+                    text: None,
+                })
             }
             Room::User(_) => {
                 let inbox = self.backplane.inbox(room).await?;
@@ -412,6 +472,7 @@ impl Remote {
                     at,
                     kept: None,
                     told,
+                    text: None,
                 })
             }
             Room::Couriers => {
@@ -422,10 +483,28 @@ impl Remote {
                     at,
                     kept: None,
                     told,
+                    text: None,
                 })
             }
             Room::Lobby => Err(Error::Missing),
         }
+    }
+
+    /// What the room's document lost is put back. Who kept one that is no more begins anew.
+    async fn renew(&self, room: &Room) -> Result<(), Error> {
+        let Some(session) = room.session() else {
+            return Ok(());
+        };
+        if self.texts.renew(session).await? == Renewed::Another {
+            let sockets = self.hub.sockets_in(room).into_iter();
+            for socket in sockets.filter(|socket| socket.tongue == Dialect::Yjs.tongue()) {
+                socket.close(
+                    ANOTHER,
+                    "the document was made anew: begin with an empty one",
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Sees to it that the backplane knows this node's members of the room; a few rooms at a time.
@@ -437,7 +516,7 @@ impl Remote {
     }
 }
 
-/// Reads the log; when it speaks of a text, the newest one with it. `last` is the event that was told at `since`.
+/// Reads the log. `last` is the event that was told at `since`.
 async fn fill(
     backplane: &SharedBackplane,
     room: &Room,
@@ -466,54 +545,31 @@ async fn fill(
         // That event's time in the log was over, as in a room that was long quiet; what came since may be there.
         replay = backplane.replay(room, since).await?;
     }
-    let speaks_of_text = match &replay {
-        Replay::Events(events) => events.iter().any(|envelope| envelope.version.is_some()),
-        Replay::Gone => false,
-    };
-    let text = if speaks_of_text {
-        let mut snapshot = backplane.snapshot(room).await?;
-        let version = snapshot.fields.get("version").and_then(|v| v.parse().ok());
-        snapshot.fields.remove("code").zip(version)
-    } else {
-        None
-    };
     Ok(Fill {
         behind: false,
         replay,
-        text,
+        text: None,
     })
 }
 
-/// The log leaves texts out: the last of them gets the newest text, the others say nothing.
-fn complete_texts(missed: &mut Vec<Envelope>, newest: Option<(String, u64)>) {
-    let Some((code, version)) = newest else {
-        // The room went away in between: there is no text to tell.
-        missed.retain(|envelope| envelope.version.is_none());
-        return;
-    };
-    let Some(last) = missed
+/// The log leaves updates out: the last change of the text gets all of them, the others say nothing.
+fn complete_texts(missed: &mut Vec<Envelope>, since: Option<(Bytes, u64)>) {
+    let last = missed
         .iter()
-        .rposition(|envelope| envelope.version.is_some())
-    else {
-        return;
-    };
+        .rposition(|envelope| envelope.version.is_some());
     let mut at = 0;
     missed.retain(|envelope| {
         at += 1;
-        envelope.version.is_none() || at - 1 == last
+        envelope.version.is_none() || since.is_some() && Some(at - 1) == last
     });
-    let Some(envelope) = missed
+    let changed = missed
         .iter_mut()
-        .find(|envelope| envelope.version.is_some())
-    else {
+        .find(|envelope| envelope.version.is_some());
+    let (Some(envelope), Some((update, version))) = (changed, since) else {
         return;
     };
     if let Ok(Event::TextChanged { user, .. }) = rmp_serde::from_slice(&envelope.event) {
-        let whole = Event::TextChanged {
-            user,
-            code: Some(code.into()),
-        };
-        envelope.event = pack(&whole);
+        envelope.event = pack(&documents::changed(user, Some(update.into())));
         envelope.version = Some(version);
         // Its writer may have written since; whoever wrote last is not in the log's entry.
         envelope.audience = Audience::All;

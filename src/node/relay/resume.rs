@@ -388,6 +388,7 @@ mod tests {
         let event = Event::TextChanged {
             user: user("bob"),
             code: None,
+            update: None,
         };
         envelope(seq, Audience::All, &event)
     }

@@ -19,6 +19,7 @@ use crate::hub::{Hub, Socket};
 use crate::ids::Room;
 use crate::node::doors;
 use crate::node::roster::Roster;
+use crate::node::text::Texts;
 use crate::telemetry::metrics::{DoorMetrics, metrics};
 
 /// Notes taken at once.
@@ -34,6 +35,7 @@ pub struct Worker {
     pub(super) hub: Arc<Hub>,
     pub(super) backplane: SharedBackplane,
     pub(super) roster: Arc<Roster>,
+    pub(super) texts: Arc<Texts>,
     pub(super) rooms: HashMap<Room, Local>,
     pub(super) jobs: JoinSet<Note>,
     pub(super) comparing: Arc<Semaphore>,
@@ -55,6 +57,7 @@ impl Worker {
         hub: Arc<Hub>,
         backplane: SharedBackplane,
         roster: Arc<Roster>,
+        texts: Arc<Texts>,
         compare_idle: Duration,
         log_length: u64,
     ) -> Self {
@@ -65,6 +68,7 @@ impl Worker {
             hub,
             backplane,
             roster,
+            texts,
             rooms: HashMap::new(),
             jobs: JoinSet::new(),
             comparing: Arc::new(Semaphore::new(COMPARED_AT_ONCE)),
@@ -129,8 +133,12 @@ impl Worker {
             Note::Snapshot(room, result) => self.snapshotted(&room, result),
             Note::Filled(room, result) => self.filled(&room, result),
             Note::Release(room) => self.release_text(&room),
+            Note::ReleaseAwareness(room) => self.release_awareness(&room),
+            Note::Unaware(room, gone) => self.tell_awareness(&room, gone),
             Note::ReleaseProgress(room, agent) => self.release_progress(&room, &agent),
             Note::Mirror(room) => self.mirror(&room),
+            Note::Retell(room) => self.read_text(&room),
+            Note::Told(room) => self.text_is_read(&room),
             Note::Done => {}
             Note::Looked(room, asked, found) => self.looked(&room, asked, found),
         }
@@ -149,13 +157,20 @@ impl Worker {
     }
 
     pub(super) fn heard(&mut self, envelope: Envelope) {
-        let Some(local) = self.rooms.get_mut(&envelope.room) else {
+        if !self.rooms.contains_key(&envelope.room) {
             return;
-        };
+        }
         let Some(at) = envelope.position else {
             return self.deliver(&envelope, None);
         };
         let room = envelope.room.clone();
+        if envelope.version.is_some() && self.wants_document(&room) {
+            // It is held until the log is read, and the document with it.
+            self.compare_log(&room);
+        }
+        let Some(local) = self.rooms.get_mut(&room) else {
+            return;
+        };
         let next = local.track.take(envelope, at);
         // What was known says nothing of where the room is: it is quiet all the same, and looked at.
         if !matches!(next, Next::Duplicate) {

@@ -237,6 +237,13 @@ fn config(slot: usize, plan: &Plan) -> Config {
             log_length: plan.log,
             compare_idle: Duration::from_secs(6),
         },
+        text: collabd::node::text::Config {
+            linger: Duration::from_secs(2),
+            batch: Duration::from_millis(10),
+            log_length: 20,
+            log_bytes: 1024 * 1024,
+            length: 1024 * 1024,
+        },
         beat_every: Duration::from_secs(1),
         lease: LEASE,
         reap_pause: LEASE,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use collabd::backplane::documents::{Documents, Stored};
 use collabd::backplane::memory::Memory;
 use collabd::backplane::{
     Access, Backplane, Beat, Card, Change, Cluster, Committed, Counters, Courier, Created, Draft,
@@ -219,6 +220,36 @@ impl Station {
 
 fn lost() -> Error {
     Error::Unavailable("no answer".to_owned())
+}
+
+#[async_trait]
+impl Documents for Station {
+    async fn document(&self, room: &Room, since: Option<(Epoch, u64)>) -> Result<Stored, Error> {
+        self.ask(self.place.store.document(room, since)).await
+    }
+
+    async fn compact(
+        &self,
+        room: &Room,
+        epoch: Epoch,
+        from: Option<u64>,
+        to: u64,
+        snapshot: Bytes,
+    ) -> Result<bool, Error> {
+        let done = self.place.store.compact(room, epoch, from, to, snapshot);
+        self.ask(done).await
+    }
+
+    async fn show(
+        &self,
+        room: &Room,
+        epoch: Epoch,
+        version: u64,
+        text: &str,
+    ) -> Result<bool, Error> {
+        self.ask(self.place.store.show(room, epoch, version, text))
+            .await
+    }
 }
 
 #[async_trait]

@@ -310,7 +310,7 @@ impl Mind {
                 self.commands.later(id, wait);
             }
             // Somebody else's text was first; this one is not said again.
-            ("conflict", Some(id)) => {
+            ("conflict" | "version_gone", Some(id)) => {
                 self.commands.answered(id);
             }
             _ => self.complain(format!("{code}: {message}")),

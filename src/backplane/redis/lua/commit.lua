@@ -1,9 +1,10 @@
 -- Durable events: for each, state, log and publication in one step. Several may come in one call; each is
 -- judged alone.
--- KEYS, for each: state, log, channel, chat, idempotency; the last two only when they are needed; and hooks with 10
+-- KEYS, for each: state, log, channel, chat, idempotency; the last two only when they are needed; then hooks with 10;
+--       then the log of the document with 4
 -- ARGV, for each: number of its keys, number of its arguments, then these:
 --       1 envelope front, 2 the same for the log ('' when equal), 3 chat line ('' for none),
---       4 '-' when no text changes, else the version it was made from ('' when not said), 5 the text,
+--       4 '-' when no text changes, else the version it must be at ('' when at any), 5 the change, for the document's log,
 --       6 '' when anybody may, else a user and roles: 'USER ,ROLE,ROLE,', 7 a field that goes ('' for none),
 --       8 '' when the chat line is one more, else bytes of the one that it replaces, or that goes,
 --       9 '' or a field and the value it must have, 'FIELD VALUE', 10 '1' when it goes to the hooks, too,
@@ -36,8 +37,12 @@ end
 
 -- One event: its keys are `keys` from KEYS[k] on, its arguments ARGV[a] to ARGV[last].
 local function commit(k, keys, a, last)
-  local state, hooks = KEYS[k], ARGV[a + 9] == '1' and KEYS[k + keys - 1]
-  local once = keys == (hooks and 6 or 5) and KEYS[k + 4]
+  local state, rest = KEYS[k], keys
+  local changes = ARGV[a + 3] ~= '-' and KEYS[k + rest - 1]
+  if changes then rest = rest - 1 end
+  local hooks = ARGV[a + 9] == '1' and KEYS[k + rest - 1]
+  if hooks then rest = rest - 1 end
+  local once = rest == 5 and KEYS[k + 4]
   local room = redis.call('HMGET', state, 'epoch', 'seq', 'version')
   local epoch = room[1]
   -- An ended room has lost its epoch.
@@ -62,7 +67,9 @@ local function commit(k, keys, a, last)
     if base ~= '' and base ~= version then return 'stale ' .. version end
     version = text(version + 1)
     changed = version
-    redis.call('HSET', state, 'seq', seq, 'version', version, 'code_version', version, 'code', ARGV[a + 4], unpack(ARGV, a + 10, last))
+    redis.call('HSET', state, 'seq', seq, 'version', version, unpack(ARGV, a + 10, last))
+    redis.call('XADD', changes, version .. '-0', 'u', ARGV[a + 4])
+    if redis.call('XLEN', changes) == 1 then expire_with(state, changes) end
   end
   if ARGV[a + 6] ~= '' then redis.call('HDEL', state, ARGV[a + 6]) end
   if ARGV[a + 7] ~= '' then

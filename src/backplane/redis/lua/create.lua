@@ -1,5 +1,5 @@
 -- Makes a room nobody is in yet.
--- KEYS: 1 state, 2 log, 3 chat, 4 members, 5 users
+-- KEYS: 1 state, 2 log, 3 chat, 4 members, 5 users; 6 snapshot, 7 log of a session's document
 -- ARGV: 1 epoch, 2 number of chat lines, 3 '1' if it expires when nobody comes, then the chat lines, then
 --       field, value pairs
 -- Returns {'new'} | {'existing'} | {'ended'}

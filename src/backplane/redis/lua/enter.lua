@@ -1,5 +1,6 @@
 -- A socket comes into a room; a repeat changes nothing. A user's first socket commits `joined`.
--- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users; 7 names, 8 records, of a room whose users are listed
+-- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users; 7 names, 8 records, of a room whose users are listed; 7 snapshot,
+--       8 log of a session's document
 -- ARGV: 1 socket, 2 member record, 3 user, 4 envelope front ('' for none), 5 epoch for a new room,
 --       6 '1' when a missing room is made, 7 most admitted users, 8 ms that the log lives on,
 --       9… initial field, value pairs
@@ -28,7 +29,7 @@ if redis.call('HLEN', KEYS[5]) == 1 then
   redis.call('PEXPIRE', KEYS[2], ARGV[8])
 end
 if redis.call('HINCRBY', KEYS[6], ARGV[3], 1) > 1 then return {'ok'} end
-if KEYS[7] then
+if is_listed(KEYS[7]) then
   redis.call('ZADD', KEYS[7], 0, ARGV[3])
   redis.call('HSET', KEYS[8], ARGV[3], ARGV[2])
 end

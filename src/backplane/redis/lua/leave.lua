@@ -1,6 +1,7 @@
 -- Sockets go; a repeat does nothing. A user's last socket commits `left`; a room without sockets begins to
 -- expire.
--- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users; 7 names, 8 records, of a room whose users are listed
+-- KEYS: 1 state, 2 log, 3 channel, 4 chat, 5 members, 6 users; 7 names, 8 records, of a room whose users are listed; 7 snapshot,
+--       8 log of a session's document
 -- ARGV: 1 ms that a room without sockets lives on; then for each socket: socket, user, envelope front ('' for none)
 -- Returns {'ok'}
 local epoch, gone = redis.call('HGET', KEYS[1], 'epoch'), false
@@ -9,7 +10,7 @@ for i = 2, #ARGV, 3 do
     gone = true
     if redis.call('HINCRBY', KEYS[6], ARGV[i + 1], -1) <= 0 then
       redis.call('HDEL', KEYS[6], ARGV[i + 1])
-      if KEYS[7] then
+      if is_listed(KEYS[7]) then
         redis.call('ZREM', KEYS[7], ARGV[i + 1])
         redis.call('HDEL', KEYS[8], ARGV[i + 1])
       end

@@ -24,6 +24,17 @@ local function packed(text)
   return string.char(217, #text) .. text
 end
 
+-- Whether a room has a list of its users, by the key that may be its first.
+local function is_listed(key)
+  return key and string.sub(key, -6) == ':names'
+end
+
+-- A key of a room that was just made expires when the room does, if that is to.
+local function expire_with(state, key)
+  local left = redis.call('PTTL', state)
+  if left > 0 and redis.call('PTTL', key) == -1 then redis.call('PEXPIRE', key, left) end
+end
+
 -- Whether a field has its value, 'FIELD VALUE'; a missing field has none.
 local function holds(state, condition)
   local field, value = string.match(condition, '^(%S+) (.*)$')

@@ -144,7 +144,7 @@ impl Client {
                 }
             }
             // The text follows, and the next change is made from that.
-            "conflict" => self.pending.retain(|pending| pending.id != id),
+            "conflict" | "version_gone" => self.pending.retain(|pending| pending.id != id),
             _ => self.problem(format!("refused: {frame}")),
         }
     }

@@ -1,0 +1,64 @@
+//! Updates of sockets that speak Yjs, until the next change takes all of them together.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::dialects::yjs::scan::Outline;
+use crate::hub::Socket;
+
+/// Updates, and bytes of them, that wait before those who send more have to.
+const MOST: usize = 64;
+const MOST_BYTES: usize = 512 * 1024;
+
+#[derive(Default)]
+pub struct Queue {
+    waiting: Vec<Waiting>,
+    bytes: usize,
+    /// A task takes them.
+    pub attended: bool,
+    /// When one was last taken.
+    pub taken: Option<Instant>,
+    /// Some were not stored: those who sent them are to be asked for what is missing.
+    pub lost: bool,
+}
+
+pub struct Waiting {
+    pub socket: Arc<Socket>,
+    pub update: Vec<u8>,
+    pub outline: Outline,
+}
+
+impl Queue {
+    pub fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.update.len();
+        self.waiting.push(waiting);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= MOST || self.bytes >= MOST_BYTES
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Those from the front that may be one change: all, or those of one user.
+    pub fn take(&mut self, of_one_user: bool) -> Vec<Waiting> {
+        self.taken = Some(Instant::now());
+        let first = self
+            .waiting
+            .first()
+            .map(|waiting| waiting.socket.user.clone());
+        let other = |waiting: &Waiting| of_one_user && Some(&waiting.socket.user) != first.as_ref();
+        let end = self
+            .waiting
+            .iter()
+            .position(other)
+            .unwrap_or(self.waiting.len());
+        let taken: Vec<Waiting> = self.waiting.drain(..end).collect();
+        let bytes: usize = taken.iter().map(|waiting| waiting.update.len()).sum();
+        self.bytes -= bytes;
+        taken
+    }
+}
