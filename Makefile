@@ -89,7 +89,7 @@ soak:
 fuzz: SECONDS := 60
 fuzz:
 	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-	set -e; for target in packet talk; do \
+	set -e; for target in packet talk yjs; do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 	    -max_total_time=$(SECONDS); \

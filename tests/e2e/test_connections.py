@@ -18,7 +18,7 @@ from support.raw import RawSocket
 from support.shapes import TIME
 from support.tokens import SECRET, bearer, token
 
-NOBODY = dict.fromkeys(("pairing", "review", "socketio", "raw", "workspace"), 0)
+NOBODY = dict.fromkeys(("pairing", "review", "socketio", "raw", "workspace", "yjs"), 0)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 //! The integration tests of the crate: one binary, so that it is linked once.
 
 mod contract;
+mod frames;
 mod joins;
 mod neighbours;
 mod outage;

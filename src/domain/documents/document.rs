@@ -40,6 +40,15 @@ pub struct Document {
     text: TextRef,
 }
 
+/// What is known of each client.
+pub struct Clocks(StateVector);
+
+impl Clocks {
+    pub fn of(&self, client: u64) -> u64 {
+        u64::from(self.0.get(&ClientID::new(client)))
+    }
+}
+
 impl Document {
     pub fn new() -> Self {
         Self::by(u64::from(rand::random::<u32>()))
@@ -96,12 +105,18 @@ impl Document {
 
     /// Takes an update of somebody else, whole.
     pub fn apply(&self, update: &[u8]) -> Result<(), Broken> {
+        self.take(update).map(drop)
+    }
+
+    /// The same; what was new of it, as this document says it. That alone is stored: what a sender says again of what is
+    /// known may be something else than what is known.
+    pub fn take(&self, update: &[u8]) -> Result<Vec<u8>, Broken> {
         self.guarded(|txn| {
             let update = Update::decode_v1(update).map_err(|error| Broken(error.to_string()))?;
             txn.apply_update(update)
                 .map_err(|error| Broken(error.to_string()))?;
             match txn.has_missing_updates() {
-                false => Ok(()),
+                false => Ok(txn.encode_update_v1()),
                 true => Err(Broken("it builds on what is not there".to_owned())),
             }
         })
@@ -141,10 +156,9 @@ impl Document {
         self.doc.transact().state_vector().encode_v1()
     }
 
-    /// How many clocks of a client are known.
-    pub fn clock(&self, client: u64) -> u64 {
-        let txn = self.doc.transact();
-        u64::from(txn.state_vector().get(&ClientID::new(client)))
+    /// How many clocks are known of each client.
+    pub fn clocks(&self) -> Clocks {
+        Clocks(self.doc.transact().state_vector())
     }
 
     /// The ids of what it was begun with, if that was a plain text.
@@ -154,6 +168,18 @@ impl Document {
         clients
             .filter(|client| client >> LIFE_BITS == SEEDS)
             .collect()
+    }
+
+    /// What somebody lacks who has so many clocks of each client. Those that are not known here do not matter, and a
+    /// stranger may have chosen them to be slow to look up.
+    pub fn beyond(&self, known: impl Fn(u64) -> u64) -> Vec<u8> {
+        let txn = self.doc.transact();
+        let mut vector = StateVector::default();
+        for (client, _) in txn.state_vector().iter() {
+            let clock = known(client.get());
+            vector.set_max(*client, u32::try_from(clock).unwrap_or(u32::MAX));
+        }
+        txn.encode_diff_v1(&vector)
     }
 
     /// What somebody lacks who has this vector.
@@ -185,18 +211,20 @@ impl Document {
 
     /// Where such a place is now; `None`: in no text of this document.
     pub fn index(&self, sticky: &str) -> Option<u32> {
-        let sticky: StickyIndex = serde_json::from_str(sticky).ok()?;
         let txn = self.doc.transact();
-        let found = catch_unwind(AssertUnwindSafe(|| sticky.get_offset(&txn)));
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            let sticky: StickyIndex = serde_json::from_str(sticky).ok()?;
+            sticky.get_offset(&txn)
+        }));
         Some(found.ok()??.index)
     }
 
     /// A transaction ends when it is dropped, and must not end a second time while the library's panic goes on: it is
     /// left as it is then, and the document with it.
-    fn guarded(
+    fn guarded<T>(
         &self,
-        act: impl FnOnce(&mut TransactionMut<'_>) -> Result<(), Broken>,
-    ) -> Result<(), Broken> {
+        act: impl FnOnce(&mut TransactionMut<'_>) -> Result<T, Broken>,
+    ) -> Result<T, Broken> {
         let mut txn = ManuallyDrop::new(self.doc.transact_mut());
         let acted = catch_unwind(AssertUnwindSafe(|| act(&mut txn)));
         let panicked = || Broken("the library gave up on it".to_owned());
@@ -284,6 +312,18 @@ mod tests {
         here.apply(&lacking).unwrap();
         assert_eq!(here.text(), "on");
         assert_eq!(there.lacks(&here), Ok(None));
+    }
+
+    #[test]
+    fn what_is_said_again_is_nothing_new() {
+        let here = with("one");
+        let there = here.twin(7).unwrap();
+        let update = there.edit(&edits("one", "on two"));
+        assert_ne!(here.take(&update).unwrap(), EMPTY);
+        assert_eq!(here.take(&update).unwrap(), EMPTY);
+        assert_eq!(here.take(&there.state()).unwrap(), EMPTY);
+        assert_eq!(here.beyond(|_| u64::MAX), there.beyond(|_| u64::MAX));
+        assert_eq!(here.beyond(|_| 0), here.state());
     }
 
     #[test]

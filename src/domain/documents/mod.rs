@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::diff::{Edit, edits, plain};
-pub use self::document::{Broken, Document, EMPTY, merge};
+pub use self::document::{Broken, Clocks, Document, EMPTY, merge};
 pub use self::places::{cursor_at, index_of};
 use super::{Actor, Code, Event, Limits, Reject, Write};
 use crate::clock::Millis;

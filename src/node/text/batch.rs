@@ -1,16 +1,17 @@
 //! Updates of sockets that speak Yjs: gathered for a moment, applied, and stored as one change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::desk::Desk;
+use super::desk::{Desk, Paper};
 use super::queue::Waiting;
-use super::talk::first_step;
+use super::talk::{first_step, limits};
 use super::{By, Flight, Texts};
 use crate::backplane::{Audience, Error};
-use crate::dialects::yjs::frames;
-use crate::domain::documents::merge;
+use crate::dialects::yjs::{frames, scan};
+use crate::domain::documents::{EMPTY, merge};
 use crate::domain::roles::Action;
 use crate::hub::{Lane, Socket, frame};
 use crate::ids::EventId;
@@ -18,6 +19,11 @@ use crate::ids::EventId;
 /// Close codes of who sends what no document can take, and more than it may hold.
 const BAD_FRAMES: u16 = 4400;
 const TOO_LARGE: u16 = 1009;
+/// An update of so many bytes is applied at once; of others so many structs.
+const SMALL: usize = 1_024;
+const PIECE: usize = 64;
+/// How long an update may take. Honest ones of any size take a tenth of that.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Texts {
     /// Has an update stored with the next change. True when whoever sent it should wait before it sends more.
@@ -92,6 +98,8 @@ impl Texts {
         let flight = Flight::new(self, desk, id);
         let taken = self.apply_all(desk, &batch, id).await?;
         if taken.is_empty() {
+            // It said nothing new.
+            desk.with(Paper::nothing);
             flight.landed();
             return Ok(());
         }
@@ -115,6 +123,52 @@ impl Texts {
         }
     }
 
+    /// Applies one, a piece at a time: others have a look at the document in between, and what takes the library too long
+    /// is not taken.
+    fn apply_one(&self, desk: &Desk, waiting: &Waiting, id: EventId) -> Option<Done> {
+        let outline = &waiting.outline;
+        let missing = desk.with(|paper| {
+            let clocks = paper.document.clocks();
+            let missing = outline.missing(|client| clocks.of(client));
+            missing.map(|_| paper.document.vector())
+        })?;
+        if let Some(vector) = missing {
+            return Some(Done::Missing(vector));
+        }
+        let pieces = if waiting.update.len() <= SMALL {
+            vec![waiting.update.clone()]
+        } else {
+            match scan::pieces(&waiting.update, PIECE, &limits()) {
+                Ok(pieces) => pieces,
+                Err(malformed) => return Some(Done::Broken(BAD_FRAMES, malformed.to_string())),
+            }
+        };
+        let begun = Instant::now();
+        let mut new = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let taken = desk.with(|paper| {
+                paper.begin(id);
+                let taken = paper.document.take(&piece);
+                taken.map(|taken| (taken, paper.document.length()))
+            })?;
+            match taken {
+                Ok((_, length)) if length > self.config.length => {
+                    let most = self.config.length;
+                    let why = format!("a text has at most {most} UTF-16 units");
+                    return Some(Done::Broken(TOO_LARGE, why));
+                }
+                Ok((taken, _)) => new.push(taken),
+                Err(broken) => return Some(Done::Broken(BAD_FRAMES, broken.to_string())),
+            }
+            if begun.elapsed() > PATIENCE {
+                let why = "the update takes too long to be put in its place";
+                return Some(Done::Broken(BAD_FRAMES, why.to_owned()));
+            }
+        }
+        new.retain(|one| *one != EMPTY);
+        Some(Done::Taken(new))
+    }
+
     /// Applies each alone; those that were taken. Whoever sends what cannot be applied goes, and the others go on.
     async fn apply_all(
         &self,
@@ -130,27 +184,9 @@ impl Texts {
                 at += 1;
                 continue;
             }
-            let done = desk.with(|paper| {
-                let document = &paper.document;
-                if waiting
-                    .outline
-                    .missing(|client| document.clock(client))
-                    .is_some()
-                {
-                    return Done::Missing(document.vector());
-                }
-                let length = document.length() + waiting.outline.text_units;
-                if length > self.config.length {
-                    return Done::TooLarge;
-                }
-                paper.begin(id);
-                match paper.document.apply(&waiting.update) {
-                    Ok(()) => Done::Taken,
-                    Err(broken) => Done::Broken(broken.to_string()),
-                }
-            });
+            let done = self.apply_one(desk, waiting, id);
             match done {
-                Some(Done::Taken) => taken.push(waiting.update.clone()),
+                Some(Done::Taken(new)) => taken.extend(new),
                 // Another node may have told it of what this one has not heard.
                 Some(Done::Missing(_)) if !asked && taken.is_empty() => {
                     asked = true;
@@ -158,17 +194,9 @@ impl Texts {
                     continue;
                 }
                 Some(Done::Missing(vector)) => ask(&waiting.socket, &vector),
-                Some(Done::TooLarge) => {
-                    let most = self.config.length;
-                    let reason = format!("a text has at most {most} UTF-16 units");
-                    waiting.socket.close(TOO_LARGE, &reason);
-                    offenders.push(waiting.socket.id);
-                }
-                Some(Done::Broken(why)) => {
+                Some(Done::Broken(code, why)) => {
                     tracing::info!(target: "audit", user = %waiting.socket.user, session = %desk.session, why, "an update broke its document");
-                    waiting
-                        .socket
-                        .close(BAD_FRAMES, "the update makes no sense to this document");
+                    waiting.socket.close(code, &why);
                     offenders.push(waiting.socket.id);
                     // Read again, and all that were taken before with it.
                     desk.clear();
@@ -190,11 +218,12 @@ impl Texts {
 }
 
 enum Done {
-    Taken,
+    /// What was new of it.
+    Taken(Vec<Vec<u8>>),
     /// What is known here.
     Missing(Vec<u8>),
-    TooLarge,
-    Broken(String),
+    /// The document is no good any more. With which code whoever sent it goes, and why.
+    Broken(u16, String),
 }
 
 /// Asks a socket for all that is not known here.

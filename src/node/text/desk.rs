@@ -199,8 +199,17 @@ impl Paper {
         self.text = None;
     }
 
+    /// It changed nothing, and is not stored.
+    pub fn nothing(&mut self) {
+        self.ours = None;
+    }
+
     /// It made that version.
-    pub fn answered(&mut self, version: u64, user: &UserId, bytes: usize) {
+    pub fn answered(&mut self, change: EventId, version: u64, user: &UserId, bytes: usize) {
+        // Heard before; or the document was read again meanwhile, and the change is heard like any other.
+        if self.ours != Some(change) {
+            return;
+        }
         self.ours = None;
         if version <= self.version {
             return;
@@ -313,7 +322,7 @@ mod tests {
         // Another's was stored before it.
         assert_eq!(hear(&mut paper, 1, "x"), Heard::Taken);
         assert_eq!(text(&mut paper), None);
-        paper.answered(2, &user(), ours.len());
+        paper.answered(id, 2, &user(), ours.len());
         assert_eq!((paper.version, text(&mut paper).unwrap().len()), (2, 5));
         let again = paper.heard((EPOCH, 2), id, &user(), Some(&ours)).unwrap();
         assert_eq!(again, Heard::Known);
@@ -330,15 +339,30 @@ mod tests {
             (heard, text(&mut paper).as_deref()),
             (Heard::Taken, Some("ours"))
         );
-        paper.answered(1, &user(), ours.len());
+        paper.answered(id, 1, &user(), ours.len());
         assert_eq!(text(&mut paper).as_deref(), Some("ours"));
+    }
+
+    /// Guards a version that says more than there is: the document was read again while a change was on its way.
+    #[test]
+    fn an_answer_for_another_document_says_nothing() {
+        let mut paper = paper();
+        let (id, ours) = (EventId::new(), update("ours"));
+        paper.answered(id, 1, &user(), ours.len());
+        assert_eq!(paper.version, 0);
+        let heard = paper.heard((EPOCH, 1), id, &user(), Some(&ours)).unwrap();
+        assert_eq!(
+            (heard, text(&mut paper).as_deref()),
+            (Heard::Taken, Some("ours"))
+        );
     }
 
     #[test]
     fn an_own_change_waits_for_those_before_it() {
         let mut paper = paper();
-        paper.begin(EventId::new());
-        paper.answered(3, &user(), 1);
+        let id = EventId::new();
+        paper.begin(id);
+        paper.answered(id, 3, &user(), 1);
         assert!(paper.misses_some());
         assert_eq!(hear(&mut paper, 1, "a"), Heard::Gap);
         assert_eq!(text(&mut paper), None);

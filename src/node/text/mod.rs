@@ -150,7 +150,7 @@ impl Texts {
             Ok(committed) if committed.repeated => {}
             Ok(committed) if desk.with(|paper| paper.epoch) != Some(committed.position.epoch) => {}
             Ok(committed) => {
-                desk.with(|paper| paper.answered(committed.version, user, bytes));
+                desk.with(|paper| paper.answered(flight.id, committed.version, user, bytes));
                 desk.upkeep(|upkeep| upkeep.changed_here());
                 desk.moved.notify_waiters();
                 flight.landed();

@@ -42,11 +42,7 @@ impl Node {
         let Some(session) = participant.room.as_ref().and_then(Room::session) else {
             return Handled::Done;
         };
-        let limits = scan::Limits {
-            bytes: usize::MAX,
-            ..scan::Limits::default()
-        };
-        let message = match scan::message(frame, &limits) {
+        let message = match scan::message(frame, &limits()) {
             Ok(message) => message,
             Err(malformed) => {
                 let why = malformed.to_string();
@@ -57,11 +53,10 @@ impl Node {
         };
         self.door(participant).received(kind(&message));
         match message {
-            Message::Step1 { raw, vector } => {
+            Message::Step1 { vector, .. } => {
                 let (texts, socket, session) = (texts.clone(), socket.clone(), session.clone());
-                let raw = raw.to_vec();
                 Handled::Later(Box::pin(async move {
-                    if let Err(error) = texts.answer(&session, &socket, &raw, &vector).await {
+                    if let Err(error) = texts.answer(&session, &socket, &vector).await {
                         tracing::debug!(%session, %error, "a document cannot be read");
                         socket.close(COME_AGAIN, "the document cannot be read now");
                     }
@@ -106,6 +101,14 @@ impl Node {
     }
 }
 
+/// The frame's size is its door's matter.
+pub(super) fn limits() -> scan::Limits {
+    scan::Limits {
+        bytes: usize::MAX,
+        ..scan::Limits::default()
+    }
+}
+
 /// What is known here; the answer is what is not.
 pub(super) fn first_step(vector: &[u8]) -> Bytes {
     frame::binary_with(vector.len() + 16, |out| frames::first_step(vector, out))
@@ -125,7 +128,6 @@ impl Texts {
         &self,
         session: &SessionId,
         socket: &Socket,
-        raw: &[u8],
         vector: &Vector,
     ) -> Result<(), Error> {
         let desk = self.open(session).await?;
@@ -135,24 +137,23 @@ impl Texts {
             let seeds = paper.document.seeds();
             // Of a former life, or begun by itself: with what a node made of the same text, it would be there twice.
             if !vector.is_empty() && seeds.iter().any(|seed| vector.get(*seed) == 0) {
-                return Ok(None);
+                return None;
             }
-            paper.document.since(raw).map(Some)
+            Some(paper.document.beyond(|client| vector.get(client)))
         });
         match answer {
-            Some(Ok(Some(update))) => {
+            Some(Some(update)) => {
                 let fill = |out: &mut Vec<u8>| frames::second_step(&update, out);
                 socket.send(Lane::Ordered, frame::binary_with(update.len() + 16, fill));
                 Ok(())
             }
-            Some(Ok(None)) => {
+            Some(None) => {
                 socket.close(
                     ANOTHER,
                     "the document was made anew: begin with an empty one",
                 );
                 Ok(())
             }
-            Some(Err(broken)) => Err(Error::Unavailable(broken.to_string())),
             None => Err(Error::Unavailable(
                 "the document was thrown away".to_owned(),
             )),

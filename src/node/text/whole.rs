@@ -210,8 +210,8 @@ impl Texts {
 impl Paper {
     /// An older document, for a client whose clocks it knows to their end: the others are others' by now.
     fn hand(&mut self, then: Document) -> Result<Document, Broken> {
-        let document = &self.document;
-        let is_known = |client: &u64| then.clock(*client) == document.clock(*client);
+        let (old, new) = (then.clocks(), self.document.clocks());
+        let is_known = |client: &u64| old.of(*client) == new.of(*client);
         if let Some(client) = self.others.iter().copied().find(is_known) {
             return then.twin(client);
         }
