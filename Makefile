@@ -10,7 +10,8 @@
 # make soak   simulated worlds from new seeds, for SECONDS=300; one again: SIM_SEED=n cargo test --test it sim::losses
 
 .DEFAULT_GOAL := run
-.PHONY: run check test tools unit e2e check-ops ops-tools loadtest bench sbom deb soak fuzz
+# make page   is the page in playground/dist what its sources make; its own tests
+.PHONY: run check test tools page unit e2e check-ops ops-tools loadtest bench sbom deb soak fuzz
 
 PACKAGES := redis-server chromium openssl npm haproxy postgresql rabbitmq-server
 VENV := .venv
@@ -30,13 +31,18 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --test it tidy::
 
-test: tools $(E2E) $(JS) unit e2e
+test: tools $(E2E) $(JS) page unit e2e
 
 # All name the whole workspace, and tests where anything does: other packages would mean other features of what they
 # depend on, and all of that built once more.
 # More at once than there are cores: the long ones wait for leases, and for what they broke.
 unit:
 	cargo test --workspace --all-targets -- --test-threads=6
+
+# The page is committed as it is built, so that cargo alone makes the binary: is that what its sources make?
+page:
+	playground/check-dist.sh
+	cd playground && npm run --silent check
 
 # Files side by side, more than there are cores: they wait for most of their time. Who may run beside whom, and in which
 # order files are begun, is said in tests/e2e/support/turns.py.
