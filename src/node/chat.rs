@@ -485,7 +485,7 @@ impl Talk<'_> {
         };
         let committed = asker.node.backplane.commit(&asker.room, change).await;
         match &committed {
-            Ok(committed) => asker.note(committed, None),
+            Ok(committed) => asker.note(committed),
             // It may have been done.
             Err(backplane::Error::Unavailable(_)) => asker.node.unsaved.note(&asker.room),
             Err(_) => {}

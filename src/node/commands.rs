@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::saver::Kept;
 use super::text::{Sender, Unwritten, Written};
 use super::visit::{Packet, Visit};
 use super::{Node, NotAdmitted, Participant, pack, snapshots};
@@ -303,7 +302,7 @@ impl Asker {
         };
         match answer {
             Ok(committed) => {
-                self.note(&committed, None);
+                self.note(&committed);
                 self.acknowledge(committed, false);
             }
             Err(error) => self.fail(error),
@@ -330,8 +329,6 @@ impl Asker {
         };
         match written {
             Ok(Written { committed, merged }) => {
-                let code = merged.as_ref().map_or(&text.code, |(text, _)| text);
-                self.note(&committed, Some(code.clone()));
                 self.acknowledge(committed, text.base.is_some());
                 if let Some((code, version)) = merged {
                     node.tell_merged(&self.participant, &self.room, code, version);
@@ -381,21 +378,13 @@ impl Asker {
         }
     }
 
-    /// What is to be recorded of it: that something happened, and the text.
-    pub(super) fn note(&self, committed: &Committed, text: Option<Arc<str>>) {
-        let Some(session) = self.room.session().filter(|session| session.is_recorded()) else {
-            return;
-        };
-        let kept = text.map(|code| Kept {
-            position: committed.position,
-            version: committed.version,
-            at: self.node.clock().now(),
-            user: self.participant.socket.user.clone(),
-            code,
-        });
-        self.node
-            .unsaved
-            .note_commit(session, committed.position.seq, kept);
+    /// That something happened is to be recorded.
+    pub(super) fn note(&self, committed: &Committed) {
+        let session = self.room.session().filter(|session| session.is_recorded());
+        if let Some(session) = session {
+            let seq = committed.position.seq;
+            self.node.unsaved.note_commit(session, seq, None);
+        }
     }
 
     fn change(&self, write: Write) -> Change {

@@ -174,7 +174,7 @@ pub struct Node {
     neighbours: Neighbours,
     accounts: Accounts,
     /// Recorded sessions whose text is not in the records yet.
-    unsaved: Unsaved,
+    unsaved: Arc<Unsaved>,
     passes: Passes,
     runs: Runs,
     followers: Followers,
@@ -246,7 +246,9 @@ impl Node {
             records,
         });
         let inlet = outlet.inlet();
-        let texts = Texts::new(config.text.clone(), &backplane, &roster, &hub, inlet);
+        let unsaved = Arc::new(Unsaved::new(&config));
+        let shared = (unsaved.clone(), inlet);
+        let texts = Texts::new(config.text.clone(), &backplane, &roster, &hub, shared);
         let idle = config.relay.compare_idle;
         Arc::new(Self {
             relay: Relay::start(outlet, &hub, &backplane, &roster, &texts, idle),
@@ -260,7 +262,7 @@ impl Node {
             looked: stats::Looked::default(),
             identities,
             neighbours,
-            unsaved: Unsaved::new(&config),
+            unsaved,
             accounts: Accounts::new(config.accounts),
             config,
             passes: Passes::default(),

@@ -35,6 +35,8 @@ pub(super) struct Local {
     pub(super) mirror: bool,
     /// The last change of the text that was heard.
     pub(super) text: Option<(Epoch, u64)>,
+    /// The document is being read again.
+    pub(super) reading: bool,
     /// Changes of the text that are told with the next one, the newest last.
     pub(super) owed: Vec<Owed>,
     /// What a session for certain users is made of again, should the backplane lose it.

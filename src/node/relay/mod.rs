@@ -77,8 +77,9 @@ enum Note {
     Mirror(Room),
     /// A document was thrown away: it is to be read again, and what is owed of it told.
     Retell(Room),
-    /// It is read.
+    /// It is read, or could not be.
     Told(Room),
+    Unread(Room),
     /// Nothing is left to do.
     Done,
 }

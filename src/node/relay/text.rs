@@ -146,9 +146,13 @@ impl Worker {
 
     /// Has the document read, and then the text told that is owed.
     pub(super) fn read_text(&mut self, room: &Room) {
-        let Some(session) = room.session().cloned() else {
+        let (Some(session), Some(local)) = (room.session().cloned(), self.rooms.get_mut(room))
+        else {
             return;
         };
+        if std::mem::replace(&mut local.reading, true) {
+            return;
+        }
         let (texts, room, mut link) = (self.texts.clone(), room.clone(), self.backplane.link());
         self.jobs.spawn(async move {
             match texts.read_again(&session).await {
@@ -158,7 +162,7 @@ impl Worker {
                     tokio::time::sleep(RETRY).await;
                     // An ended channel means that the node stops.
                     let _ = link.wait_for(|link| *link == Link::Up).await;
-                    Note::Retell(room)
+                    Note::Unread(room)
                 }
             }
         });
@@ -166,6 +170,9 @@ impl Worker {
 
     /// The document is there: what is owed of it is told.
     pub(super) fn text_is_read(&mut self, room: &Room) {
+        if let Some(local) = self.rooms.get_mut(room) {
+            local.reading = false;
+        }
         let Some(session) = room.session() else {
             return;
         };

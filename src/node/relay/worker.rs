@@ -138,6 +138,12 @@ impl Worker {
             Note::ReleaseProgress(room, agent) => self.release_progress(&room, &agent),
             Note::Mirror(room) => self.mirror(&room),
             Note::Retell(room) => self.read_text(&room),
+            Note::Unread(room) => {
+                if let Some(local) = self.rooms.get_mut(&room) {
+                    local.reading = false;
+                }
+                self.read_text(&room);
+            }
             Note::Told(room) => self.text_is_read(&room),
             Note::Done => {}
             Note::Looked(room, asked, found) => self.looked(&room, asked, found),

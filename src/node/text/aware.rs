@@ -47,6 +47,8 @@ struct Known {
     heard: Instant,
     /// Where whole-text sockets were told that it is.
     cursor: Option<Cursor>,
+    /// It moved since newcomers at other doors are told where it is.
+    unshown: bool,
     /// A person who takes whole texts, whom the node speaks for.
     spoken_for: bool,
 }
@@ -103,6 +105,7 @@ impl Aware {
                     if gone {
                         slot.remove();
                     } else {
+                        known.unshown |= known.entry.state != entry.state;
                         known.entry = entry.clone();
                         known.heard = Instant::now();
                     }
@@ -196,6 +199,23 @@ impl Aware {
         }
     }
 
+    /// Sockets of this node whose cursor newcomers at other doors are not told yet, and the place of it; at most so many.
+    pub fn unshown(
+        &mut self,
+        is_ours: impl Fn(SocketId) -> bool,
+        most: usize,
+    ) -> Vec<(SocketId, String)> {
+        let moved = self
+            .known
+            .values_mut()
+            .filter(|known| known.unshown && !known.spoken_for && is_ours(known.entry.socket));
+        let shown = moved.take(most).filter_map(|known| {
+            known.unshown = false;
+            Some((known.entry.socket, head(&known.entry.state)?))
+        });
+        shown.collect()
+    }
+
     /// Somebody who takes whole texts moved the cursor. What this node's sockets are to be told.
     pub fn speak_for(
         &mut self,
@@ -255,6 +275,7 @@ impl Known {
             entry,
             heard: Instant::now(),
             cursor: None,
+            unshown: true,
             spoken_for: false,
         }
     }

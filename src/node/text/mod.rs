@@ -30,6 +30,7 @@ pub(super) use self::whole::{Sender, Unwritten, Written};
 use super::pack;
 use super::relay::Inlet;
 use super::roster::Roster;
+use super::saver::{Kept, Unsaved};
 use crate::backplane::{Audience, Change, Committed, Error, Fields, SharedBackplane, TextEntry};
 use crate::domain::documents::{self, Entry};
 use crate::hub::Hub;
@@ -58,6 +59,7 @@ pub struct Texts {
     roster: Arc<Roster>,
     hub: Arc<Hub>,
     inlet: Inlet,
+    unsaved: Arc<Unsaved>,
     tasks: TaskTracker,
 }
 
@@ -72,12 +74,12 @@ struct By<'a> {
 }
 
 impl Texts {
-    pub fn new(
+    pub(super) fn new(
         config: Config,
         backplane: &SharedBackplane,
         roster: &Arc<Roster>,
         hub: &Arc<Hub>,
-        inlet: Inlet,
+        (unsaved, inlet): (Arc<Unsaved>, Inlet),
     ) -> Arc<Self> {
         Arc::new(Self {
             config,
@@ -86,6 +88,7 @@ impl Texts {
             roster: roster.clone(),
             hub: hub.clone(),
             inlet,
+            unsaved,
             tasks: TaskTracker::new(),
         })
     }
@@ -154,10 +157,27 @@ impl Texts {
                 desk.upkeep(|upkeep| upkeep.changed_here());
                 desk.moved.notify_waiters();
                 flight.landed();
+                self.note(desk, user, committed);
             }
             Err(_) => {}
         }
         stored
+    }
+
+    /// What is to be recorded of it: that something happened, and the text.
+    fn note(&self, desk: &Desk, user: &UserId, committed: &Committed) {
+        if !desk.session.is_recorded() {
+            return;
+        }
+        let kept = desk.current().map(|(code, version)| Kept {
+            position: committed.position,
+            version,
+            at: self.roster.clock.now(),
+            user: user.clone(),
+            code,
+        });
+        let seq = committed.position.seq;
+        self.unsaved.note_commit(&desk.session, seq, kept);
     }
 
     fn change(&self, id: EventId, update: Vec<u8>, by: By<'_>) -> Change {

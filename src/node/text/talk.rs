@@ -22,6 +22,8 @@ use crate::telemetry::metrics::metrics;
 const BAD_FRAMES: u16 = 4400;
 /// Close code of who may come again.
 const COME_AGAIN: u16 = 1011;
+/// Cursors of one document that are written down at once.
+const SHOWN: usize = 50;
 /// Between frames that tell who is aware of a document.
 pub const TICK: Duration = Duration::from_millis(33);
 
@@ -303,6 +305,25 @@ impl Texts {
         let index = documents::index_of(&text, cursor);
         let sticky = desk.with(|paper| paper.document.sticky(index))?;
         desk.aware.lock().speak_for(user, socket, &sticky)
+    }
+
+    /// Cursors of this node's sockets that newcomers at other doors are not told yet.
+    pub fn unshown(&self, is_ours: impl Fn(SocketId) -> bool) -> Vec<(Room, SocketId, Cursor)> {
+        let desks: Vec<_> = self.desks.iter().map(|desk| desk.value().clone()).collect();
+        let mut shown = Vec::new();
+        for desk in desks {
+            let moved = desk.aware.lock().unshown(&is_ours, SHOWN);
+            let text = (!moved.is_empty()).then(|| desk.current()).flatten();
+            let Some((text, _)) = text else {
+                continue;
+            };
+            for (socket, place) in moved {
+                let index = desk.with(|paper| paper.document.index(&place)).flatten();
+                let cursor = index.map(|index| documents::cursor_at(&text, index));
+                shown.extend(cursor.map(|cursor| (desk.room.clone(), socket, cursor)));
+            }
+        }
+        shown
     }
 
     pub fn name(&self, session: &SessionId, user: &UserId, name: &Arc<str>) {

@@ -8,6 +8,7 @@ use super::desk::{Desk, Upkeep};
 use super::load::read;
 use crate::backplane::documents::Base;
 use crate::backplane::{Error, Link};
+use crate::domain::Event;
 use crate::domain::documents::Document;
 use crate::ids::{SessionId, SocketId};
 use crate::node::Node;
@@ -71,6 +72,34 @@ impl Node {
                 for (room, gone) in self.texts.tidy_awareness(is_alive) {
                     self.relay.unaware(room, gone);
                 }
+                self.show_cursors().await;
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Writes down where cursors of Yjs clients are, for who comes at other doors.
+    async fn show_cursors(&self) {
+        if self.link() != Link::Up {
+            return;
+        }
+        for (room, socket, cursor) in self.texts.unshown(|socket| self.life.has(socket)) {
+            let (Some(seat), Some(found)) =
+                (self.roster.presence.of(socket), self.hub.find(socket))
+            else {
+                continue;
+            };
+            seat.note(&Event::CursorMoved {
+                user: found.user.clone(),
+                cursor,
+                file: None,
+                code: None,
+            });
+            let member = self.roster.member(&found, Some(&seat));
+            let shown = self.backplane.announce(&room, None, Some((socket, member)));
+            if let Err(error) = shown.await {
+                tracing::debug!(%room, %error, "a cursor was not written down");
             }
         }
     }

@@ -292,12 +292,19 @@ impl Mind {
     fn text_taken(&mut self, id: Option<&str>, version: u64) {
         let command = id.and_then(|id| self.commands.answered(id));
         if let Some(What::Text(hash)) = command.map(|command| command.what) {
-            self.has_text(version, hash);
+            self.wrote_text(version, hash);
+        }
+    }
+
+    /// What was written is there; unless the version is known, which may hold others' changes, too.
+    fn wrote_text(&mut self, version: u64, hash: u64) {
+        if self.text.is_none_or(|(known, _)| version > known) {
+            self.text = Some((version, hash));
         }
     }
 
     fn has_text(&mut self, version: u64, hash: u64) {
-        if self.text.is_none_or(|(known, _)| version > known) {
+        if self.text.is_none_or(|(known, _)| version >= known) {
             self.text = Some((version, hash));
         }
     }
