@@ -43,6 +43,9 @@ pub struct Member {
     /// Of a courier: where its user's backend is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_url: Option<Arc<str>>,
+    /// It speaks Yjs, and tells those who do where its cursor is by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yjs: bool,
 }
 
 /// A user as the others see them: all their sockets taken together.
@@ -55,6 +58,9 @@ pub struct Present {
     pub file: Option<String>,
     pub viewport: Option<Viewport>,
     pub status: String,
+    /// The cursor is that of a socket that speaks Yjs, and since when it is there.
+    pub yjs: bool,
+    pub at: Millis,
 }
 
 impl Present {
@@ -219,6 +225,8 @@ pub fn present(members: impl Iterator<Item = Member>) -> Vec<Present> {
             file: member.file,
             viewport: member.viewport,
             status: member.status,
+            yjs: member.yjs,
+            at: member.at,
         })
         .collect();
     users.sort_by(|a, b| a.user.cmp(&b.user));
@@ -241,6 +249,7 @@ mod tests {
             status: ACTIVE.to_owned(),
             at,
             backend_url: None,
+            yjs: false,
         }
     }
 

@@ -232,6 +232,7 @@ mod tests {
             status: ACTIVE.to_owned(),
             at: 0,
             backend_url: None,
+            yjs: false,
         }
     }
 

@@ -12,6 +12,7 @@ use super::tally::Tally;
 use super::{Denied, NOT_ADMITTED, NotAdmitted, SENT_AWAY, pack, relay};
 use crate::backplane::{Audience, Draft, Entry, Error, Exit, Fields, SharedBackplane};
 use crate::clock::Clock;
+use crate::dialects::Dialect;
 use crate::domain::presence::ACTIVE;
 use crate::domain::{Event, Member, sessions, workspaces};
 use crate::hub::{Hub, Socket};
@@ -139,6 +140,7 @@ impl Roster {
             status: ACTIVE.to_owned(),
             at: self.clock.now(),
             backend_url: None,
+            yjs: socket.tongue == Dialect::Yjs.tongue(),
         }
     }
 

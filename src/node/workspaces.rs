@@ -384,6 +384,7 @@ pub(super) fn standing(user: &UserId, name: Arc<str>, now: Millis) -> Member {
         status: ACTIVE.to_owned(),
         at: now,
         backend_url: None,
+        yjs: false,
     }
 }
 

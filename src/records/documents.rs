@@ -111,6 +111,22 @@ impl Records {
         Ok(())
     }
 
+    /// Who made a version, and when, if that was written down.
+    pub async fn author(
+        &self,
+        session: &SessionId,
+        version: u64,
+    ) -> Result<Option<(UserId, Millis)>, Error> {
+        let statement = sqlx::query(
+            "SELECT user_id, happened_at FROM document_updates WHERE session_id = $1 AND version = $2",
+        )
+        .bind(session.as_str())
+        .bind(signed(version))
+        .try_map(|row: AnyRow| by(&row));
+        self.run("author", statement.fetch_optional(&self.pool))
+            .await
+    }
+
     /// What a version is made of; `None`: something of that is not there any more, or was never written down.
     pub async fn parts(&self, session: &SessionId, wanted: u64) -> Result<Option<Parts>, Error> {
         let snapshot = sqlx::query(
@@ -132,13 +148,7 @@ impl Records {
         .bind(signed(base))
         .bind(signed(wanted))
         .bind(MOST)
-        .try_map(|row: AnyRow| {
-            let user: String = row.try_get("user_id")?;
-            let user =
-                UserId::parse(&user).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-            let by = (user, row.try_get("happened_at")?);
-            Ok((version(&row)?, bytes(&row, "body")?, by))
-        });
+        .try_map(|row: AnyRow| Ok((version(&row)?, bytes(&row, "body")?, by(&row)?)));
         let updates = self.run("parts", updates.fetch_all(&self.pool)).await?;
         let versions = updates.iter().map(|(version, ..)| *version);
         if !versions.eq(base + 1..=wanted) {
@@ -150,6 +160,12 @@ impl Records {
             updates: updates.into_iter().map(|(_, body, _)| body).collect(),
         }))
     }
+}
+
+fn by(row: &AnyRow) -> Result<(UserId, Millis), sqlx::Error> {
+    let user: String = row.try_get("user_id")?;
+    let user = UserId::parse(&user).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok((user, row.try_get("happened_at")?))
 }
 
 fn version(row: &AnyRow) -> Result<u64, sqlx::Error> {

@@ -14,6 +14,8 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Intake {
     pace: Pace,
+    /// Frames that were taken before their time.
+    debt: u32,
     /// Of the few who give cause for it.
     trouble: Option<Box<Trouble>>,
 }
@@ -30,6 +32,7 @@ impl Intake {
     pub fn new(transport: &Transport) -> Self {
         Self {
             pace: transport.limits.pace(),
+            debt: 0,
             trouble: None,
         }
     }
@@ -92,11 +95,15 @@ impl Intake {
         frame: &[u8],
     ) -> Handled {
         let (limits, user) = (&transport.limits, &participant.socket.user);
-        let wait = match limits.frame(&mut self.pace, user, frame.len()) {
-            Verdict::Fine => None,
-            Verdict::Haste { retry_in, .. } => Some(retry_in),
-            Verdict::Flood => return self.stop_flood(&participant.socket),
-        };
+        self.debt += 1;
+        let mut wait = None;
+        while self.debt > 0 && wait.is_none() {
+            match limits.frame(&mut self.pace, user, frame.len()) {
+                Verdict::Fine => self.debt -= 1,
+                Verdict::Haste { retry_in, .. } => wait = Some(retry_in * self.debt),
+                Verdict::Flood => return self.stop_flood(&participant.socket),
+            }
+        }
         let handled = transport.node.handle_binary(participant, frame);
         match (handled.unwrap_or(Handled::Done), wait) {
             (Handled::Later(busy), Some(wait)) => Handled::Later(Box::pin(async move {

@@ -153,6 +153,8 @@ fn every_reply_in_its_documented_shape() {
             file: None,
             viewport: None,
             status: "active".into(),
+            yjs: false,
+            at: 0,
         }],
         user_count: 1,
         chat: vec![(

@@ -214,6 +214,8 @@ fn view() -> View {
         file: Some("a.py".into()),
         viewport: None,
         status: "active".into(),
+        yjs: false,
+        at: 0,
     };
     let session = SessionId::parse("r-1").unwrap();
     let fields = [("host", "ann"), ("default_role", "viewer"), ("code", "x")];

@@ -161,13 +161,16 @@ impl Document {
         Clocks(self.doc.transact().state_vector())
     }
 
+    /// Whether the client stands for what nodes made of a plain text.
+    pub fn is_seed(client: u64) -> bool {
+        client >> LIFE_BITS == SEEDS
+    }
+
     /// The ids of what it was begun with, if that was a plain text.
     pub fn seeds(&self) -> Vec<u64> {
         let vector = self.doc.transact().state_vector();
         let clients = vector.iter().map(|(client, _)| client.get());
-        clients
-            .filter(|client| client >> LIFE_BITS == SEEDS)
-            .collect()
+        clients.filter(|client| Self::is_seed(*client)).collect()
     }
 
     /// What somebody lacks who has so many clocks of each client. Those that are not known here do not matter, and a

@@ -110,20 +110,23 @@ impl Worker {
         if !self.hub.speaks(room, Dialect::Yjs.tongue()) {
             return;
         }
+        let at = envelope.at;
         let entry = match event {
             Event::Joined { user, name, .. } => {
                 self.texts.name(session, user, name);
                 None
             }
-            Event::Left { user, .. } => self.texts.leaves(session, user),
+            Event::Left { user, .. } => self.texts.leaves(session, user, at),
             Event::CursorMoved {
                 user,
                 cursor,
                 file: None,
                 ..
-            } => envelope
-                .origin
-                .and_then(|socket| self.texts.speak_for(session, user, socket, *cursor)),
+            } => self
+                .texts
+                .speak_for(session, user, envelope.origin, at, *cursor),
+            // In another file, which is no place in this text.
+            Event::CursorMoved { user, .. } => self.texts.leaves(session, user, at),
             _ => None,
         };
         if let Some(entry) = entry {

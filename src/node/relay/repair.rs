@@ -357,13 +357,6 @@ impl Worker {
     }
 }
 
-fn names(view: &sessions::View) -> Vec<(UserId, Arc<str>)> {
-    let users = view.users.iter();
-    users
-        .map(|user| (user.user.clone(), user.name.clone()))
-        .collect()
-}
-
 /// Users of sockets that are greeted with what was said to them alone.
 fn readers<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>>) -> Vec<UserId> {
     let review = Dialect::Review.tongue();
@@ -429,7 +422,7 @@ impl Remote {
                 };
                 let speaks = |tongue| self.hub.speaks(room, tongue);
                 let page = match speaks(Dialect::Yjs.tongue()) {
-                    true => Some(self.texts.page(session, &names(&view), afresh).await?),
+                    true => Some(self.texts.page(session, &view.users, afresh).await?),
                     false => None,
                 };
                 let text = Some(view.version);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::clock::Millis;
 use crate::dialects::yjs::frames;
 use crate::domain::{Awareness, Cursor};
 use crate::hub::frame;
@@ -42,6 +43,16 @@ pub struct Aware {
     names: HashMap<UserId, Arc<str>>,
 }
 
+/// What came of something that a client said of itself.
+#[derive(Debug, PartialEq)]
+pub enum Said {
+    New,
+    /// Nothing new, or nothing that it may say.
+    Nothing,
+    /// It comes back, and everybody knows a later end of it: once it is told of that, its next clock is beyond it.
+    Gone(Awareness),
+}
+
 struct Known {
     entry: Awareness,
     heard: Instant,
@@ -54,8 +65,8 @@ struct Known {
 }
 
 impl Aware {
-    /// A client of this node's says something of itself. False: nothing new, or nothing that it may say.
-    pub fn say(&mut self, entry: Awareness) -> bool {
+    /// A client of this node's says something of itself.
+    pub fn say(&mut self, entry: Awareness) -> Said {
         let client = entry.client;
         let (of_socket, all) = (self.of(entry.socket).count(), self.known.len());
         let gone = &*entry.state == GONE;
@@ -66,12 +77,18 @@ impl Aware {
                 let back = known.entry.user == entry.user && !known.spoken_for && !gone;
                 let newer = known.entry.clock < entry.clock
                     || known.entry.clock == entry.clock && gone && same;
+                let was_gone = &*known.entry.state == GONE;
+                if back && !same && was_gone && !newer {
+                    return Said::Gone(known.entry.clone());
+                }
                 if !newer || !(same || back) {
-                    return false;
+                    return Said::Nothing;
                 }
                 slot.insert(Known::of(entry));
             }
-            Slot::Vacant(_) if gone || of_socket >= MOST_OF_SOCKET || all >= MOST => return false,
+            Slot::Vacant(_) if gone || of_socket >= MOST_OF_SOCKET || all >= MOST => {
+                return Said::Nothing;
+            }
             Slot::Vacant(slot) => {
                 slot.insert(Known::of(entry));
             }
@@ -79,7 +96,7 @@ impl Aware {
         if !self.ours.contains(&client) {
             self.ours.push(client);
         }
-        true
+        Said::New
     }
 
     /// What other nodes are to be told. Those that are gone are forgotten with it.
@@ -102,13 +119,9 @@ impl Aware {
                     if !newer {
                         continue;
                     }
-                    if gone {
-                        slot.remove();
-                    } else {
-                        known.unshown |= known.entry.state != entry.state;
-                        known.entry = entry.clone();
-                        known.heard = Instant::now();
-                    }
+                    known.unshown |= known.entry.state != entry.state;
+                    known.entry = entry.clone();
+                    known.heard = Instant::now();
                 }
                 Slot::Vacant(_) if gone || all >= MOST => {}
                 Slot::Vacant(slot) => {
@@ -122,11 +135,13 @@ impl Aware {
 
     /// The clients of a socket are gone: other nodes are to be told.
     pub fn end(&mut self, socket: SocketId) -> bool {
-        let clients: Vec<u64> = self.of(socket).map(|known| known.entry.client).collect();
+        let there = self.of(socket).filter(|known| &*known.entry.state != GONE);
+        let clients: Vec<u64> = there.map(|known| known.entry.client).collect();
         for client in &clients {
             if let Some(known) = self.known.get_mut(client) {
                 known.entry.clock += 1;
                 known.entry.state = GONE.into();
+                known.heard = Instant::now();
                 if !self.ours.contains(client) {
                     self.ours.push(*client);
                 }
@@ -137,29 +152,33 @@ impl Aware {
 
     /// All of this node's are told again.
     pub fn say_all(&mut self, is_ours: impl Fn(SocketId) -> bool) -> bool {
-        let ours = self
-            .known
-            .values()
-            .filter(|known| !known.spoken_for && is_ours(known.entry.socket));
+        let ours = self.known.values().filter(|known| {
+            let gone = &*known.entry.state == GONE;
+            !gone && !known.spoken_for && is_ours(known.entry.socket)
+        });
         self.ours = ours.map(|known| known.entry.client).collect();
         !self.ours.is_empty()
     }
 
     /// Forgets who was silent for long, or whose node is dead; and says those again who do not speak for themselves. What
     /// this node's sockets are to be told of that.
-    pub fn tidy(&mut self, is_alive: impl Fn(SocketId) -> bool) -> Vec<Awareness> {
+    pub fn tidy(&mut self, at: Millis, is_alive: impl Fn(SocketId) -> bool) -> Vec<Awareness> {
         let now = Instant::now();
         let mut told = Vec::new();
         self.known.retain(|_, known| {
             let silent = now - known.heard;
-            if known.spoken_for && silent >= AGAIN && is_alive(known.entry.socket) {
-                known.entry.clock += 1;
-                known.heard = now;
-                told.push(known.entry.clone());
+            if known.spoken_for {
+                if silent >= AGAIN {
+                    known.entry.clock = clock(at, Some(known));
+                    known.heard = now;
+                    told.push(known.entry.clone());
+                }
+                // Until its user leaves.
                 return true;
             }
-            let stays = silent < EXPIRY && is_alive(known.entry.socket);
-            if !stays {
+            let gone = &*known.entry.state == GONE;
+            let stays = silent < EXPIRY && (gone || is_alive(known.entry.socket));
+            if !stays && !gone {
                 let state = GONE.into();
                 told.push(Awareness {
                     state,
@@ -173,11 +192,8 @@ impl Aware {
 
     /// Everybody, in one frame; `None`: nobody.
     pub fn frame(&self) -> Option<Bytes> {
-        let all = self
-            .known
-            .values()
-            .filter(|known| &*known.entry.state != GONE);
-        let all: Vec<&Awareness> = all.map(|known| &known.entry).collect();
+        let there = self.known.values().map(|known| &known.entry);
+        let all: Vec<&Awareness> = there.filter(|entry| &*entry.state != GONE).collect();
         let fill = |out: &mut Vec<u8>| frames::awareness(all.iter().copied(), out);
         (!all.is_empty()).then(|| frame::binary_with(1_024, fill))
     }
@@ -217,12 +233,7 @@ impl Aware {
     }
 
     /// Somebody who takes whole texts moved the cursor. What this node's sockets are to be told.
-    pub fn speak_for(
-        &mut self,
-        user: &UserId,
-        socket: SocketId,
-        sticky: &str,
-    ) -> Option<Awareness> {
+    pub fn speak_for(&mut self, user: &UserId, at: Millis, sticky: &str) -> Option<Awareness> {
         let client = client_of(user);
         let name = self.names.get(user).map_or(user.as_str(), |name| name);
         let state = state(user, name, sticky);
@@ -234,9 +245,9 @@ impl Aware {
         }
         let entry = Awareness {
             client,
-            clock: known.map_or(1, |known| known.entry.clock + 1),
+            clock: clock(at, known),
             state: state.into(),
-            socket,
+            socket: SocketId::standing_for(user),
             user: user.clone(),
         };
         let spoken_for = true;
@@ -250,13 +261,17 @@ impl Aware {
         Some(entry)
     }
 
+    /// Whether somebody who takes whole texts is among the clients.
+    pub fn knows(&self, user: &UserId) -> bool {
+        self.known.contains_key(&client_of(user))
+    }
+
     /// Somebody left. What this node's sockets are to be told.
-    pub fn leave(&mut self, user: &UserId) -> Option<Awareness> {
-        self.names.remove(user);
+    pub fn leave(&mut self, user: &UserId, at: Millis) -> Option<Awareness> {
         let client = client_of(user);
         let known = self.known.get(&client).filter(|known| known.spoken_for)?;
         let mut entry = known.entry.clone();
-        entry.clock += 1;
+        entry.clock = clock(at, Some(known));
         entry.state = GONE.into();
         self.known.remove(&client);
         Some(entry)
@@ -279,6 +294,12 @@ impl Known {
             spoken_for: false,
         }
     }
+}
+
+/// The same on every node, of which each says it to its own: the time when it happened.
+fn clock(at: Millis, known: Option<&Known>) -> u64 {
+    let after = known.map_or(0, |known| known.entry.clock + 1);
+    after.max(u64::try_from(at).unwrap_or(0))
 }
 
 /// Under which client a person appears, the same on every node: beyond the random numbers that clients take.
@@ -343,7 +364,7 @@ mod tests {
     #[test]
     fn clients_speak_for_themselves_alone() {
         let (mut aware, ann, bob) = (Aware::default(), socket(), socket());
-        assert!(aware.say(entry(ann, "ann", 1, 1, "{}")));
+        assert_eq!(aware.say(entry(ann, "ann", 1, 1, "{}")), Said::New);
         // Repeated, older, another's, another's end.
         for (socket, name, clock, state) in [
             (ann, "ann", 1, "{}"),
@@ -351,24 +372,32 @@ mod tests {
             (bob, "bob", 9, "{}"),
             (bob, "bob", 9, GONE),
         ] {
-            assert!(!aware.say(entry(socket, name, 1, clock, state)));
+            assert_eq!(
+                aware.say(entry(socket, name, 1, clock, state)),
+                Said::Nothing
+            );
         }
         // The same client comes back by another socket.
-        assert!(aware.say(entry(bob, "ann", 1, 2, "{}")));
+        assert_eq!(aware.say(entry(bob, "ann", 1, 2, "{}")), Said::New);
         assert_eq!(aware.take_ours().len(), 1);
         assert_eq!(aware.take_ours().len(), 0);
         assert!(aware.end(bob));
         let told = aware.take_ours();
         assert_eq!((told[0].clock, &*told[0].state), (3, GONE));
         assert_eq!(aware.hear(told).len(), 1);
+        // It comes back, and is not there before its clock is beyond its end.
+        let back = socket();
+        let early = aware.say(entry(back, "ann", 1, 2, "{}"));
+        assert!(matches!(early, Said::Gone(end) if end.clock == 3));
         assert!(aware.frame().is_none());
+        assert_eq!(aware.say(entry(back, "ann", 1, 4, "{}")), Said::New);
     }
 
     #[test]
     fn one_socket_is_not_a_crowd() {
         let (mut aware, ann) = (Aware::default(), socket());
         let said = (0..100)
-            .filter(|client| aware.say(entry(ann, "ann", *client, 1, "{}")))
+            .filter(|client| aware.say(entry(ann, "ann", *client, 1, "{}")) == Said::New)
             .count();
         assert_eq!(said, MOST_OF_SOCKET);
     }
@@ -377,10 +406,10 @@ mod tests {
     fn the_dead_are_told_of_once() {
         let (mut aware, ann) = (Aware::default(), socket());
         aware.hear(vec![entry(ann, "ann", 1, 5, "{}")]);
-        assert!(aware.tidy(|_| true).is_empty());
-        let told = aware.tidy(|_| false);
+        assert!(aware.tidy(0, |_| true).is_empty());
+        let told = aware.tidy(0, |_| false);
         assert_eq!((told[0].clock, &*told[0].state), (5, GONE));
-        assert!(aware.tidy(|_| false).is_empty());
+        assert!(aware.tidy(0, |_| false).is_empty());
     }
 
     #[test]
@@ -388,8 +417,8 @@ mod tests {
         let (mut aware, ann) = (Aware::default(), socket());
         aware.name(&user("ann"), &"Ann".into());
         let place = r#"{"tname":"code","assoc":0}"#;
-        let first = aware.speak_for(&user("ann"), ann, place).unwrap();
-        let second = aware.speak_for(&user("ann"), ann, place).unwrap();
+        let first = aware.speak_for(&user("ann"), 1_000, place).unwrap();
+        let second = aware.speak_for(&user("ann"), 1_000, place).unwrap();
         assert_eq!(
             (first.client, first.clock + 1),
             (second.client, second.clock)
@@ -402,8 +431,8 @@ mod tests {
             state["cursor"]["head"].to_string()
         );
         assert!(!aware.speaks(ann));
-        assert_eq!(&*aware.leave(&user("ann")).unwrap().state, GONE);
-        assert!(aware.leave(&user("ann")).is_none());
+        assert_eq!(&*aware.leave(&user("ann"), 2_000).unwrap().state, GONE);
+        assert!(aware.leave(&user("ann"), 2_000).is_none());
     }
 
     #[test]

@@ -8,13 +8,13 @@ use tokio::time::Instant;
 use super::desk::{Desk, Paper};
 use super::queue::Waiting;
 use super::talk::{first_step, limits};
-use super::{By, Flight, Texts};
+use super::{ANOTHER, By, Flight, Texts};
 use crate::backplane::{Audience, Error};
 use crate::dialects::yjs::{frames, scan};
-use crate::domain::documents::{EMPTY, merge};
+use crate::domain::documents::{Document, EMPTY, merge};
 use crate::domain::roles::Action;
 use crate::hub::{Lane, Socket, frame};
-use crate::ids::EventId;
+use crate::ids::{EventId, SocketId};
 
 /// Close codes of who sends what no document can take, and more than it may hold.
 const BAD_FRAMES: u16 = 4400;
@@ -87,10 +87,14 @@ impl Texts {
         if let Some(roles) = roles {
             match self.check_role(desk, &last.user, roles).await {
                 Err(Error::Forbidden) => {
-                    batch.iter().for_each(|waiting| deny(&waiting.socket));
+                    batch.iter().for_each(|waiting| deny(desk, &waiting.socket));
                     return Ok(());
                 }
                 checked => checked?,
+            }
+            let mut queue = desk.queue.lock();
+            for waiting in &batch {
+                queue.denied.remove(&waiting.socket.id);
             }
         }
         self.settle(desk).await?;
@@ -116,7 +120,7 @@ impl Texts {
         match self.store(desk, flight, update, by).await {
             // The role was taken away a moment ago.
             Err(Error::Forbidden) => {
-                deny(&last);
+                deny(desk, &last);
                 Ok(())
             }
             stored => stored.map(|_| ()),
@@ -127,13 +131,18 @@ impl Texts {
     /// is not taken.
     fn apply_one(&self, desk: &Desk, waiting: &Waiting, id: EventId) -> Option<Done> {
         let outline = &waiting.outline;
-        let missing = desk.with(|paper| {
-            let clocks = paper.document.clocks();
+        let wrong = desk.with(|paper| {
+            let (clocks, seeds) = (paper.document.clocks(), paper.document.seeds());
+            let mut brought = outline.adds.iter().map(|run| run.client);
+            let is_other = |client| Document::is_seed(client) && !seeds.contains(&client);
+            if !seeds.is_empty() && brought.any(is_other) {
+                return Some(Done::Another);
+            }
             let missing = outline.missing(|client| clocks.of(client));
-            missing.map(|_| paper.document.vector())
+            missing.map(|_| Done::Missing(paper.document.vector()))
         })?;
-        if let Some(vector) = missing {
-            return Some(Done::Missing(vector));
+        if wrong.is_some() {
+            return wrong;
         }
         let pieces = if waiting.update.len() <= SMALL {
             vec![waiting.update.clone()]
@@ -180,7 +189,10 @@ impl Texts {
         let (mut offenders, mut asked) = (Vec::new(), false);
         let mut at = 0;
         while let Some(waiting) = batch.get(at) {
-            if offenders.contains(&waiting.socket.id) {
+            // What it sent before is as good as any.
+            let gone =
+                |(socket, from): &(SocketId, usize)| *socket == waiting.socket.id && at >= *from;
+            if offenders.iter().any(gone) {
                 at += 1;
                 continue;
             }
@@ -194,10 +206,15 @@ impl Texts {
                     continue;
                 }
                 Some(Done::Missing(vector)) => ask(&waiting.socket, &vector),
+                Some(Done::Another) => {
+                    let reason = "the document was made anew: begin with an empty one";
+                    waiting.socket.close(ANOTHER, reason);
+                    offenders.push((waiting.socket.id, at));
+                }
                 Some(Done::Broken(code, why)) => {
                     tracing::info!(target: "audit", user = %waiting.socket.user, session = %desk.session, why, "an update broke its document");
                     waiting.socket.close(code, &why);
-                    offenders.push(waiting.socket.id);
+                    offenders.push((waiting.socket.id, at));
                     // Read again, and all that were taken before with it.
                     desk.clear();
                     self.warm(desk).await?;
@@ -222,6 +239,8 @@ enum Done {
     Taken(Vec<Vec<u8>>),
     /// What is known here.
     Missing(Vec<u8>),
+    /// It brings what a node made of a plain text in another life of the session.
+    Another,
     /// The document is no good any more. With which code whoever sent it goes, and why.
     Broken(u16, String),
 }
@@ -231,7 +250,11 @@ fn ask(socket: &Socket, vector: &[u8]) {
     socket.send(Lane::Ordered, first_step(vector));
 }
 
-fn deny(socket: &Socket) {
+/// Once, not with every key.
+fn deny(desk: &Desk, socket: &Socket) {
+    if !desk.queue.lock().denied.insert(socket.id) {
+        return;
+    }
     let sentence = "your role in this session does not allow this; right is host or editor";
     let frame = frame::binary_with(128, |out| frames::denied(sentence, out));
     socket.send(Lane::Ordered, frame);

@@ -40,7 +40,12 @@ impl Node {
             by,
         };
         match self.texts.text_at(session, wanted).await {
-            Ok(Some((code, by))) => return Ok(past(code, by)),
+            Ok(Some((code, by @ Some(_)))) => return Ok(past(code, by)),
+            // A snapshot does not say who made it.
+            Ok(Some((code, None))) => {
+                let records = self.records().ok_or(Denied::NoRecords)?;
+                return Ok(past(code, records.author(session, wanted).await?));
+            }
             // What is not there any more is in the records.
             Ok(None) | Err(backplane::Error::Missing | backplane::Error::Ended) => {}
             Err(error) => return Err(error.into()),

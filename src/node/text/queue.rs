@@ -1,11 +1,13 @@
 //! Updates of sockets that speak Yjs, until the next change takes all of them together.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::dialects::yjs::scan::Outline;
 use crate::hub::Socket;
+use crate::ids::SocketId;
 
 /// Updates, and bytes of them, that wait before those who send more have to.
 const MOST: usize = 64;
@@ -19,6 +21,8 @@ pub struct Queue {
     pub attended: bool,
     /// When one was last taken.
     pub taken: Option<Instant>,
+    /// Sockets that were told that their role does not allow it.
+    pub denied: HashSet<SocketId>,
     /// Some were not stored: those who sent them are to be asked for what is missing.
     pub lost: bool,
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::aware;
+use super::aware::{self, Said};
 use super::desk::{Desk, Heard, Upkeep};
 use super::queue::Waiting;
 use super::{ANOTHER, Texts};
 use crate::backplane::{Audience, Error, Link};
+use crate::clock::Millis;
 use crate::dialects::yjs::frames;
 use crate::dialects::yjs::scan::{self, Message, Vector};
+use crate::domain::presence::Present;
 use crate::domain::{Awareness, Cursor, Event, documents};
 use crate::hub::{Lane, Socket, frame};
 use crate::ids::{Epoch, EventId, Room, SessionId, SocketId, UserId};
@@ -89,7 +91,7 @@ impl Node {
                     socket: socket.id,
                     user: socket.user.clone(),
                 });
-                texts.say(session, entries);
+                texts.say(session, socket, entries);
                 Handled::Done
             }
             Message::QueryAwareness => {
@@ -166,7 +168,7 @@ impl Texts {
     pub async fn page(
         self: &Arc<Self>,
         session: &SessionId,
-        names: &[(UserId, Arc<str>)],
+        people: &[Present],
         afresh: bool,
     ) -> Result<Page, Error> {
         let desk = self.open(session).await?;
@@ -177,15 +179,20 @@ impl Texts {
         let (vector, state) =
             known.ok_or_else(|| Error::Unavailable("the document was thrown away".to_owned()))?;
         let first = first_step(&vector);
+        let cursors = self.cursors(&desk, people);
         let (everybody, ask) = {
             let mut aware = desk.aware.lock();
-            for (user, name) in names {
-                aware.name(user, name);
+            for (user, at, place) in cursors {
+                // Whom somebody heard of since is not where the records say.
+                if !aware.knows(user) {
+                    aware.speak_for(user, at, &place);
+                }
             }
             (aware.frame(), !std::mem::replace(&mut aware.asked, true))
         };
         if ask {
-            self.announce(&desk.room, &Event::AwarenessAsked).await;
+            let asked = Event::AwarenessAsked;
+            self.announce(&desk.room, &asked, None).await;
         }
         Ok(Page {
             again: state.map(|state| {
@@ -194,6 +201,27 @@ impl Texts {
             }),
             first: std::iter::once(first).chain(everybody).collect(),
         })
+    }
+
+    /// Where those are who take whole texts, in the main file.
+    fn cursors<'a>(&self, desk: &Desk, people: &'a [Present]) -> Vec<(&'a UserId, Millis, String)> {
+        let mut aware = desk.aware.lock();
+        for person in people {
+            aware.name(&person.user, &person.name);
+        }
+        drop(aware);
+        let Some((text, _)) = desk.current() else {
+            return Vec::new();
+        };
+        let whole = people
+            .iter()
+            .filter(|person| !person.yjs && person.file.is_none());
+        let cursors = whole.filter_map(|person| {
+            let index = documents::index_of(&text, person.cursor?);
+            let place = desk.with(|paper| paper.document.sticky(index))?;
+            Some((&person.user, person.at, place))
+        });
+        cursors.collect()
     }
 
     /// A change was heard; `None`: the document is not here.
@@ -237,13 +265,29 @@ impl Texts {
         vector.map(|vector| first_step(&vector))
     }
 
-    fn say(self: &Arc<Self>, session: &SessionId, entries: impl Iterator<Item = Awareness>) {
+    fn say(
+        self: &Arc<Self>,
+        session: &SessionId,
+        socket: &Socket,
+        entries: impl Iterator<Item = Awareness>,
+    ) {
         let desk = self.desk(session);
-        let said = {
+        let (mut new, mut ended) = (false, Vec::new());
+        {
             let mut aware = desk.aware.lock();
-            entries.filter(|entry| aware.say(entry.clone())).count()
-        };
-        if said > 0 {
+            for entry in entries {
+                match aware.say(entry) {
+                    Said::New => new = true,
+                    Said::Gone(end) => ended.push(end),
+                    Said::Nothing => {}
+                }
+            }
+        }
+        if !ended.is_empty() {
+            let fill = |out: &mut Vec<u8>| frames::awareness(ended.iter(), out);
+            socket.send(Lane::Ordered, frame::binary_with(256, fill));
+        }
+        if new {
             self.tell_others(&desk);
         }
     }
@@ -254,9 +298,11 @@ impl Texts {
 
     /// The socket is gone, and its clients with it.
     pub fn farewell(self: &Arc<Self>, session: &SessionId, socket: SocketId) {
-        if let Some(desk) = self.find(session)
-            && desk.aware.lock().end(socket)
-        {
+        let Some(desk) = self.find(session) else {
+            return;
+        };
+        desk.queue.lock().denied.remove(&socket);
+        if desk.aware.lock().end(socket) {
             self.tell_others(&desk);
         }
     }
@@ -294,17 +340,18 @@ impl Texts {
         &self,
         session: &SessionId,
         user: &UserId,
-        socket: SocketId,
+        socket: Option<SocketId>,
+        at: Millis,
         cursor: Cursor,
     ) -> Option<Awareness> {
         let desk = self.find(session)?;
         let (text, _) = desk.current()?;
-        if desk.aware.lock().speaks(socket) {
+        if socket.is_some_and(|socket| desk.aware.lock().speaks(socket)) {
             return None;
         }
         let index = documents::index_of(&text, cursor);
         let sticky = desk.with(|paper| paper.document.sticky(index))?;
-        desk.aware.lock().speak_for(user, socket, &sticky)
+        desk.aware.lock().speak_for(user, at, &sticky)
     }
 
     /// Cursors of this node's sockets that newcomers at other doors are not told yet.
@@ -333,8 +380,8 @@ impl Texts {
     }
 
     /// What Yjs clients are told of somebody who left.
-    pub fn leaves(&self, session: &SessionId, user: &UserId) -> Option<Awareness> {
-        self.find(session)?.aware.lock().leave(user)
+    pub fn leaves(&self, session: &SessionId, user: &UserId, at: Millis) -> Option<Awareness> {
+        self.find(session)?.aware.lock().leave(user, at)
     }
 
     /// Forgets who is gone; rooms, and what is to be told there.
@@ -343,7 +390,12 @@ impl Texts {
         is_alive: impl Fn(SocketId) -> bool,
     ) -> Vec<(Room, Vec<Awareness>)> {
         let desks = self.desks.iter().map(|desk| desk.value().clone());
-        let tidied = desks.map(|desk| (desk.room.clone(), desk.aware.lock().tidy(&is_alive)));
+        let tidied = desks.map(|desk| {
+            (
+                desk.room.clone(),
+                desk.aware.lock().tidy(self.roster.clock.now(), &is_alive),
+            )
+        });
         tidied.filter(|(_, told)| !told.is_empty()).collect()
     }
 
@@ -369,21 +421,44 @@ impl Texts {
                     aware.told = Some(tokio::time::Instant::now());
                     ours
                 };
-                texts
-                    .announce(&desk.room, &Event::AwarenessChanged { entries: ours })
-                    .await;
+                // Of one that moves alone newcomers are told at once where it is.
+                let member = ours.first().and_then(|entry| texts.look(&desk, entry));
+                let event = Event::AwarenessChanged { entries: ours };
+                texts.announce(&desk.room, &event, member).await;
             }
         });
     }
 
+    /// The record of the client's socket, with the cursor where it is now.
+    fn look(&self, desk: &Desk, entry: &Awareness) -> Option<(SocketId, Bytes)> {
+        let place = aware::head(&entry.state)?;
+        let (text, _) = desk.current()?;
+        let index = desk.with(|paper| paper.document.index(&place)).flatten()?;
+        let cursor = documents::cursor_at(&text, index);
+        self.note_cursor(entry.socket, cursor)
+    }
+
+    /// The same of one whose cursor is known.
+    pub fn note_cursor(&self, socket: SocketId, cursor: Cursor) -> Option<(SocketId, Bytes)> {
+        let seat = self.roster.presence.of(socket)?;
+        let socket = self.hub.find(socket)?;
+        seat.note(&Event::CursorMoved {
+            user: socket.user.clone(),
+            cursor,
+            file: None,
+            code: None,
+        });
+        Some((socket.id, self.roster.member(&socket, Some(&seat))))
+    }
+
     /// May be lost; on an island this node's own sockets hear it.
-    async fn announce(&self, room: &Room, event: &Event) {
+    async fn announce(&self, room: &Room, event: &Event, member: Option<(SocketId, Bytes)>) {
         let draft = self.roster.draft(event, None, Audience::All);
         let up = *self.backplane.link().borrow() == Link::Up;
         let told = up
             && self
                 .backplane
-                .announce(room, Some(draft.clone()), None)
+                .announce(room, Some(draft.clone()), member)
                 .await
                 .is_ok();
         if !told {

@@ -8,7 +8,6 @@ use super::desk::{Desk, Upkeep};
 use super::load::read;
 use crate::backplane::documents::Base;
 use crate::backplane::{Error, Link};
-use crate::domain::Event;
 use crate::domain::documents::Document;
 use crate::ids::{SessionId, SocketId};
 use crate::node::Node;
@@ -85,19 +84,10 @@ impl Node {
             return;
         }
         for (room, socket, cursor) in self.texts.unshown(|socket| self.life.has(socket)) {
-            let (Some(seat), Some(found)) =
-                (self.roster.presence.of(socket), self.hub.find(socket))
-            else {
+            let Some(member) = self.texts.note_cursor(socket, cursor) else {
                 continue;
             };
-            seat.note(&Event::CursorMoved {
-                user: found.user.clone(),
-                cursor,
-                file: None,
-                code: None,
-            });
-            let member = self.roster.member(&found, Some(&seat));
-            let shown = self.backplane.announce(&room, None, Some((socket, member)));
+            let shown = self.backplane.announce(&room, None, Some(member));
             if let Err(error) = shown.await {
                 tracing::debug!(%room, %error, "a cursor was not written down");
             }
