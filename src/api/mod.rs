@@ -354,7 +354,7 @@ fn problem(error: &Error) -> Problem {
         ),
         Error::Ended => Problem::new(StatusCode::GONE, "ended", "the session has ended"),
         Error::Forbidden => access::forbidden("your role in this session does not allow this"),
-        Error::Unavailable(_) | Error::Stale { .. } | Error::Full | Error::Unmet => Problem::new(
+        Error::Unavailable(_) | Error::Stale | Error::Full | Error::Unmet => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "backplane_unavailable",
             "the node cannot reach its cluster now; try again",

@@ -15,8 +15,8 @@ use crate::ids::{Epoch, Room};
 pub struct TextEntry {
     /// What the log keeps.
     pub entry: Bytes,
-    /// Only if the text is at this version: [`Error::Stale`] otherwise.
-    pub expected: Option<u64>,
+    /// In which life of the room it builds on what is there: [`Error::Stale`] in another.
+    pub epoch: Epoch,
 }
 
 /// A document at one instant.

@@ -367,11 +367,9 @@ impl Backplane for Memory {
                 stored.meets(when)?;
             }
             let changes_text = change.text.is_some();
-            if let Some(TextEntry { entry, expected }) = change.text {
-                if expected.is_some_and(|expected| expected != stored.version) {
-                    return Err(Error::Stale {
-                        version: stored.version,
-                    });
+            if let Some(TextEntry { entry, epoch }) = change.text {
+                if stored.epoch != Some(epoch) {
+                    return Err(Error::Stale);
                 }
                 stored.version += 1;
                 stored.paper.push(stored.version, entry);

@@ -236,8 +236,8 @@ pub enum Error {
     Full,
     #[error("the room is not in the state that this was for")]
     Unmet,
-    #[error("the text is at version {version}, not at the one that this was for")]
-    Stale { version: u64 },
+    #[error("the text is not the one any more that this was for")]
+    Stale,
 }
 
 /// The link to the other nodes.

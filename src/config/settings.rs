@@ -456,9 +456,9 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "MAX_DOCUMENT_LENGTH",
-        "33554432",
+        "2097152",
         Whole("UTF-16 units", 1_024, 1 << 30),
-        "Longest text that Yjs clients can make of a session's; whoever goes beyond it is closed with 1009",
+        "Longest text of a session, whoever writes it; a Yjs client that goes beyond it is closed with 1009",
     ),
     setting(
         "REPLAY_STEP",

@@ -329,15 +329,16 @@ impl Asker {
         };
         match written {
             Ok(Written { committed, merged }) => {
-                self.acknowledge(committed, text.base.is_some());
                 if let Some((code, version)) = merged {
                     node.tell_merged(&self.participant, &self.room, code, version);
                 }
+                self.acknowledge(committed, text.base.is_some());
             }
             Err(Unwritten::Gone { base, version }) => {
                 self.reject(documents::gone(base, version));
                 node.send_text(&self.participant).await;
             }
+            Err(Unwritten::TooLong(most)) => self.reject(documents::too_long(most)),
             Err(Unwritten::Backplane(error)) => self.fail(error),
         }
     }
@@ -366,7 +367,7 @@ impl Asker {
                     "your role in this session does not allow this; right is host or editor";
                 Reject::new(Code::Forbidden, sentence)
             }
-            Error::Missing | Error::Full | Error::Unmet | Error::Stale { .. } => {
+            Error::Missing | Error::Full | Error::Unmet | Error::Stale => {
                 // A store that lost its data: the room is made again and everyone starts afresh.
                 node.relay.compare(&self.room);
                 Reject::unavailable()

@@ -83,7 +83,7 @@ impl Records {
             .map(drop)
     }
 
-    /// Those that are known stay as they are.
+    /// A version that a store lost may be another one now: the last one counts.
     pub async fn add_updates(&self, session: &SessionId, changed: &[Changed]) -> Result<(), Error> {
         for some in changed.chunks(TOGETHER) {
             let rows: Vec<String> = (0..some.len())
@@ -94,7 +94,8 @@ impl Records {
                 .collect();
             let text = format!(
                 "INSERT INTO document_updates (session_id, version, user_id, happened_at, body) VALUES {} \
-                 ON CONFLICT (session_id, version) DO NOTHING",
+                 ON CONFLICT (session_id, version) DO UPDATE SET user_id = excluded.user_id, \
+                 happened_at = excluded.happened_at, body = excluded.body",
                 rows.join(", ")
             );
             let mut statement = sqlx::query(sqlx::AssertSqlSafe(text)).bind(session.as_str());

@@ -244,10 +244,10 @@ def test_a_stale_change_is_merged_and_brings_the_merged_text(pair):
     ann.ask("code_change", code="her new line\n", base_version=1)
     bob.hears(shapes.code_update("ann", "her new line\n", 2))
     bob.send("code_change", code="her line\nhis line\n", base_version=1, id="late")
-    bob.hears(shapes.code_ack(3, id="late"))
     both = "her new line\nhis line\n"
-    merged = bob.expect("code_update")
-    assert (merged["code"], merged["version"]) == (both, 3)
+    merged = bob.recv()
+    assert (merged["type"], merged["code"], merged["version"]) == ("code_update", both, 3)
+    bob.hears(shapes.code_ack(3, id="late"))
     assert heard(bob, ann) == [[shapes.code_update("bob", both, 3)]]
 
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -10,8 +10,9 @@ from support import shapes
 from support import text_wire as wire
 from support.deadline import eventually
 from support.pad import pad
-from support.peer import Peer
+from support.peer import Peer, unique
 from support.place import place_of
+from support.proxy import Proxy
 from support.recorded import state
 from support.review import cast
 from support.text import Yjs, agree, insert, remove, units
@@ -193,6 +194,35 @@ def test_a_change_of_the_current_text_is_not_told_back(ends, session, join):
     assert [frame for frame in ann.history if frame["type"] == "code_update"] == []
 
 
+def test_the_text_that_came_of_a_change_comes_with_its_ack(own_children):
+    """Who is told that the own change is version 3, and not what else is in it, takes that away with the next key."""
+    redis = own_children.redis()
+    with closing(Proxy(redis.port)) as way:
+        # Others' changes are a moment on their way here.
+        way.delay = 0.02
+        here = own_children.node("here", REDIS_URL=f"redis://127.0.0.1:{way.port}/0")
+        there = own_children.node("there", REDIS_URL=redis.url)
+        for _ in range(15):
+            session = unique("session")
+            with Peer(here, session, "ann") as ann, Peer(there, session, "bob") as bob:
+                ann.ask("code_change", code="one two", base_version=0)
+                told(bob, 1)
+                bob.send("code_change", code="one two three", base_version=1, id="of bob")
+                ann.send("code_change", code="zero one two", base_version=1, id="of ann")
+                taken = {peer: text_with_ack(peer, f"of {peer.user}") for peer in (ann, bob)}
+                (second,) = (text for version, text in taken.values() if version == 3)
+                assert second == "zero one two three"
+
+
+def text_with_ack(peer, id):
+    """The version that the own change made, and the text of it that was told by when it is acknowledged, if any was."""
+    known = peer.until(lambda frame: frame["type"] == "code_ack" and frame.get("id") == id)
+    version = known[-1]["version"]
+    known += peer.before_pong()
+    texts = [frame["code"] for frame in known if frame["type"] == "code_update" and frame["version"] >= version]
+    return version, texts[-1] if texts else None
+
+
 def test_several_typists_behind_one_another(ends, session, join, yjs):
     """Only the last version can be merged with, and whoever is two behind begins anew."""
     ann, bob = join(ends[0], session, "ann"), join(ends[1], session, "bob")
@@ -359,7 +389,7 @@ def test_a_cursor_by_line_and_column_is_seen_in_editors(ends, session, edit):
         eventually(lambda: bob.cursor_of("Ann") == (15, 15), "it moves with the text")
         bob.remove(0, 5)
         eventually(lambda: bob.cursor_of("Ann") == (10, 10), "and back")
-        bob.is_saved()
+        eventually(lambda: ends[1].state(session)["code"] == LINES, "what was removed is gone there, too")
         # Somebody who comes now sees it in the same place.
         cat = edit(ends[1], session, "cat").has(LINES)
         eventually(lambda: cat.cursor_of("Ann") == (10, 10), "a newcomer sees it")

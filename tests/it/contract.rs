@@ -13,7 +13,7 @@ use collabd::backplane::{
     History, InboxKeep, Keep, Link, NodeReport, Replay, TextEntry,
 };
 use collabd::clock::Clock;
-use collabd::ids::{EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
+use collabd::ids::{Epoch, EventId, NodeId, Position, Room, SessionId, SocketId, UserId};
 
 use crate::support::cluster::Cluster;
 use crate::support::ears::{Sounds, ear};
@@ -175,6 +175,12 @@ impl Subject {
         socket
     }
 
+    async fn epoch(&self) -> Epoch {
+        let position = self.backplane.position(&self.room).await;
+        let position = position.expect("a position is read");
+        position.expect("there is a room").epoch
+    }
+
     async fn commit(&self, event: &str) -> Position {
         let committed = self.backplane.commit(&self.room, change(event)).await;
         committed.expect("a commit works").position
@@ -219,12 +225,12 @@ fn change(event: &str) -> Change {
     }
 }
 
-fn text(code: &str, expected: Option<u64>) -> Change {
+fn text(code: &str, epoch: Epoch) -> Change {
     Change {
         logged: Some(Bytes::from_static(b"a text")),
         text: Some(TextEntry {
             entry: Bytes::copy_from_slice(code.as_bytes()),
-            expected,
+            epoch,
         }),
         ..change(code)
     }
@@ -292,11 +298,12 @@ contract!(
     a_snapshot_takes_the_place_of_a_log,
     a_text_is_shown_unless_a_newer_one_is,
     a_text_goes_with_its_session,
+    a_text_is_kept_with_what_it_came_of,
     a_commit_is_heard_once_in_order,
     what_nodes_counted_is_added_once,
     nothing_is_heard_before_listening_or_after,
     state_and_position_move_in_one_step,
-    a_text_from_an_older_version_is_refused,
+    a_text_of_another_life_is_refused,
     a_repeated_command_changes_nothing,
     a_command_id_counts_for_its_user_and_its_session_alone,
     chat_history_keeps_the_last_lines,
@@ -360,7 +367,8 @@ use nodes::{
 
 use documents::{
     a_snapshot_takes_the_place_of_a_log, a_text_goes_with_its_session,
-    a_text_is_shown_unless_a_newer_one_is, changes_of_a_text_are_in_its_log,
+    a_text_is_kept_with_what_it_came_of, a_text_is_shown_unless_a_newer_one_is,
+    changes_of_a_text_are_in_its_log,
 };
 use workspaces::{
     a_change_is_made_in_the_state_that_it_is_for_alone, a_list_is_in_order_and_has_everything_once,
@@ -434,13 +442,14 @@ async fn state_and_position_move_in_one_step(subject: Subject) {
     assert_eq!(committed.version, 0);
 }
 
-async fn a_text_from_an_older_version_is_refused(subject: Subject) {
+async fn a_text_of_another_life_is_refused(subject: Subject) {
     subject.begun().await;
+    let epoch = subject.epoch().await;
     let commit = |change| subject.backplane.commit(&subject.room, change);
-    assert_eq!(commit(text("a", None)).await.expect("works").version, 1);
-    assert_eq!(commit(text("b", Some(1))).await.expect("works").version, 2);
-    let refused = commit(text("c", Some(1))).await;
-    assert_eq!(refused, Err(Error::Stale { version: 2 }));
+    assert_eq!(commit(text("a", epoch)).await.expect("works").version, 1);
+    assert_eq!(commit(text("b", epoch)).await.expect("works").version, 2);
+    let refused = commit(text("c", Epoch(epoch.0 ^ 1))).await;
+    assert_eq!(refused, Err(Error::Stale));
     let document = subject.backplane.document(&subject.room, None).await;
     assert_eq!(document.expect("works").log.len(), 2);
     assert_eq!(subject.field("version").await.as_deref(), Some("2"));
@@ -455,9 +464,10 @@ async fn a_text_from_an_older_version_is_refused(subject: Subject) {
 
 async fn a_repeated_command_changes_nothing(subject: Subject) {
     subject.begun().await;
+    let epoch = subject.epoch().await;
     let once = |code: &str, id: &str| Change {
         once: Some((user_id("ann"), id.to_owned())),
-        ..text(code, None)
+        ..text(code, epoch)
     };
     let commit = |change| subject.backplane.commit(&subject.room, change);
     let first = commit(once("a", "k1")).await.expect("works");
@@ -755,7 +765,7 @@ async fn the_log_is_replayed_whole_or_not_at_all(subject: Subject) {
             ..start
         },
         Position {
-            epoch: collabd::ids::Epoch(1),
+            epoch: Epoch(1),
             ..start
         },
     ];
@@ -795,7 +805,7 @@ async fn what_is_left_of_the_log_has_no_hole(subject: Subject) {
     );
     assert_eq!(recent(at(last)).await, Some(Vec::new()));
     assert_eq!(recent(at(last + 1)).await, None);
-    let other = collabd::ids::Epoch(1);
+    let other = Epoch(1);
     let other = Position {
         epoch: other,
         seq: last,
@@ -808,7 +818,7 @@ async fn the_log_leaves_out_what_the_change_says(subject: Subject) {
     let start = subject.commit("first").await;
     let committed = subject
         .backplane
-        .commit(&subject.room, text("long", None))
+        .commit(&subject.room, text("long", subject.epoch().await))
         .await;
     committed.expect("a commit works");
     subject.heard().await;
@@ -1124,7 +1134,7 @@ async fn redis_keys_are_the_documented_ones() {
     let change = Change {
         history: Some(History::Push(Bytes::from_static(b"line"))),
         once: Some((user_id("ann"), "k".to_owned())),
-        ..text("x = 1", None)
+        ..text("x = 1", subject.epoch().await)
     };
     let committed = subject.backplane.commit(&subject.room, change).await;
     committed.expect("a commit works");
@@ -1177,10 +1187,11 @@ async fn a_role_is_what_the_room_says_at_that_moment(subject: Subject) {
         };
         assert_eq!(backplane.standing(room, &user_id(user)).await, Ok(right));
     }
+    let epoch = subject.epoch().await;
     let write = |user: &str| {
         let change = Change {
             by: Some((user_id(user), MAY)),
-            ..text("by somebody", None)
+            ..text("by somebody", epoch)
         };
         backplane.commit(room, change)
     };

@@ -226,7 +226,7 @@ fn committed(answer: &str) -> Result<Committed, Error> {
         Some("ended") => Err(Error::Ended),
         Some("forbidden") => Err(Error::Forbidden),
         Some("unmet") => Err(Error::Unmet),
-        Some("stale") => Err(Error::Stale { version: number()? }),
+        Some("stale") => Err(Error::Stale),
         Some("failed") => Err(Error::Unavailable(answer.to_owned())),
         _ => Ok(Committed {
             position: Position {
@@ -336,9 +336,9 @@ impl Backplane for Redis {
         if change.text.is_some() {
             named.push(keys.document_log());
         }
-        let (expected, entry) = match change.text {
+        let (epoch, entry) = match change.text {
             None => (Value::from_static_str("-"), none()),
-            Some(TextEntry { entry, expected }) => (expected.map_or_else(none, int), bin(entry)),
+            Some(TextEntry { entry, epoch }) => (text(epoch.0.to_string()), bin(entry)),
         };
         let (line, replaced) = match change.history {
             None => (none(), none()),
@@ -360,7 +360,7 @@ impl Backplane for Redis {
             bin(rest),
             logged,
             line,
-            expected,
+            epoch,
             entry,
             by,
             taken,

@@ -44,6 +44,11 @@ pub struct Document {
 pub struct Clocks(StateVector);
 
 impl Clocks {
+    /// Nobody has written anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn of(&self, client: u64) -> u64 {
         u64::from(self.0.get(&ClientID::new(client)))
     }
@@ -64,21 +69,22 @@ impl Document {
         Self { doc, text }
     }
 
-    /// One of these updates, each of which builds on those before it; and how many were left out because they cannot be
-    /// taken.
+    /// One of these updates; and how many were left out because they cannot be taken, or lack what they build on.
     pub fn of<'a>(updates: impl Iterator<Item = &'a [u8]>) -> (Self, usize) {
         let (mut document, mut taken, mut unread) = (Self::new(), Vec::new(), 0);
         for update in updates {
-            match document.apply(update) {
+            match document.lay(update) {
                 Ok(()) => taken.push(update),
                 Err(_) => {
                     unread += 1;
                     document = Self::new();
                     // They were taken once.
-                    taken.retain(|update| document.apply(update).is_ok());
+                    taken.retain(|update| document.lay(update).is_ok());
                 }
             }
         }
+        // What one brings another may wait for: only in the end it is known what is missing.
+        unread += usize::from(document.doc.transact().has_missing_updates());
         (document, unread)
     }
 
@@ -101,6 +107,14 @@ impl Document {
 
     pub fn client(&self) -> u64 {
         self.doc.client_id().get()
+    }
+
+    fn lay(&self, update: &[u8]) -> Result<(), Broken> {
+        self.guarded(|txn| {
+            let update = Update::decode_v1(update).map_err(|error| Broken(error.to_string()))?;
+            txn.apply_update(update)
+                .map_err(|error| Broken(error.to_string()))
+        })
     }
 
     /// Takes an update of somebody else, whole.

@@ -91,6 +91,15 @@ pub fn logged(event: &Event) -> Option<Event> {
     }
 }
 
+/// Why a change was not taken that fits, but not into what others wrote meanwhile.
+pub fn too_long(most: u64) -> Reject {
+    let right = format!("right is at most {most} UTF-16 units");
+    Reject::field(
+        "code",
+        format!("the text would be too long with what others wrote; {right}"),
+    )
+}
+
 /// Why a change from a version that cannot be rebuilt was not taken.
 pub fn gone(base: u64, version: u64) -> Reject {
     let right = format!("right is one made from version {version}, which follows");

@@ -172,6 +172,11 @@ impl Inlet {
         self.tell(&room, Note::Local(envelope));
     }
 
+    /// The room's document is what is stored again: what is owed of it is told.
+    pub fn text_is_known(&self, room: &Room) {
+        self.tell(room, Note::Told(room.clone()));
+    }
+
     /// The room's text is told again, once it is known.
     pub fn tell_text(&self, room: &Room) {
         self.tell(room, Note::Retell(room.clone()));

@@ -105,7 +105,7 @@ impl Worker {
         let Some(local) = self.rooms.get_mut(&envelope.room) else {
             return;
         };
-        let newest = current.filter(|(_, version)| envelope.version >= Some(*version));
+        let newest = current.filter(|(_, version)| envelope.version == Some(*version));
         let Some((text, version)) = newest else {
             local.owe(envelope, user);
             return;
@@ -179,7 +179,15 @@ impl Worker {
         if let Some(ask) = self.texts.ask_again(session) {
             self.tell_yjs(room, &ask);
         }
+        let is_owed = |local: &Local| !local.owed.is_empty();
+        if !self.rooms.get(room).is_some_and(is_owed) {
+            return;
+        }
         let Some((text, version)) = self.texts.current(session) else {
+            if !self.texts.is_warm(session) {
+                // Thrown away while it was read.
+                self.read_text(room);
+            }
             return;
         };
         let local = self.rooms.get_mut(room);
@@ -241,11 +249,11 @@ impl Worker {
     /// True when the text waits: large ones go out at a pace, and any newer text replaces one that waits.
     fn hold_back(&mut self, envelope: &Envelope) -> bool {
         let session = envelope.room.session();
-        let current = session.and_then(|session| self.texts.current(session));
+        let length = session.and_then(|session| self.texts.length(session));
         let Some(local) = self.rooms.get_mut(&envelope.room) else {
             return false;
         };
-        let large = current.is_some_and(|(text, _)| text.len() > documents::LARGE_TEXT_BYTES);
+        let large = length.is_some_and(|length| length > documents::LARGE_TEXT_BYTES as u64);
         let now = Instant::now();
         match local.large.next {
             Some(next) if next > now && (large || local.large.pending.is_some()) => {

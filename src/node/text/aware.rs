@@ -4,8 +4,8 @@
 //! new. What changes is told to the other nodes and to this node's sockets at a pace, all of it that is there in one
 //! frame; of what changed twice only the newest.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,9 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// Entries of one document, and of one socket.
 const MOST: usize = 5_000;
 const MOST_OF_SOCKET: usize = 8;
+/// How ids begin of people who take whole texts; the rest is of their names.
+const PEOPLE: u64 = 0x1f_cafe;
+const NAMES: u32 = 32;
 /// What a client that is gone shows.
 pub const GONE: &str = "null";
 
@@ -32,7 +35,7 @@ pub const GONE: &str = "null";
 pub struct Aware {
     known: HashMap<u64, Known>,
     /// Clients of this node's sockets that other nodes are to be told of.
-    ours: Vec<u64>,
+    ours: BTreeSet<u64>,
     /// A task tells them.
     pub attended: bool,
     /// When they were last told.
@@ -65,10 +68,30 @@ struct Known {
 }
 
 impl Aware {
+    /// Whether it may be something new that a socket says of a client: most of it is what it was told.
+    pub fn is_news(&self, client: u64, clock: u64, state: &str, socket: SocketId) -> bool {
+        // The ids that people have who take whole texts are the nodes' own.
+        if client >> NAMES == PEOPLE {
+            return false;
+        }
+        let Some(known) = self.known.get(&client) else {
+            return state != GONE;
+        };
+        let entry = &known.entry;
+        let comes_back = &*entry.state == GONE && entry.socket != socket;
+        clock > entry.clock || (clock == entry.clock && state == GONE) || comes_back
+    }
+
     /// A client of this node's says something of itself.
     pub fn say(&mut self, entry: Awareness) -> Said {
         let client = entry.client;
-        let (of_socket, all) = (self.of(entry.socket).count(), self.known.len());
+        let all = self.known.len();
+        let is_new = !self.known.contains_key(&client);
+        let of_socket = if is_new {
+            self.of(entry.socket).count()
+        } else {
+            0
+        };
         let gone = &*entry.state == GONE;
         match self.known.entry(client) {
             Slot::Occupied(mut slot) => {
@@ -93,9 +116,7 @@ impl Aware {
                 slot.insert(Known::of(entry));
             }
         }
-        if !self.ours.contains(&client) {
-            self.ours.push(client);
-        }
+        self.ours.insert(client);
         Said::New
     }
 
@@ -142,9 +163,7 @@ impl Aware {
                 known.entry.clock += 1;
                 known.entry.state = GONE.into();
                 known.heard = Instant::now();
-                if !self.ours.contains(client) {
-                    self.ours.push(*client);
-                }
+                self.ours.insert(*client);
             }
         }
         !clients.is_empty()
@@ -210,9 +229,11 @@ impl Aware {
     }
 
     pub fn name(&mut self, user: &UserId, name: &Arc<str>) {
-        if self.names.len() < MOST || self.names.contains_key(user) {
-            self.names.insert(user.clone(), name.clone());
+        if self.names.len() >= MOST && !self.names.contains_key(user) {
+            // Who is still there is named again by the next who comes.
+            self.names.clear();
         }
+        self.names.insert(user.clone(), name.clone());
     }
 
     /// Sockets of this node whose cursor newcomers at other doors are not told yet, and the place of it; at most so many.
@@ -305,7 +326,7 @@ fn clock(at: Millis, known: Option<&Known>) -> u64 {
 /// Under which client a person appears, the same on every node: beyond the random numbers that clients take.
 fn client_of(user: &UserId) -> u64 {
     let hash = hash(user.as_str());
-    (0x1f_cafe << 32) | (hash & 0xffff_ffff)
+    (PEOPLE << NAMES) | (hash & 0xffff_ffff)
 }
 
 /// FNV-1a, which is the same everywhere and for ever.

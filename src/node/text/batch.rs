@@ -9,7 +9,7 @@ use super::desk::{Desk, Paper};
 use super::queue::Waiting;
 use super::talk::{first_step, limits};
 use super::{ANOTHER, By, Flight, Texts};
-use crate::backplane::{Audience, Error};
+use crate::backplane::{Audience, Ear, Error};
 use crate::dialects::yjs::{frames, scan};
 use crate::domain::documents::{Document, EMPTY, merge};
 use crate::domain::roles::Action;
@@ -19,6 +19,8 @@ use crate::ids::{EventId, SocketId};
 /// Close codes of who sends what no document can take, and more than it may hold.
 const BAD_FRAMES: u16 = 4400;
 const TOO_LARGE: u16 = 1009;
+/// And of who sends what takes too long, here and now.
+const TOO_FAST: u16 = 4429;
 /// An update of so many bytes is applied at once; of others so many structs.
 const SMALL: usize = 1_024;
 const PIECE: usize = 64;
@@ -59,7 +61,12 @@ impl Texts {
                     queue.attended = false;
                     return;
                 }
-                queue.taken.map(|taken| taken + self.config.batch)
+                // Those who were not of the last one have waited already.
+                let more = std::mem::take(&mut queue.more);
+                queue
+                    .taken
+                    .filter(|_| !more)
+                    .map(|taken| taken + self.config.batch)
             };
             if let Some(due) = due.filter(|due| *due > Instant::now()) {
                 tokio::time::sleep_until(due).await;
@@ -67,12 +74,22 @@ impl Texts {
             let _turn = desk.turn.lock().await;
             let batch = desk.queue.lock().take(desk.session.is_recorded());
             desk.moved.notify_waiters();
-            if let Err(error) = self.store_all(desk, batch).await {
+            let stored = self.store_all(desk, batch).await;
+            if let Err(error) = &stored {
                 tracing::debug!(session = %desk.session, %error, "updates of a text were not stored");
+                if matches!(error, Error::Unavailable(_)) {
+                    // It may have been done.
+                    self.unsaved.note(&desk.room);
+                } else {
+                    self.inlet.gap(desk.room.clone());
+                }
                 // Once there is a document again, everybody is asked for what it lacks.
                 desk.queue.lock().lost = true;
-                self.tell_again(&desk.room);
             }
+            desk.upkeep(|upkeep| match stored {
+                Ok(()) => upkeep.worked(),
+                Err(_) => upkeep.failed(),
+            });
         }
     }
 
@@ -105,6 +122,7 @@ impl Texts {
             // It said nothing new.
             desk.with(Paper::nothing);
             flight.landed();
+            self.inlet.text_is_known(&desk.room);
             return Ok(());
         }
         let update = merge(&taken).map_err(|broken| Error::Unavailable(broken.to_string()))?;
@@ -135,7 +153,7 @@ impl Texts {
             let (clocks, seeds) = (paper.document.clocks(), paper.document.seeds());
             let mut brought = outline.adds.iter().map(|run| run.client);
             let is_other = |client| Document::is_seed(client) && !seeds.contains(&client);
-            if !seeds.is_empty() && brought.any(is_other) {
+            if !clocks.is_empty() && brought.any(is_other) {
                 return Some(Done::Another);
             }
             let missing = outline.missing(|client| clocks.of(client));
@@ -155,10 +173,10 @@ impl Texts {
         let begun = Instant::now();
         let mut new = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            let taken = desk.with(|paper| {
+            let taken = desk.attempt(|paper| {
                 paper.begin(id);
-                let taken = paper.document.take(&piece);
-                taken.map(|taken| (taken, paper.document.length()))
+                let taken = paper.document.take(&piece)?;
+                Ok((taken, paper.document.length()))
             })?;
             match taken {
                 Ok((_, length)) if length > self.config.length => {
@@ -171,7 +189,7 @@ impl Texts {
             }
             if begun.elapsed() > PATIENCE {
                 let why = "the update takes too long to be put in its place";
-                return Some(Done::Broken(BAD_FRAMES, why.to_owned()));
+                return Some(Done::Broken(TOO_FAST, why.to_owned()));
             }
         }
         new.retain(|one| *one != EMPTY);

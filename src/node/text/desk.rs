@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,6 +22,8 @@ pub struct Desk {
     pub session: SessionId,
     pub room: Room,
     paper: Mutex<Option<Paper>>,
+    /// What was thrown away, as long as it may say more than is stored.
+    former: Mutex<Option<Paper>>,
     /// One reading of the store at a time.
     pub loading: tokio::sync::Mutex<()>,
     /// One change of this node's on its way at a time.
@@ -38,8 +40,12 @@ pub struct Desk {
 /// What is to be done about a document that nobody waits for.
 #[derive(Debug, Clone, Copy)]
 pub struct Upkeep {
-    /// When somebody last had to do with it.
+    /// When it last changed or was asked for, and when somebody was last there.
     pub used: Instant,
+    pub present: Instant,
+    /// Nothing is tried again before: neither what could not be stored, nor what could not be tidied up.
+    pub not_before: Option<Instant>,
+    pub pause: Duration,
     /// When the text is to be written where people look for it.
     pub show: Option<Instant>,
     /// The last change was this node's.
@@ -84,6 +90,7 @@ impl Desk {
             room: Room::Session(session.clone()),
             session,
             paper: Mutex::default(),
+            former: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             queue: Mutex::default(),
@@ -91,6 +98,9 @@ impl Desk {
             moved: Notify::new(),
             upkeep: Mutex::new(Upkeep {
                 used: Instant::now(),
+                present: Instant::now(),
+                not_before: None,
+                pause: Duration::ZERO,
                 show: None,
                 ours: false,
                 compacting: false,
@@ -112,9 +122,47 @@ impl Desk {
         act(&mut self.upkeep.lock())
     }
 
-    pub fn lay(&self, paper: Paper) {
-        *self.paper.lock() = Some(paper);
+    /// The same with what may break it: a broken document is gone before anybody else sees it.
+    pub fn attempt<T>(
+        &self,
+        act: impl FnOnce(&mut Paper) -> Result<T, Broken>,
+    ) -> Option<Result<T, Broken>> {
+        let mut paper = self.paper.lock();
+        let done = act(paper.as_mut()?);
+        if done.is_err() {
+            *paper = None;
+        }
+        Some(done)
+    }
+
+    /// A document that was read, unless what is there is newer.
+    pub fn lay(&self, read: Paper) {
+        {
+            let mut former = self.former.lock();
+            let is_told =
+                |former: &Paper| former.epoch == read.epoch && former.version <= read.version;
+            former.take_if(|former| is_told(former));
+        }
+        let mut paper = self.paper.lock();
+        let is_newer = |known: &Paper| known.epoch == read.epoch && known.version > read.version;
+        if !paper.as_ref().is_some_and(is_newer) {
+            *paper = Some(read);
+        }
+        drop(paper);
         self.moved.notify_waiters();
+    }
+
+    /// Throws the document away, but for what the store may turn out to have lost of it.
+    pub fn set_aside(&self) {
+        let paper = self.paper.lock().take();
+        if let Some(paper) = paper {
+            self.former.lock().get_or_insert(paper);
+        }
+        self.moved.notify_waiters();
+    }
+
+    pub fn former(&self) -> Option<Paper> {
+        self.former.lock().take()
     }
 
     /// Throws the document away; what it was.

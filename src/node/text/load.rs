@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::{Desk, Paper};
+use super::desk::{Desk, Paper, Upkeep};
 use super::{By, Flight, Texts};
 use crate::backplane::documents::{Base, Stored};
 use crate::backplane::{Audience, Error};
@@ -58,7 +58,7 @@ impl Texts {
         };
         let stored = self.backplane.document(&desk.room, Some(known)).await?;
         if stored.base == Base::Known && stored.is_whole(known.1) {
-            let taken = desk.with(|paper| {
+            let taken = desk.attempt(|paper| {
                 for (version, entry) in &stored.log {
                     let entry = read(entry)?;
                     if *version == paper.version + 1 {
@@ -67,9 +67,12 @@ impl Texts {
                     }
                 }
                 paper.catch_up();
-                Ok::<_, Broken>(())
+                Ok(())
             });
             if let Some(Ok(())) = taken {
+                if stored.view.1 < stored.version {
+                    desk.upkeep(Upkeep::changed_elsewhere);
+                }
                 desk.moved.notify_waiters();
                 return Ok(());
             }
@@ -112,19 +115,22 @@ impl Texts {
                 Base::Snapshot(version, _) => Some(version),
                 Base::None | Base::Known => None,
             };
-            let paper = read_all(stored).await;
-            if whole {
+            let (paper, unread) = read_all(stored).await;
+            if whole && unread == 0 {
+                if view.1 < version {
+                    desk.upkeep(Upkeep::changed_elsewhere);
+                }
                 return Ok(paper);
             }
             // What is left is a document, and the text that was last shown may say more.
-            tracing::error!(session = %desk.session, version, "updates of a text are lost");
+            tracing::error!(session = %desk.session, version, unread, "updates of a text are lost");
             let document = &paper.document;
             let text = document.text();
             if view.1 > paper.version && view.0 != text {
                 document.edit(&edits(&text, &view.0));
             }
             metrics().document_healed();
-            let state = document.state().into();
+            let state = document.beyond(|_| 0).into();
             self.backplane
                 .compact(&desk.room, epoch, from, version, state)
                 .await?;
@@ -169,13 +175,15 @@ impl Texts {
         };
         let former = {
             let _turn = desk.loading.lock().await;
-            let former = desk.clear();
-            desk.lay(self.load(&desk).await?);
+            // What was thrown away says more than what was read of a store that had lost it already.
+            desk.set_aside();
+            let read = self.load(&desk).await?;
+            let former = desk.former();
+            desk.lay(read);
             former
         };
-        // Who cannot tell what is stored of it does not know either what was lost.
-        let Some(former) = former.filter(Paper::is_settled) else {
-            desk.queue.lock().lost = true;
+        desk.queue.lock().lost = true;
+        let Some(former) = former else {
             return Ok(Renewed::Same);
         };
         let turn = desk.turn.lock().await;
@@ -205,7 +213,7 @@ impl Texts {
         if let (Some(lacking), Some(user)) = (lacking, healer) {
             let id = EventId::new();
             let flight = Flight::new(self, &desk, id);
-            let applied = desk.with(|paper| {
+            let applied = desk.attempt(|paper| {
                 paper.begin(id);
                 paper.document.apply(&lacking)
             });
@@ -236,7 +244,7 @@ pub(super) fn read(entry: &[u8]) -> Result<Entry, Broken> {
     rmp_serde::from_slice(entry).map_err(|error| Broken::new(error.to_string()))
 }
 
-async fn read_all(stored: Stored) -> Paper {
+async fn read_all(stored: Stored) -> (Paper, usize) {
     let snapshot = match &stored.base {
         Base::Snapshot(_, snapshot) => snapshot.len(),
         _ => 0,
@@ -249,8 +257,8 @@ async fn read_all(stored: Stored) -> Paper {
     read.await.expect("reading a document does not panic")
 }
 
-/// The document up to where it is whole. What cannot be read of it is left out.
-fn paper(stored: &Stored) -> Paper {
+/// The document up to where it is whole, and how much of it cannot be read and is left out.
+fn paper(stored: &Stored) -> (Paper, usize) {
     let (base, snapshot) = match &stored.base {
         Base::Snapshot(version, snapshot) => (*version, &snapshot[..]),
         _ => (0, &[][..]),
@@ -266,9 +274,6 @@ fn paper(stored: &Stored) -> Paper {
     let first = Some(snapshot).filter(|snapshot| !snapshot.is_empty());
     let (document, unread) = Document::of(first.into_iter().chain(updates));
     let unread = unread + entries.iter().filter(|(_, entry)| entry.is_err()).count();
-    if unread > 0 {
-        tracing::error!(unread, "stored updates of a text cannot be read");
-    }
     let mut version = base;
     for (next, _) in &entries {
         if *next == version + 1 {
@@ -280,5 +285,5 @@ fn paper(stored: &Stored) -> Paper {
     paper.by = last.map(|entry| entry.user);
     paper.base = base;
     paper.bytes = stored.log.iter().map(|(_, entry)| entry.len()).sum();
-    paper
+    (paper, unread)
 }

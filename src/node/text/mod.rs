@@ -34,7 +34,7 @@ use super::saver::{Kept, Unsaved};
 use crate::backplane::{Audience, Change, Committed, Error, Fields, SharedBackplane, TextEntry};
 use crate::domain::documents::{self, Entry};
 use crate::hub::Hub;
-use crate::ids::{EventId, Room, SessionId, SocketId, UserId};
+use crate::ids::{Epoch, EventId, Room, SessionId, SocketId, UserId};
 
 /// Close code of who kept a document that is no more: it is to begin with an empty one.
 pub(super) const ANOTHER: u16 = 4409;
@@ -146,12 +146,13 @@ impl Texts {
     ) -> Result<Committed, Error> {
         let bytes = update.len();
         let user = by.user;
-        let change = self.change(flight.id, update, by);
+        let epoch = desk.with(|paper| paper.epoch);
+        let epoch = epoch.ok_or_else(|| Error::Unavailable("the document is gone".to_owned()))?;
+        let change = self.change(flight.id, epoch, update, by);
         let stored = self.backplane.commit(&desk.room, change).await;
         match &stored {
-            // What is applied here is not what was stored then; or not all that is stored is here.
+            // What is applied here is not what was stored then.
             Ok(committed) if committed.repeated => {}
-            Ok(committed) if desk.with(|paper| paper.epoch) != Some(committed.position.epoch) => {}
             Ok(committed) => {
                 desk.with(|paper| paper.answered(flight.id, committed.version, user, bytes));
                 desk.upkeep(|upkeep| upkeep.changed_here());
@@ -180,7 +181,7 @@ impl Texts {
         self.unsaved.note_commit(&desk.session, seq, kept);
     }
 
-    fn change(&self, id: EventId, update: Vec<u8>, by: By<'_>) -> Change {
+    fn change(&self, id: EventId, epoch: Epoch, update: Vec<u8>, by: By<'_>) -> Change {
         let entry = Entry {
             user: by.user.clone(),
             at: self.roster.clock.now(),
@@ -195,7 +196,7 @@ impl Texts {
             fields: Fields::from([("code_by", by.user.to_string())]),
             text: Some(TextEntry {
                 entry: packed,
-                expected: None,
+                epoch,
             }),
             by: by.roles.map(|roles| (by.user.clone(), roles)),
             once: by.once.map(|id| (by.user.clone(), id)),
@@ -212,6 +213,14 @@ impl Texts {
     pub async fn stop(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        let desks: Vec<_> = self.desks.iter().map(|desk| desk.value().clone()).collect();
+        for desk in desks {
+            if desk.upkeep(|upkeep| upkeep.show.take()).is_some()
+                && let Err(error) = self.show(&desk).await
+            {
+                tracing::debug!(session = %desk.session, %error, "a text is shown by another node");
+            }
+        }
     }
 }
 
@@ -242,7 +251,7 @@ impl<'a> Flight<'a> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if !self.landed {
-            self.desk.clear();
+            self.desk.set_aside();
             self.texts.tell_again(&self.desk.room);
         }
     }

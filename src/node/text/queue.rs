@@ -19,6 +19,8 @@ pub struct Queue {
     bytes: usize,
     /// A task takes them.
     pub attended: bool,
+    /// Some were left when others were taken.
+    pub more: bool,
     /// When one was last taken.
     pub taken: Option<Instant>,
     /// Sockets that were told that their role does not allow it.
@@ -47,20 +49,21 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Those from the front that may be one change: all, or those of one user.
+    /// Those that may be one change: all, or those of the first one's user.
     pub fn take(&mut self, of_one_user: bool) -> Vec<Waiting> {
         self.taken = Some(Instant::now());
         let first = self
             .waiting
             .first()
             .map(|waiting| waiting.socket.user.clone());
-        let other = |waiting: &Waiting| of_one_user && Some(&waiting.socket.user) != first.as_ref();
-        let end = self
-            .waiting
-            .iter()
-            .position(other)
-            .unwrap_or(self.waiting.len());
-        let taken: Vec<Waiting> = self.waiting.drain(..end).collect();
+        let all = std::mem::take(&mut self.waiting);
+        // They build on nothing of each other's: nobody was told of that yet.
+        let (taken, others) = all
+            .into_iter()
+            .partition(|waiting| !of_one_user || Some(&waiting.socket.user) == first.as_ref());
+        let taken: Vec<Waiting> = taken;
+        self.waiting = others;
+        self.more = !self.waiting.is_empty();
         let bytes: usize = taken.iter().map(|waiting| waiting.update.len()).sum();
         self.bytes -= bytes;
         taken

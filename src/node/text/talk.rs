@@ -84,6 +84,15 @@ impl Node {
                 Handled::Later(Box::pin(async move { texts.room(&desk).await }))
             }
             Message::Awareness(entries) => {
+                // Clients say again all that they are told.
+                let desk = texts.desk(session);
+                let mut entries = entries;
+                {
+                    let aware = desk.aware.lock();
+                    entries.retain(|entry| {
+                        aware.is_news(entry.client, entry.clock, entry.state, socket.id)
+                    });
+                }
                 let entries = entries.into_iter().map(|entry| Awareness {
                     client: entry.client,
                     clock: entry.clock,
@@ -172,6 +181,9 @@ impl Texts {
         afresh: bool,
     ) -> Result<Page, Error> {
         let desk = self.open(session).await?;
+        // What is not stored is told to nobody.
+        let _turn = desk.turn.lock().await;
+        self.settle(&desk).await?;
         let known = desk.with(|paper| {
             let document = &paper.document;
             (document.vector(), afresh.then(|| document.state()))
@@ -192,7 +204,8 @@ impl Texts {
         };
         if ask {
             let asked = Event::AwarenessAsked;
-            self.announce(&desk.room, &asked, None).await;
+            let told = self.announce(&desk.room, &asked, None).await;
+            desk.aware.lock().asked = told;
         }
         Ok(Page {
             again: state.map(|state| {
@@ -242,6 +255,11 @@ impl Texts {
         heard
     }
 
+    /// How long the text is, in UTF-16 units.
+    pub fn length(&self, session: &SessionId) -> Option<u64> {
+        self.find(session)?.with(|paper| paper.document.length())
+    }
+
     pub fn current(&self, session: &SessionId) -> Option<(Arc<str>, u64)> {
         self.find(session)?.current()
     }
@@ -260,9 +278,12 @@ impl Texts {
     /// What all sockets are to be asked, when some of what they sent was not stored.
     pub fn ask_again(&self, session: &SessionId) -> Option<Bytes> {
         let desk = self.find(session)?;
-        let lost = std::mem::take(&mut desk.queue.lock().lost);
-        let vector = lost.then(|| desk.with(|paper| paper.document.vector()))?;
-        vector.map(|vector| first_step(&vector))
+        if !desk.queue.lock().lost || !desk.upkeep(|upkeep| upkeep.is_due()) {
+            return None;
+        }
+        let vector = desk.with(|paper| paper.document.vector())?;
+        desk.queue.lock().lost = false;
+        Some(first_step(&vector))
     }
 
     fn say(
@@ -452,7 +473,12 @@ impl Texts {
     }
 
     /// May be lost; on an island this node's own sockets hear it.
-    async fn announce(&self, room: &Room, event: &Event, member: Option<(SocketId, Bytes)>) {
+    async fn announce(
+        &self,
+        room: &Room,
+        event: &Event,
+        member: Option<(SocketId, Bytes)>,
+    ) -> bool {
         let draft = self.roster.draft(event, None, Audience::All);
         let up = *self.backplane.link().borrow() == Link::Up;
         let told = up
@@ -466,5 +492,6 @@ impl Texts {
             self.inlet
                 .local(draft.into_envelope(room.clone(), None, None));
         }
+        told
     }
 }

@@ -26,6 +26,9 @@ const MUCH_MORE: u64 = 400;
 const MUCH_BYTES: usize = 256 * 1024;
 /// A document that was quiet for this long is tidied up.
 const QUIET: Duration = Duration::from_secs(30);
+/// Between tries of what fails.
+const SHORT: Duration = Duration::from_millis(250);
+const LONG: Duration = Duration::from_secs(5);
 /// Looks between those for people who are gone.
 const PEOPLE: u64 = 10;
 /// Versions that are kept however large they are.
@@ -40,6 +43,21 @@ impl Upkeep {
     pub fn changed_elsewhere(&mut self) {
         self.ours = false;
         self.changed(OTHERS);
+    }
+
+    /// Something failed: the next try waits, longer each time.
+    pub fn failed(&mut self) {
+        self.pause = (self.pause * 2).clamp(SHORT, LONG);
+        self.not_before = Some(Instant::now() + self.pause);
+    }
+
+    pub fn worked(&mut self) {
+        self.pause = Duration::ZERO;
+        self.not_before = None;
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.not_before.is_none_or(|at| at <= Instant::now())
     }
 
     fn changed(&mut self, within: Duration) {
@@ -101,19 +119,25 @@ impl Texts {
         let now = Instant::now();
         let up = *self.backplane.link().borrow() == Link::Up;
         let (mut warm, mut idle) = (0, Vec::new());
-        for desk in &self.desks {
-            let desk = desk.value();
+        let desks: Vec<_> = self.desks.iter().map(|desk| desk.value().clone()).collect();
+        for desk in &desks {
             warm += usize::from(desk.is_warm());
-            let upkeep = desk.upkeep(|upkeep| *upkeep);
-            let used = now - upkeep.used;
             if self.hub.has(&desk.room) {
-                desk.upkeep(|upkeep| upkeep.used = upkeep.used.max(now - QUIET));
-            } else if used > self.config.linger && upkeep.show.is_none() && !upkeep.compacting {
+                desk.upkeep(|upkeep| upkeep.present = now);
+            }
+            let upkeep = desk.upkeep(|upkeep| *upkeep);
+            let (used, present) = (now - upkeep.used, now - upkeep.present);
+            let linger = self.config.linger;
+            let is_idle = used > linger && present > linger;
+            if is_idle && upkeep.show.is_none() && !upkeep.compacting {
                 idle.push(desk.session.clone());
                 continue;
             }
-            if !up {
+            if !up || !upkeep.is_due() {
                 continue;
+            }
+            if desk.queue.lock().lost {
+                self.tell_again(&desk.room);
             }
             if upkeep.show.is_some_and(|due| due <= now) {
                 desk.upkeep(|upkeep| upkeep.show = None);
@@ -123,11 +147,18 @@ impl Texts {
                 desk.upkeep(|upkeep| upkeep.compacting = true);
                 self.run(desk, |texts, desk| async move {
                     let done = texts.compact(&desk).await;
-                    desk.upkeep(|upkeep| upkeep.compacting = false);
+                    desk.upkeep(|upkeep| {
+                        upkeep.compacting = false;
+                        match done {
+                            Ok(()) => upkeep.worked(),
+                            Err(_) => upkeep.failed(),
+                        }
+                    });
                     done
                 });
             }
         }
+        drop(desks);
         for session in idle {
             // Not if somebody is about to use it: whoever has it has it by a reference of its own.
             self.desks.remove_if(&session, |_, desk| {
@@ -151,6 +182,11 @@ impl Texts {
 
     /// Writes the text where people look for it.
     pub(super) async fn show(&self, desk: &Desk) -> Result<(), Error> {
+        match self.warm(desk).await {
+            // There is nobody left to look.
+            Err(Error::Missing | Error::Ended) => return Ok(()),
+            warm => warm?,
+        }
         let known = desk.with(|paper| Some((paper.epoch, paper.current()?)));
         let Some(Some((epoch, (text, version)))) = known else {
             // On its way, or about to be read again: soon.

@@ -89,6 +89,8 @@ impl Texts {
                 return Ok((merged.into(), stored.version));
             }
         }
+        let _turn = desk.turn.lock().await;
+        self.settle(&desk).await?;
         let all = desk.with(|paper| (paper.document.state().into(), paper.version));
         all.ok_or_else(thrown_away)
     }

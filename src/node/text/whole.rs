@@ -39,6 +39,8 @@ pub enum Unwritten {
         base: u64,
         version: u64,
     },
+    /// With others' changes it would have more than so many UTF-16 units.
+    TooLong(u64),
     Backplane(Error),
 }
 
@@ -79,6 +81,9 @@ impl Texts {
             },
             applied => applied?,
         };
+        if self.length(session) > Some(self.config.length) {
+            return Err(Unwritten::TooLong(self.config.length));
+        }
         let by = By {
             user: sender.user,
             origin: Some(sender.socket),
@@ -92,8 +97,11 @@ impl Texts {
         if !committed.repeated && (is_behind || committed.version > before + 1) {
             metrics().text_merged();
         }
-        // Whose change met another on its way is told what came of it with that one.
-        if !committed.repeated && is_behind && committed.version == before + 1 {
+        // Who says what it was made from is told what came of it before its change is acknowledged: it would take its own
+        // text for that version. The others are told with the change that theirs met.
+        let is_merged = is_behind || committed.version > before + 1;
+        if !committed.repeated && is_merged && change.base.is_some() {
+            self.settle(&desk).await?;
             merged = desk.current().filter(|(text, _)| **text != *code);
         }
         Ok(Written { committed, merged })
@@ -171,7 +179,7 @@ impl Texts {
             .ok_or_else(unsettled)??;
         let update = then.edit(&edits(&then.text(), code));
         let flight = Flight::new(self, desk, id);
-        let version = desk.with(|paper| {
+        let version = desk.attempt(|paper| {
             let before = paper.version;
             paper.begin(id);
             paper.document.apply(&update).map(|()| before)

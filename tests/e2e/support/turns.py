@@ -14,7 +14,7 @@ ALONE = "alone"
 LONGEST = [
     *("test_courier", "test_review_history", "test_review_presence", "test_accounts", "test_death", "test_recorded"),
     *("test_documents", "test_review_roles", "test_code_rooms", "test_review_bad_input", "test_balancer", "test_teams"),
-    *("test_playground", "test_agents", "test_workspaces", "test_agent_runs", "test_workspace_bad_input", "test_clients_doc"),
+    *("test_text_yjs", "test_playground", "test_agents", "test_workspaces", "test_agent_runs", "test_workspace_bad_input", "test_clients_doc"),
 ]
 # Locked, not read: those who run side by side have them in common, and nobody has to tidy up. Whoever wants in passes
 # the gate first, so that one who waits for an empty room is not overtaken for ever.

@@ -1,7 +1,6 @@
 //! What the backplane promises of texts: changes and their log in one step, snapshots in place of logs, views.
 
 use collabd::backplane::documents::{Base, Stored};
-use collabd::ids::Epoch;
 
 use super::*;
 
@@ -16,8 +15,9 @@ impl Subject {
     }
 
     async fn write(&self, changes: &[&'static str]) {
+        let epoch = self.epoch().await;
         for change in changes {
-            let committed = self.backplane.commit(&self.room, text(change, None)).await;
+            let committed = self.backplane.commit(&self.room, text(change, epoch)).await;
             committed.expect("a commit works");
         }
     }
@@ -145,4 +145,20 @@ pub(super) async fn a_text_goes_with_its_session(subject: Subject) {
         .compact(&subject.room, anew.epoch, None, 0, bytes("x"))
         .await;
     assert_eq!(snapshot, Err(Error::Ended));
+}
+
+/// A code room's text that outlives its people, but not what it came of.
+pub(super) async fn a_text_is_kept_with_what_it_came_of(subject: Subject) {
+    let socket = subject.begun().await;
+    subject.write(&["a"]).await;
+    assert!(subject.compact(None, 1, "a").await);
+    subject.write(&["b"]).await;
+    subject.leave(socket, "ann").await;
+    let session = subject.room.session().expect("a session");
+    let kept = subject.backplane.mirror(session, "ab").await;
+    kept.expect("mirroring works");
+    tokio::time::sleep(GRACE * 2).await;
+    let whole = subject.document(None).await;
+    assert_eq!((whole.version, whole.is_whole(0)), (2, true));
+    assert_eq!(whole.base, Base::Snapshot(1, bytes("a")));
 }

@@ -321,7 +321,9 @@ pub async fn hooks_have_what_was_committed_for_them_in_order(subject: Subject) {
         subject.tries(change("not for them")).await,
         subject.tries(once("1", hooked(change("two")))).await,
         subject.tries(once("2", change("nor this"))).await,
-        subject.tries(hooked(text("three", None))).await,
+        subject
+            .tries(hooked(text("three", subject.epoch().await)))
+            .await,
     ];
     assert_eq!(committed, [2, 3, 4, 5, 6].map(Ok));
     // What was not done is not told, what is repeated is told once.

@@ -4,14 +4,14 @@
 --       then the log of the document with 4
 -- ARGV, for each: number of its keys, number of its arguments, then these:
 --       1 envelope front, 2 the same for the log ('' when equal), 3 chat line ('' for none),
---       4 '-' when no text changes, else the version it must be at ('' when at any), 5 the change, for the document's log,
+--       4 '-' when no text changes, else the epoch of the text that it changes, 5 the change, for the document's log,
 --       6 '' when anybody may, else a user and roles: 'USER ,ROLE,ROLE,', 7 a field that goes ('' for none),
 --       8 '' when the chat line is one more, else bytes of the one that it replaces, or that goes,
 --       9 '' or a field and the value it must have, 'FIELD VALUE', 10 '1' when it goes to the hooks, too,
 --       11… field, value pairs
 -- Returns one text, which costs Redis far less than a list, with a line for each:
 --       'ok <seq> <epoch> <version> <repeated 0|1>' | 'missing' | 'ended' | 'forbidden' | 'unmet' |
---       'stale <version>' | 'failed <why>'
+--       'stale' | 'failed <why>'
 
 -- Whether the room gives the user one of the roles.
 local function may(state, by)
@@ -64,11 +64,11 @@ local function commit(k, keys, a, last)
   if base == '-' then
     redis.call('HSET', state, 'seq', seq, unpack(ARGV, a + 10, last))
   else
-    if base ~= '' and base ~= version then return 'stale ' .. version end
+    if base ~= epoch then return 'stale' end
     version = text(version + 1)
     changed = version
-    redis.call('HSET', state, 'seq', seq, 'version', version, unpack(ARGV, a + 10, last))
     redis.call('XADD', changes, version .. '-0', 'u', ARGV[a + 4])
+    redis.call('HSET', state, 'seq', seq, 'version', version, unpack(ARGV, a + 10, last))
     if redis.call('XLEN', changes) == 1 then expire_with(state, changes) end
   end
   if ARGV[a + 6] ~= '' then redis.call('HDEL', state, ARGV[a + 6]) end
