@@ -325,6 +325,22 @@ def test_a_text_outlives_its_store(own_children, session, edit, yjs, join):
     assert [one.look("closed") for one in (ann, bob, late)] == [None] * 3
 
 
+def test_a_text_that_nobody_speaks_yjs_of_outlives_its_store(own_children, session, join):
+    """The key that finds out that Redis was emptied empties the text: the node throws away what it alone has."""
+    redis = own_children.redis()
+    node = own_children.node("north", REDIS_URL=redis.url, LEAVE_GRACE=0.5)
+    ann, bob = (join(node, session, user) for user in ("ann", "bob"))
+    text = "".join(f"line {number}\n" for number in range(50))
+    ann.ask("code_change", code=text, base_version=0)
+    redis.client.flushall()
+    ann.send("code_change", code=text + "more\n", base_version=1)
+    there = lambda: node.get(f"/api/v1/session/{session}/state")
+    eventually(lambda: there().status == 200 and text in there().json["code"], "what was acknowledged is there")
+    eventually(lambda: cat_has(bob, node.state(session)["code"]), "and told")
+    shown = lambda: redis.client.hget(f"session:{session}", "code") == node.state(session)["code"]
+    eventually(shown, "and where others read it")
+
+
 def cat_has(peer, text):
     """The text this peer was told last, behind all that is on its way."""
     peer.before_pong()
