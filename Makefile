@@ -68,7 +68,7 @@ loadtest: ops-tools
 # On a machine that does nothing else, for a good while.
 bench:
 	cargo build --release -p collabd -p rig
-	set -e; for run in fanout "fanout --redis" idle commit handshake agents storm \
+	set -e; for run in fanout "fanout --redis" idle commit handshake agents text storm \
 	    "order --kill-node-at 20 --redis-restart-at 40"; do \
 	  target/release/rig $$run; \
 	done

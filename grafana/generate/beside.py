@@ -40,6 +40,36 @@ def records():
     ]
 
 
+def texts():
+    return [
+        panel(
+            "Texts in memory",
+            "Sessions' documents that each node has read: those of its sockets' sessions, and a little longer"
+            " (DOCUMENT_LINGER).",
+            "short",
+            ("collab_documents{SEL}", NODE),
+            wide=8,
+        ),
+        panel(
+            "Merges and snapshots per second",
+            "Whole texts that met others' changes; logs that a snapshot took the place of. overtaken: another node's was"
+            " first, which costs work and harms nothing.",
+            "cps",
+            (rate("collab_text_merges_total"), "merged"),
+            (rate("collab_documents_compacted_total", "outcome"), "snapshot {{outcome}}"),
+            wide=8,
+        ),
+        panel(
+            "Texts put back per second",
+            "Redis had lost something of a text, and a node or an editor still had it. Anything but 0: ask what Redis lost,"
+            " and why.",
+            "cps",
+            (rate("collab_documents_healed_total"), "put back"),
+            wide=8,
+        ),
+    ]
+
+
 def courier():
     return [
         panel(

@@ -1,6 +1,6 @@
 """The dashboard of all nodes together."""
 
-from beside import agents, courier, intake, neighbours, records
+from beside import agents, courier, intake, neighbours, records, texts
 from common import ASKED, ERRORS, FANOUT
 from core import backplane, delivery, doors, http
 from shapes import dashboard, quantile, rate, stat, zero
@@ -70,6 +70,7 @@ def cluster():
         ("Doors", False, doors()),
         ("Delivery", False, delivery()),
         ("Redis", False, backplane()),
+        ("Shared text", True, texts()),
         ("HTTP", True, http()),
         ("Records", True, records()),
         ("Courier and notifications", True, courier()),

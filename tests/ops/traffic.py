@@ -86,7 +86,7 @@ class Traffic:
         version = self.nodes[0].state("pair")["version"]
         changed = ann.ask("code_change", code=f"x = {self.count}", base_version=version)
         assert changed["type"] == "code_ack", changed
-        assert bob.ask("code_change", code="y", base_version=0)["code"] == "conflict"
+        assert bob.ask("code_change", code="y", base_version=10**6)["code"] == "version_gone"
         bob.send_raw("this is no JSON")
         bob.before_pong()
         for number, each in enumerate(self.pads):

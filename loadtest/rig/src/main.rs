@@ -32,6 +32,7 @@ mod stored;
 mod storm;
 mod tally;
 mod target;
+mod text;
 mod wire;
 
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ enum Command {
     Storm(storm::Options),
     /// Agents at work, all watched by everybody: what is told once, and how old what is known.
     Agents(agents::Options),
+    /// An edit of a shared text: how long to the others, what a document weighs, how long a large one takes to come.
+    Text(text::Options),
     /// The floor's own process.
     #[command(hide = true)]
     FloorServer(floor::ServerOptions),
@@ -97,6 +100,7 @@ fn measure(command: &Command) -> Result<ExitCode> {
         Command::Order(options) => return order::run(options),
         Command::Storm(options) => return storm::run(options),
         Command::Agents(options) => return agents::run(options),
+        Command::Text(options) => text::run(options),
         Command::FloorServer(_) => Ok(()),
     };
     measured.map(|()| ExitCode::SUCCESS)
