@@ -213,12 +213,17 @@ mod tests {
     fn a_database_goes_with_its_value() {
         let postgres = Postgres::start(false).expect("postgresql is installed");
         let before = Cpu::of_family(postgres.pid()).expect("it lives");
-        let error = postgres.messages().expect_err("no node made the tables");
-        assert!(error.to_string().contains("messages"), "{error}");
-        let spent = Cpu::of_family(postgres.pid())
-            .expect("it lives")
-            .since(before);
-        assert!(spent.total_us() > 0.0, "{spent:?}");
+        let spent = || {
+            let now = Cpu::of_family(postgres.pid()).expect("it lives");
+            now.since(before).total_us()
+        };
+        // The kernel counts in ticks of 10 ms, and one question may take less.
+        let asked = (0..1_000).take_while(|_| {
+            let error = postgres.messages().expect_err("no node made the tables");
+            assert!(error.to_string().contains("messages"), "{error}");
+            spent() == 0.0
+        });
+        assert!(asked.count() < 1_000, "its work is not counted");
         let (pid, folder) = (postgres.pid(), postgres._folder.path.clone());
         drop(postgres);
         assert!(!folder.exists() && !Path::new(&format!("/proc/{pid}")).exists());
